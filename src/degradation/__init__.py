@@ -1,0 +1,1 @@
+"""The degradation result of Deep Residual Learning (He et al. 2015), reproduced on CIFAR-10."""

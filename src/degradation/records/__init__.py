@@ -1,0 +1,25 @@
+"""A run's folder: write it, read it, lock it; and the machine that the run was made on."""
+
+from degradation.records.checkpoints import Checkpoint
+from degradation.records.files import replace_file, write_atomically
+from degradation.records.machine import (
+    cpu_has_bf16,
+    describe_machine,
+    git_state,
+    package_versions,
+    utc_now,
+)
+from degradation.records.run_folder import METRIC_COLUMNS, RunFolder
+
+__all__ = [
+    "METRIC_COLUMNS",
+    "Checkpoint",
+    "RunFolder",
+    "cpu_has_bf16",
+    "describe_machine",
+    "git_state",
+    "package_versions",
+    "replace_file",
+    "utc_now",
+    "write_atomically",
+]

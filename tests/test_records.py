@@ -1,0 +1,858 @@
+"""A run's folder through its public interface: round trips, damage, real faults, locks, machine."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import degradation
+from degradation import records
+from degradation.errors import UserError
+from degradation.records import RunFolder, replace_file, write_atomically
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(degradation.__file__).parents[1])}
+
+ROW = {
+    "iteration": 200,
+    "epoch": 0.512,
+    "learning_rate": 0.1,
+    "train_loss": 0.1 + 0.2,
+    "train_error": 45.3125,
+    "test_loss": 1e-17,
+    "test_error": 100 / 3,
+    "images_per_second": 812.0000000001,
+    "wall_seconds": 31.5,
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Give the folder of a run that has a configuration and a manifest."""
+    folder = RunFolder(tmp_path / "short" / "plain20" / "seed0")
+    folder.write_config({"model": {"name": "plain20"}, "schedule": {"drops": [1, 2]}, "seed": 0})
+    folder.update_manifest(status="running", seed=0)
+    return folder
+
+
+@contextlib.contextmanager
+def process(script, *arguments):
+    """Run a Python script in a process of its own; at the end it is killed, if it still runs."""
+    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
+    child = subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def output_of(script, *arguments):
+    with process(script, *arguments) as child:
+        output, errors = child.communicate(timeout=60)
+    assert child.returncode == 0, errors
+    return output
+
+
+def refusal(action, exit_code):
+    """Return the message with which `action` is refused: one line, with this exit code."""
+    with pytest.raises(UserError) as caught:
+        action()
+    assert caught.value.exit_code == exit_code
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def temporaries(folder):
+    return [path.name for path in folder.rglob(".partial-*")]
+
+
+# --- configuration, manifest and metrics ---------------------------------------------------------
+
+
+def test_a_folder_without_files_reads_as_empty(tmp_path):
+    folder = RunFolder(tmp_path / "none")
+    assert not folder.exists()
+    assert (folder.config(), folder.manifest(), folder.rows()) == ({}, {}, [])
+    assert folder.status is None
+    assert folder.load_checkpoint() is None
+    assert not folder.path.exists()
+
+
+def test_config_and_manifest_come_back(run):
+    run.update_manifest(status="complete", final={"test_error": np.float32(0.1)}, parameters=None)
+    assert run.exists()
+    assert run.status == "complete"
+    assert run.config()["schedule"] == {"drops": [1, 2]}
+    assert run.manifest() == {
+        "status": "complete",
+        "seed": 0,
+        "final": {"test_error": float(np.float32(0.1))},
+        "parameters": None,
+    }
+
+
+def test_a_manifest_is_strict_json_even_when_a_loss_is_not_finite(run):
+    run.update_manifest(final={"train_loss": float("nan"), "losses": (np.float32("inf"), 1.0)})
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    text = (run.path / "manifest.json").read_text()
+    assert json.loads(text, parse_constant=refuse)["final"] == {
+        "train_loss": None,
+        "losses": [None, 1.0],
+    }
+
+
+def test_rows_come_back_exactly_and_in_the_documented_order(run):
+    shuffled = dict(reversed(ROW.items())) | {"train_loss": np.float32(0.1), "test_loss": np.inf}
+    run.write_rows([ROW, shuffled | {"iteration": np.int64(400)}])
+    header, *_ = (run.path / "metrics.csv").read_text().splitlines()
+    assert header == (
+        "iteration,epoch,learning_rate,train_loss,train_error,test_loss,test_error,"
+        "images_per_second,wall_seconds"
+    )
+    first, second = run.rows()
+    assert first == ROW
+    assert second == shuffled | {"iteration": 400, "train_loss": float(np.float32(0.1))}
+    assert {type(value) for name, value in second.items() if name != "iteration"} == {float}
+    assert type(second["iteration"]) is int
+
+
+def test_holdout_rows_have_validation_columns(run):
+    rows = [{"iteration": 1, "val_loss": 2.0, "train_loss": 1.0, "val_error": 90.0}]
+    run.write_rows(rows)
+    assert (run.path / "metrics.csv").read_text().startswith("iteration,train_loss,val_loss,val_e")
+    assert run.rows() == rows
+
+
+def test_writing_no_rows_takes_the_metrics_away(run):
+    run.write_rows([ROW])
+    run.write_rows([])
+    assert run.rows() == []
+    assert not (run.path / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize("rows", [[ROW | {"typo": 1.0}], [ROW, {"iteration": 1}]])
+def test_rows_with_foreign_or_differing_keys_are_refused(run, rows):
+    with pytest.raises(ValueError, match="keys"):
+        run.write_rows(rows)
+    assert run.rows() == []
+
+
+DAMAGE = {
+    "manifest.json": [b"", b"{", b"[1]", b"\xff", b"[" * 100_000],
+    "config.yaml": [b"", b"a: [", b"- 1", b"a: \xff", b"a: b: c", b"!!python/name:os.system"],
+    "metrics.csv": [
+        b"\0",
+        b"epoch\n1\n",
+        b"iteration,epoch\n1\n",
+        b"iteration,epoch\n1,2,3\n",
+        b"iteration,epoch\n1,two\n",
+        b"iteration,epoch\n1.5,2\n",
+        b'iteration,epoch\n1,"2\n',
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [(name, content) for name, all_ in DAMAGE.items() for content in all_]
+)
+def test_a_damaged_file_is_refused_by_name(run, name, content):
+    (run.path / name).write_bytes(content)
+    read = {"manifest.json": run.manifest, "config.yaml": run.config, "metrics.csv": run.rows}[name]
+    message = refusal(read, exit_code=2)
+    assert message.startswith(f"{run.path / name} is damaged: ")
+
+
+def test_yaml_cannot_run_code(run, tmp_path):
+    proof = tmp_path / "proof"
+    (run.path / "config.yaml").write_text(f"a: !!python/object/apply:os.mkdir ['{proof}']\n")
+    assert "config.yaml is damaged" in refusal(run.config, exit_code=2)
+    assert not proof.exists()
+
+
+# --- atomic files and faults ---------------------------------------------------------------------
+
+
+def test_the_temporary_keeps_the_suffix_and_takes_the_place(tmp_path):
+    target = tmp_path / "model.keras"
+    target.write_text("old")
+    with replace_file(target) as temporary:
+        assert temporary.suffix == ".keras"
+        assert temporary.parent == tmp_path
+        temporary.write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == ["model.keras"]
+
+
+def test_a_body_that_raises_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "file"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replace_file(target) as temporary:
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_where_the_file_should_be_is_one_line(tmp_path):
+    (tmp_path / "model.keras" / "inside").mkdir(parents=True)
+    message = refusal(lambda: write_atomically(tmp_path / "model.keras", b"new"), exit_code=1)
+    assert message == f"cannot write model.keras in {tmp_path}: Is a directory"
+    assert temporaries(tmp_path) == []
+
+
+def test_a_run_folder_that_was_removed_is_not_made_again_in_part(run):
+    (run.path / "manifest.json").unlink()
+    (run.path / "config.yaml").unlink()
+    run.path.rmdir()
+    for write in (
+        lambda: run.update_manifest(status="complete"),
+        lambda: run.write_rows([ROW]),
+        lambda: run.save_checkpoint(1, {}, {}),
+    ):
+        assert str(run.path) in refusal(write, exit_code=1)
+    assert not run.path.exists()
+
+
+def test_a_full_disk_is_one_line_and_leaves_every_file_as_it_was(run):
+    """Cause EFBIG: the process may not write files beyond 20 kB."""
+    run.write_rows([ROW])
+    run.save_checkpoint(100, {"w": np.arange(10.0)}, {"seen": 1})
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    script = """
+        import resource, sys
+        import numpy as np
+        from degradation.errors import UserError
+        from degradation.records import RunFolder, replace_file
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        run = RunFolder(sys.argv[1])
+        row = {"iteration": 1, "train_loss": 0.1}
+        def save_model():
+            with replace_file(run.path / "model.keras") as temporary:
+                np.arange(10_000.0).tofile(temporary)
+        with run.lock():
+            for write in (
+                lambda: run.save_checkpoint(200, {"w": np.arange(10_000.0)}, {}),
+                lambda: run.write_rows([row] * 10_000),
+                lambda: run.update_manifest(failure="x" * 30_000),
+                lambda: run.write_config({"x": "x" * 30_000}),
+                save_model,
+            ):
+                try:
+                    write()
+                except UserError as error:
+                    print(error.exit_code, error)
+    """
+    lines = output_of(script, run.path).splitlines()
+    assert len(lines) == 5
+    for line in lines:
+        assert line.startswith("1 cannot write ")
+        assert str(run.path) in line
+    assert all(line.endswith("File too large") for line in lines[:-1])
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+    assert run.load_checkpoint().iteration == 100
+
+
+def test_a_first_checkpoint_that_fails_leaves_no_folder(run):
+    script = """
+        import resource, sys
+        import numpy as np
+        from degradation.records import RunFolder
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            RunFolder(sys.argv[1]).save_checkpoint(1, {"w": np.arange(1000.0)}, {})
+        except Exception as error:
+            print(type(error).__name__)
+    """
+    assert output_of(script, run.path) == "UserError\n"
+    assert not (run.path / "checkpoint").exists()
+
+
+def test_sigkill_amid_writes_never_shows_a_reader_half_a_file(run):
+    script = """
+        import itertools, sys
+        import numpy as np
+        from degradation.records import RunFolder
+
+        run = RunFolder(sys.argv[1])
+        with run.lock():
+            for n in itertools.count(int(sys.argv[2]) + 1):
+                size = 1 + n % 7 * 1000
+                run.save_checkpoint(n, {"w": np.full(size, n)}, {"size": size})
+                run.write_rows([{"iteration": n, "epoch": float(size)}] * size)
+                run.update_manifest(status="running", sizes=[n] * size)
+                print(n, flush=True)
+    """
+    last = 0
+    for kill in range(4):
+        with process(script, run.path, last) as child:
+            for _ in range(2 + 3 * kill):
+                last = int(child.stdout.readline())
+                check_whole(run)
+            child.send_signal(signal.SIGKILL)
+        check_whole(run)
+        checkpoint = run.load_checkpoint()
+        assert checkpoint.note is None
+        assert checkpoint.iteration >= last
+        last = checkpoint.iteration
+    with run.lock():
+        assert temporaries(run.path) == []
+    assert not (run.path / ".lock").exists()
+
+
+def check_whole(run):
+    rows = run.rows()
+    assert len(rows) == rows[-1]["epoch"]
+    sizes = run.manifest()["sizes"]
+    assert len(sizes) == 1 + sizes[0] % 7 * 1000
+
+
+def test_death_at_any_file_operation_leaves_a_state_to_go_on_from(run):
+    """Let forks of one process die at their first, second, third … file operation."""
+    script = """
+        import itertools, os, signal, sys
+        import numpy as np
+        from degradation.records import RunFolder
+
+        OPERATIONS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+        run = RunFolder(sys.argv[1])
+
+        def advance(n):
+            with run.lock():
+                run.save_checkpoint(n, {"w": np.full(1000, n)}, {"n": n})
+                run.write_rows([{"iteration": n}] * n)
+                run.update_manifest(n=n)
+
+        def die_at(operation):
+            def hook(event, arguments, remaining=itertools.count(operation, -1)):
+                if event in OPERATIONS and next(remaining) == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            sys.addaudithook(hook)
+
+        advance(1), advance(2)
+        for deaths in itertools.count():
+            before = run.load_checkpoint().iteration
+            child = os.fork()
+            if child == 0:
+                die_at(deaths)
+                advance(before + 1)
+                os._exit(0)
+            _, status = os.waitpid(child, 0)
+            after = run.load_checkpoint()
+            assert after.note is None
+            assert after.iteration in (before, before + 1)
+            assert after.state == {"n": after.iteration}
+            assert (after.arrays["w"] == after.iteration).all()
+            older = after.iteration - 1
+            assert (run.path / "checkpoint" / f"{older:08d}.npz").exists()
+            rows = run.rows()
+            assert len(rows) == rows[-1]["iteration"] <= after.iteration
+            assert run.manifest()["n"] <= len(rows)
+            if status == 0:
+                assert after.iteration == len(rows) == run.manifest()["n"] == before + 1
+                break
+            assert os.WTERMSIG(status) == signal.SIGKILL
+        print(deaths)
+    """
+    assert int(output_of(script, run.path)) > 15
+    names = {path.name for path in run.path.iterdir()}
+    assert names == {"config.yaml", "manifest.json", "metrics.csv", "checkpoint"}
+    assert len(os.listdir(run.path / "checkpoint")) == 2
+
+
+# --- the lock ------------------------------------------------------------------------------------
+
+HOLD = """
+    import sys, time
+    from degradation.records import RunFolder
+
+    with RunFolder(sys.argv[1]).lock():
+        print("held", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_a_second_writer_is_told_who_writes_since_when(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with process(HOLD, folder.path) as holder:
+        assert holder.stdout.readline() == "held\n"
+        message = refusal(lambda: folder.lock().__enter__(), exit_code=2)
+        start = f"{folder.path} is being written by process {holder.pid} since 20"
+        assert message.startswith(start)
+        content = json.loads((folder.path / ".lock").read_text())
+        assert content.keys() == {"pid", "since"}
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", content["since"])
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with process(HOLD, folder.path) as holder:
+        assert holder.stdout.readline() == "held\n"
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    assert (folder.path / ".lock").exists()
+    with folder.lock():
+        assert json.loads((folder.path / ".lock").read_text())["pid"] == os.getpid()
+    assert not (folder.path / ".lock").exists()
+
+
+def test_one_process_cannot_take_the_lock_twice(run):
+    with run.lock():
+        message = refusal(lambda: run.lock().__enter__(), exit_code=2)
+        assert f"process {os.getpid()}" in message
+        assert (run.path / ".lock").exists()
+    assert not (run.path / ".lock").exists()
+
+
+def test_a_command_that_fails_before_it_writes_leaves_no_folder(tmp_path):
+    (tmp_path / "runs").mkdir()
+    folder = RunFolder(tmp_path / "runs" / "short" / "plain20" / "seed0")
+    with pytest.raises(UserError), folder.lock():
+        assert folder.path.is_dir()
+        raise UserError("bad input")
+    assert os.listdir(tmp_path) == ["runs"]
+    assert os.listdir(tmp_path / "runs") == []
+
+
+def test_a_command_that_wrote_leaves_its_files_and_an_older_folder_stays(tmp_path):
+    (tmp_path / "mine").mkdir()
+    with RunFolder(tmp_path / "mine").lock():
+        pass
+    assert os.listdir(tmp_path / "mine") == []
+    folder = RunFolder(tmp_path / "new" / "run")
+    with folder.lock():
+        folder.write_config({"seed": 1})
+    assert os.listdir(folder.path) == ["config.yaml"]
+
+
+@pytest.mark.parametrize("below", ["file", "file/run"])
+def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path, below):
+    (tmp_path / "file").write_text("mine")
+    message = refusal(lambda: RunFolder(tmp_path / below).lock().__enter__(), exit_code=1)
+    assert message == f"cannot write to {tmp_path / below}: Not a directory"
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_link_to_nowhere_in_the_place_of_the_folder_is_one_line(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    message = refusal(lambda: RunFolder(tmp_path / "link").lock().__enter__(), exit_code=1)
+    assert str(tmp_path / "link") in message
+    assert os.listdir(tmp_path) == ["link"]
+
+
+def test_never_two_writers_though_the_folder_comes_and_goes(tmp_path):
+    """Let four processes count in one file, under a lock whose folder they keep deleting."""
+    script = """
+        import pathlib, sys
+        from degradation.errors import UserError
+        from degradation.records import RunFolder
+
+        folder, counter = RunFolder(sys.argv[1]), pathlib.Path(sys.argv[2])
+        done = 0
+        while done < 60:
+            try:
+                with folder.lock():
+                    count = int(counter.read_text())
+                    counter.write_text(f"{count + 1:08d}")
+                    done += 1
+            except UserError as error:
+                if error.exit_code != 2:
+                    raise
+    """
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    with contextlib.ExitStack() as stack:
+        folder = tmp_path / "a" / "run"
+        children = [stack.enter_context(process(script, folder, counter)) for _ in range(4)]
+        for child in children:
+            _, errors = child.communicate(timeout=60)
+            assert child.returncode == 0, errors
+    assert int(counter.read_text()) == 240
+    assert not (folder / ".lock").exists()
+
+
+def test_taking_the_lock_removes_the_temporaries_of_a_killed_process_only(run):
+    run.save_checkpoint(1, {}, {})
+    leftovers = [".partial-0123abcd-model.keras", "checkpoint/.partial-89efabcd-00000002.npz"]
+    others = [".partial-mine", ".hidden", "checkpoint/notes.txt"]
+    for name in leftovers + others:
+        (run.path / name).write_text("x")
+    with run.lock():
+        assert not any((run.path / name).exists() for name in leftovers)
+        assert all((run.path / name).exists() for name in others)
+
+
+# --- overwrite=true ------------------------------------------------------------------------------
+
+
+def test_clear_removes_the_run_and_nothing_else(run, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    run.write_rows([ROW])
+    run.save_checkpoint(1, {}, {})
+    (run.path / "checkpoint" / "link").symlink_to(outside)
+    (run.path / "wandb").symlink_to(outside)
+    (run.path / "model.keras").symlink_to(outside / "precious")
+    (run.path / "notes.txt").write_text("mine")
+    with run.lock():
+        run.clear()
+        assert sorted(os.listdir(run.path)) == [".lock", "notes.txt"]
+    assert (outside / "precious").read_text() == "x"
+    run.clear()
+    assert os.listdir(run.path) == ["notes.txt"]
+
+
+def test_clear_puts_damaged_files_right(run):
+    (run.path / "manifest.json").write_text("{")
+    run.clear()
+    assert os.listdir(run.path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("config.yaml", "defaults: [x]"), ("manifest.json", '{"name": "x"}'), ("wandb", None)],
+)
+def test_clear_refuses_a_folder_of_something_else(tmp_path, name, content):
+    if content is None:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_text(content)
+    assert "nothing was deleted" in refusal(RunFolder(tmp_path).clear, exit_code=2)
+    assert os.listdir(tmp_path) == [name]
+
+
+# --- checkpoints ---------------------------------------------------------------------------------
+
+
+def test_arrays_and_state_come_back_exactly(run):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "conv2d/kernel": rng.normal(size=(3, 3, 3, 16)).astype(np.float32),
+        "sums": np.array([0.1, np.nan, -0.0, np.inf, 5e-324]),
+        "iterations": np.array(64_000),
+        "half": np.ones((2, 0, 3), np.float16),
+        "fortran": np.asfortranarray(rng.integers(0, 9, (4, 5))),
+        "strided": np.arange(10, dtype=np.uint8)[::3],
+        "file": np.array([True, False]),
+        "state.json": np.array([1 + 2j]),
+    }
+    state = {"loss": 0.1 + 0.2, "big": 2**127 - 1, "none": None, "nested": {"list": [1, 2.0, "é"]}}
+    run.save_checkpoint(np.int64(4000), arrays, state | {"numpy": np.float32(0.1)})
+    checkpoint = run.load_checkpoint()
+    assert (checkpoint.iteration, checkpoint.note) == (4000, None)
+    assert checkpoint.state == state | {"numpy": float(np.float32(0.1))}
+    assert type(checkpoint.state["nested"]["list"][0]) is int
+    assert list(checkpoint.arrays) == list(arrays)
+    for name, array in arrays.items():
+        loaded = checkpoint.arrays[name]
+        assert (loaded.dtype, loaded.shape) == (array.dtype, array.shape)
+        assert loaded.tobytes() == array.tobytes()
+
+
+def test_a_checkpoint_is_an_npz_and_depends_on_its_content_alone(run, tmp_path):
+    other = RunFolder(tmp_path / "other")
+    other.write_config({})
+    for folder in (run, other):
+        folder.save_checkpoint(7, {"w": np.arange(3.0)}, {})
+    first, second = (f.path / "checkpoint" / "00000007.npz" for f in (run, other))
+    assert first.read_bytes() == second.read_bytes()
+    with np.load(first) as archive:
+        np.testing.assert_array_equal(archive["w"], [0, 1, 2])
+
+
+@pytest.mark.parametrize("array", [np.array([{}]), np.zeros(2, "V2"), np.array(["a"])])
+def test_arrays_that_would_not_come_back_are_refused_when_saved(run, array):
+    with pytest.raises(TypeError, match="only numbers"):
+        run.save_checkpoint(1, {"w": array}, {})
+    assert run.load_checkpoint() is None
+
+
+def test_the_last_two_are_kept(run):
+    for iteration in (100, 200, 200, 100_000_000, 300_000_000):
+        run.save_checkpoint(iteration, {}, {})
+    assert sorted(os.listdir(run.path / "checkpoint")) == ["100000000.npz", "300000000.npz"]
+    assert run.load_checkpoint().iteration == 300_000_000
+
+
+def test_a_damaged_newest_falls_back_with_a_warning_and_is_replaced_in_time(run, capsys):
+    run.save_checkpoint(100, {"w": np.arange(3)}, {})
+    run.save_checkpoint(200, {"w": np.arange(4)}, {})
+    newest = run.path / "checkpoint" / "00000200.npz"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    checkpoint = run.load_checkpoint()
+    assert (checkpoint.iteration, len(checkpoint.arrays["w"])) == (100, 3)
+    assert "00000200.npz" in checkpoint.note
+    warning = capsys.readouterr().err
+    assert warning == f"warning: {run.path}: {checkpoint.note}\n"
+    assert newest.exists()
+    run.save_checkpoint(150, {}, {})
+    assert sorted(os.listdir(newest.parent)) == ["00000100.npz", "00000150.npz"]
+
+
+def test_if_all_are_damaged_the_user_decides(run):
+    for iteration in (1, 2):
+        run.save_checkpoint(iteration, {}, {})
+        (run.path / "checkpoint" / f"{iteration:08d}.npz").write_bytes(b"")
+    message = refusal(run.load_checkpoint, exit_code=2)
+    assert "00000001.npz" in message
+    assert "00000002.npz" in message
+    assert "overwrite=true" in message
+
+
+def test_every_flipped_byte_and_every_truncation_is_found(run):
+    run.save_checkpoint(3, {"w": np.arange(20.0), "empty": np.zeros(0)}, {"a": 1})
+    path = run.path / "checkpoint" / "00000003.npz"
+    whole = path.read_bytes()
+    damages = [whole[:length] for length in range(len(whole))] + [whole + b"\0"]
+    for position, byte in enumerate(whole):
+        for mask in (0x01, 0x20, 0xFF):
+            damages.append(whole[:position] + bytes([byte ^ mask]) + whole[position + 1 :])
+    for damage in damages:
+        path.write_bytes(damage)
+        with pytest.raises(UserError, match="damaged"):
+            run.load_checkpoint()
+    path.write_bytes(whole)
+    assert run.load_checkpoint().state == {"a": 1}
+
+
+def test_flipped_bytes_of_a_large_checkpoint_are_found(run):
+    run.save_checkpoint(3, {f"w{i}": np.full(20_000, i, np.float32) for i in range(10)}, {})
+    path = run.path / "checkpoint" / "00000003.npz"
+    whole = path.read_bytes()
+    for position in np.linspace(0, len(whole) - 1, 97).astype(int):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x10
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="damaged"):
+            run.load_checkpoint()
+
+
+class Exploit:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, proof):
+        self.proof = str(proof)
+
+    def __reduce__(self):
+        """Name the call that unpickling makes."""
+        return os.mkdir, (self.proof,)
+
+
+def reseal(content):
+    """Give a foreign archive the digest that makes it look undamaged; return the whole file."""
+    seal_bytes = len("sha256:") + 64
+    with zipfile.ZipFile(buffer := io.BytesIO(content), "a") as archive:
+        archive.comment = b"x" * seal_bytes
+    body = buffer.getvalue()[:-seal_bytes]
+    return body + b"sha256:" + hashlib.sha256(body).hexdigest().encode()
+
+
+def archive_of(members, compression=zipfile.ZIP_STORED):
+    state = {"iteration": 1, "state": {}}
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w", compression) as archive:
+        for name, content in ({"state.json": json.dumps(state).encode()} | members).items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def npy_header(text):
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def test_a_sealed_foreign_archive_would_be_read(run):
+    """Show that the files of the next test are refused for what they hold, not for their seal."""
+    write_foreign(run, reseal(archive_of({})))
+    assert run.load_checkpoint().state == {}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda proof: pickle.dumps(Exploit(proof)),
+        lambda proof: npz_with(np.array([Exploit(proof)], object)),
+        lambda proof: reseal(npz_with(np.array([Exploit(proof)], object))),
+        lambda proof: reseal(archive_of({"w.npy": npy_with(np.array([Exploit(proof)], object))})),
+        lambda proof: reseal(archive_of({"w.npy": pickle.dumps(Exploit(proof))})),
+        lambda proof: reseal(archive_of({"state.json": pickle.dumps(Exploit(proof))})),
+        lambda proof: reseal(archive_of({"state.json": b'{"iteration": 2, "state": {}}'})),
+        lambda proof: reseal(archive_of({"state.json": b'{"iteration": 1, "state": 3}'})),
+        lambda proof: reseal(archive_of({"state.json": b"[" * 100_000})),
+        lambda proof: reseal(archive_of({"w.npy": bytes(10**6)}, zipfile.ZIP_DEFLATED)),
+        lambda proof: reseal(archive_of({"w.npy": npy_header(b"__import__('os').abort()\n")})),
+        lambda proof: reseal(
+            archive_of(
+                {
+                    "w.npy": npy_header(
+                        b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,)}\n"
+                    )
+                }
+            )
+        ),
+    ],
+)
+def test_a_hostile_checkpoint_is_refused_as_damaged_and_runs_nothing(run, tmp_path, make):
+    proof = tmp_path / "proof"
+    write_foreign(run, make(proof))
+    assert "is damaged (00000001.npz" in refusal(run.load_checkpoint, exit_code=2)
+    assert not proof.exists()
+
+
+def write_foreign(run, content):
+    (run.path / "checkpoint").mkdir()
+    (run.path / "checkpoint" / "00000001.npz").write_bytes(content)
+
+
+def npz_with(array):
+    np.savez(buffer := io.BytesIO(), w=array)
+    return buffer.getvalue()
+
+
+def npy_with(array):
+    np.save(buffer := io.BytesIO(), array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+# --- the machine ---------------------------------------------------------------------------------
+
+
+def test_the_machine_is_described_without_names():
+    machine = records.describe_machine()
+    assert machine.keys() == {"cpu", "cores", "memory_gib"}
+    assert machine["cpu"]
+    assert 1 <= machine["cores"] <= os.cpu_count()
+    assert machine["memory_gib"] > 0
+    assert socket.gethostname() not in machine["cpu"].split()
+
+
+def fake_root(tmp_path, files):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("files", "gib"),
+    [
+        (
+            {
+                "proc/self/cgroup": "0::/jobs/one\n",
+                "sys/fs/cgroup/jobs/one/memory.max": "max\n",
+                "sys/fs/cgroup/jobs/memory.max": str(2**28),
+            },
+            0.2,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:cpu,cpuacct:/\n4:memory:/one\n0::/\n",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
+                "sys/fs/cgroup/memory/one/memory.limit_in_bytes": str(2**29),
+            },
+            0.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": "0::/../outside\n",
+                "sys/fs/cgroup/memory.max": str(3 * 2**27),
+            },
+            0.4,
+        ),
+    ],
+)
+def test_the_memory_of_a_container_is_what_it_may_use(tmp_path, files, gib):
+    assert records.describe_machine(fake_root(tmp_path, files))["memory_gib"] == gib
+
+
+def test_without_a_limit_the_memory_is_the_machines(tmp_path):
+    alone = records.describe_machine(tmp_path)["memory_gib"]
+    unlimited = {"proc/self/cgroup": "4:memory:/\n", "sys/fs/cgroup/memory/x": ""}
+    assert records.describe_machine(fake_root(tmp_path, unlimited))["memory_gib"] == alone
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("model name\t: An x86\nflags\t\t: fpu avx512_bf16 sse\n", True),
+        ("flags\t\t: fpu amx_bf16 amx_tile\n", True),
+        ("flags\t\t: fpu avx2 avx512f\nbugs\t: amx_bf16\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n", True),
+        ("Features\t: fp asimd\n", False),
+        ("", False),
+    ],
+)
+def test_bf16_is_read_from_the_processors_flags(tmp_path, cpuinfo, expected):
+    assert records.cpu_has_bf16(fake_root(tmp_path, {"proc/cpuinfo": cpuinfo})) is expected
+    if "model name" in cpuinfo:
+        assert records.describe_machine(tmp_path)["cpu"] == "An x86"
+
+
+def test_a_machine_without_proc_still_has_a_processor_name(tmp_path):
+    assert records.describe_machine(tmp_path)["cpu"]
+    assert records.cpu_has_bf16(tmp_path) is False
+
+
+def test_versions_of_the_packages_that_matter():
+    versions = records.package_versions()
+    assert versions.keys() == {"python", "tensorflow", "keras", "numpy", "hydra-core", "wandb"}
+    assert versions["numpy"] == np.__version__
+    assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_git_state_follows_tracked_files(tmp_path, monkeypatch):
+    root = tmp_path / "checkout"
+    (root / "below").mkdir(parents=True)
+    unknown = {"git_commit": None, "git_dirty": None}
+    assert records.git_state(root) == unknown
+
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        command = ["git", "-C", str(root), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init")
+    assert records.git_state(root) == unknown  # no commit yet
+    (root / "code.py").write_text("1")
+    git("add", "code.py")
+    git("commit", "-m", "one")
+    clean = {"git_commit": git("rev-parse", "HEAD"), "git_dirty": False}
+    assert records.git_state(root) == clean
+    (root / "untracked").write_text("x")
+    assert records.git_state(root) == clean
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as inside a hook
+    assert records.git_state(root) == clean
+    (root / "code.py").write_text("2")
+    assert records.git_state(root) == clean | {"git_dirty": True}
+    assert records.git_state(root / "below") == unknown  # somebody else's repository
+    monkeypatch.setenv("PATH", "")
+    assert records.git_state(root) == unknown
+
+
+def test_the_time_is_utc_to_the_second():
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", records.utc_now())
+
+
+def test_records_do_not_import_tensorflow():
+    script = "import sys, degradation.records; print('tensorflow' in sys.modules)"
+    assert output_of(script) == "False\n"
