@@ -1,0 +1,76 @@
+"""The layers that He et al. use and Keras does not have in this form."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="degradation")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation over the channels of `[batch, height, width, channels]`, as one fused op.
+
+    The same outputs, gradients and moving averages as Keras' layer, up to rounding; Keras 3 computes
+    them with some twenty small ops, which costs more than the convolutions between them. Statistics
+    and parameters are float32 whatever the precision of the images.
+
+    The defaults are those of Caffe and Torch, in which residual networks were first trained:
+    `epsilon=1e-5` and `momentum=0.9` (Keras': 1e-3 and 0.99). The paper states neither.
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+        if self.axis not in (-1, 3) or not (self.center and self.scale):
+            raise ValueError("the fused op normalises the last of four axes, with gamma and beta")
+
+    def add_weight(self, *args, **kwargs):
+        # The op wants float32 parameters beside bfloat16 images: keep Keras from casting them.
+        return super().add_weight(*args, **{**kwargs, "autocast": False})
+
+    def call(self, inputs, training=None, mask=None):
+        """Normalise by the batch's moments when training, by the moving averages otherwise."""
+        training = bool(training and self.trainable)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=self.gamma.value,
+            offset=self.beta.value,
+            mean=[] if training else self.moving_mean.value,
+            variance=[] if training else self.moving_variance.value,
+            epsilon=self.epsilon,
+            is_training=training,
+        )
+        if training:
+            # The op returns the unbiased variance; Keras averages the biased one.
+            pixels = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
+            biased = variance * ((pixels - 1.0) / pixels)
+            for average, moment in ((self.moving_mean, mean), (self.moving_variance, biased)):
+                average.assign(average * self.momentum + moment * (1.0 - self.momentum))
+        return outputs
+
+
+@keras.saving.register_keras_serializable(package="degradation")
+class ZeroPadShortcut(keras.layers.Layer):
+    """Shortcut option A (section 3.3): subsample by `stride`, pad with zero channels. No parameters.
+
+    `[batch, height, width, channels]` becomes `[batch, ⌈height/stride⌉, ⌈width/stride⌉, filters]`:
+    every `stride`-th pixel from the first on, the new channels half before and half after the old.
+    """
+
+    def __init__(self, filters, stride=1, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.stride = stride
+
+    def call(self, inputs):
+        """Subsample and pad."""
+        new = self.filters - inputs.shape[-1]
+        subsampled = inputs[:, :: self.stride, :: self.stride]
+        return tf.pad(subsampled, [[0, 0], [0, 0], [0, 0], [new // 2, new - new // 2]])
+
+    def compute_output_shape(self, input_shape):
+        """Shape of the output for a given shape of the input."""
+        batch, height, width, _ = input_shape
+        smaller = [None if size is None else -(-size // self.stride) for size in (height, width)]
+        return (batch, *smaller, self.filters)
+
+    def get_config(self):
+        """What Keras needs to build the layer again."""
+        return {**super().get_config(), "filters": self.filters, "stride": self.stride}
