@@ -6,7 +6,7 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="degradation")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation over the channels of `[batch, height, width, channels]`, as one fused op.
+    """Batch normalisation of `[batch, height, width, channels]`, as one fused op.
 
     The same outputs, gradients and moving averages as Keras' layer, up to rounding; Keras 3 computes
     them with some twenty small ops, which costs more than the convolutions between them. Statistics
@@ -22,6 +22,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             raise ValueError("the fused op normalises the last of four axes, with gamma and beta")
 
     def add_weight(self, *args, **kwargs):
+        """Add a parameter or moving average that stays float32."""
         # The op wants float32 parameters beside bfloat16 images: keep Keras from casting them.
         return super().add_weight(*args, **{**kwargs, "autocast": False})
 
@@ -48,10 +49,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable(package="degradation")
 class ZeroPadShortcut(keras.layers.Layer):
-    """Shortcut option A (section 3.3): subsample by `stride`, pad with zero channels. No parameters.
+    """Shortcut option A (section 3.3): subsample by `stride`, pad with zero channels.
 
-    `[batch, height, width, channels]` becomes `[batch, ⌈height/stride⌉, ⌈width/stride⌉, filters]`:
-    every `stride`-th pixel from the first on, the new channels half before and half after the old.
+    Of `[batch, height, width, channels]` it keeps every `stride`-th pixel from the first on; new
+    channels up to `filters` go half before and half after the old. No parameters.
     """
 
     def __init__(self, filters, stride=1, **kwargs):
@@ -62,7 +63,9 @@ class ZeroPadShortcut(keras.layers.Layer):
     def call(self, inputs):
         """Subsample and pad."""
         new = self.filters - inputs.shape[-1]
-        subsampled = inputs[:, :: self.stride, :: self.stride]
+        # Pooling over one pixel is `inputs[:, ::stride, ::stride]`, to the bit and seven times
+        # faster on a CPU, where slicing and its gradient go pixel by pixel.
+        subsampled = tf.nn.avg_pool2d(inputs, 1, self.stride, "VALID")
         return tf.pad(subsampled, [[0, 0], [0, 0], [0, 0], [new // 2, new - new // 2]])
 
     def compute_output_shape(self, input_shape):
