@@ -1,0 +1,94 @@
+"""Labelled images held in memory, their byte order on disk and their fingerprint."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from degradation.errors import UserError
+
+SIDE = 32  # pixels
+CHANNELS = 3  # red, green, blue
+RECORD_BYTES = 1 + CHANNELS * SIDE * SIDE
+CLASSES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images in two parts, to train on and to test on, in their official order.
+
+    Images are uint8 `[n, 32, 32, 3]`, labels int32 `[n]` in 0..9; all four arrays are read-only.
+    `label` is what a caption or a manifest calls the data; `canonical` says whether the files are
+    those of the official archive; `source` is the folder they were read from, None if generated.
+    """
+
+    name: str
+    label: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    classes: tuple[str, ...]
+    fingerprint: str
+    canonical: bool
+    source: Path | None
+
+    def __post_init__(self):
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            array.setflags(write=False)
+
+    def holdout(self, n: int) -> "Dataset":
+        """Hold out the last `n` training images as the test part: a validation set (section 4.2).
+
+        0 keeps the official split. The fingerprint stays that of the whole data. Raises UserError
+        unless `n` is an integer that leaves at least one image to train on.
+        """
+        size = len(self.train_images)
+        if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n < size:
+            raise UserError(f"data.holdout={n}: must be an integer from 0 to {size - 1}")
+        if n == 0:
+            return self
+        return replace(
+            self,
+            train_images=self.train_images[:-n],
+            train_labels=self.train_labels[:-n],
+            test_images=self.train_images[-n:],
+            test_labels=self.train_labels[-n:],
+        )
+
+
+def pack_records(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Lay images and labels out as the binary version of CIFAR-10 does: uint8 `[n, 3073]`.
+
+    A record is the label's byte, then the red, the green and the blue plane, row by row.
+    """
+    records = np.empty((len(images), RECORD_BYTES), np.uint8)
+    records[:, 0] = labels
+    records[:, 1:] = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    return records
+
+
+def unpack_records(records: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Undo `pack_records`: write `images`, uint8 `[n, 32, 32, 3]`; return labels, int32 `[n]`."""
+    planes = records[:, 1:].reshape(-1, CHANNELS, SIDE, SIDE)
+    # In blocks that fit the processor's cache, this is three times as fast as one transpose.
+    for start in range(0, len(records), 256):
+        block = slice(start, start + 256)
+        for channel in range(CHANNELS):
+            images[block, :, :, channel] = planes[block, channel]
+    return records[:, 0].astype(np.int32)
+
+
+class Fingerprint:
+    """SHA-256 over all records, training before test: that of the six `.bin` files in a row."""
+
+    def __init__(self):
+        self._digest = hashlib.sha256()
+
+    def update(self, records: np.ndarray) -> None:
+        """Add records, uint8 `[n, 3073]`."""
+        self._digest.update(np.ascontiguousarray(records))
+
+    def __str__(self) -> str:
+        return f"sha256:{self._digest.hexdigest()}"

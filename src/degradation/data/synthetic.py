@@ -1,0 +1,76 @@
+"""Generated images with CIFAR-10's shape, for tests and smoke runs."""
+
+from pathlib import Path
+
+import numpy as np
+
+from degradation.data.dataset import CLASSES, SIDE, Dataset, Fingerprint, pack_records
+from degradation.errors import UserError
+
+SEED = 1512_03385  # not the run's: the data is the same in every run
+FREQUENCY = 3  # the highest in a class's pattern, in cycles an image
+LARGEST = 50_000
+
+
+def make_synthetic(
+    *, root: Path | None = None, train_images: int = 2000, test_images: int = 500
+) -> Dataset:
+    """Generate ten classes of patterns, equally many images of each.
+
+    A class is a smooth coloured pattern, symmetric about a vertical axis so that a flip keeps it,
+    and without a mean colour of its own. An image shows it shifted, with a contrast and a tint of
+    its own, under noise. `root` is not used: nothing is read. Raises UserError for sizes that are
+    no multiples of 10 from 10 to 50,000.
+    """
+    for key, size in (("train_images", train_images), ("test_images", test_images)):
+        whole = isinstance(size, int) and not isinstance(size, bool)
+        if not whole or not 0 < size <= LARGEST or size % CLASSES:
+            raise UserError(f"data.{key}={size}: must be a multiple of 10 from 10 to {LARGEST}")
+    chance = np.random.default_rng(SEED)
+    patterns = _patterns(chance)
+    parts = [_draw(chance, patterns, size) for size in (train_images, test_images)]
+    (train, train_labels), (test, test_labels) = parts
+    fingerprint = Fingerprint()
+    for part in parts:
+        fingerprint.update(pack_records(*part))
+    return Dataset(
+        name="synthetic",
+        label="synthetic data, not CIFAR-10",
+        train_images=train,
+        train_labels=train_labels,
+        test_images=test,
+        test_labels=test_labels,
+        classes=tuple(f"pattern {k}" for k in range(CLASSES)),
+        fingerprint=str(fingerprint),
+        canonical=False,
+        source=None,
+    )
+
+
+def _patterns(chance: np.random.Generator) -> np.ndarray:
+    """One pattern a class, `[10, 32, 32, 3]`, of mean 0 and standard deviation 1 in each channel.
+
+    Whole cycles only, so that a pattern shifted round the edges keeps its mean.
+    """
+    turns = 2 * np.pi * np.arange(SIDE) / SIDE
+    cycles = np.arange(FREQUENCY + 1)[:, None]
+    across = np.cos(cycles * turns)
+    down = np.concatenate([np.cos(cycles * turns), np.sin(cycles[1:] * turns)])
+    weights = chance.normal(size=(CLASSES, 3, len(down), len(across)))
+    weights[:, :, 0, 0] = 0.0
+    patterns = np.einsum("kcvu,vy,ux->kyxc", weights, down, across)
+    return patterns / patterns.std(axis=(1, 2), keepdims=True)
+
+
+def _draw(
+    chance: np.random.Generator, patterns: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw `size` images, uint8 `[size, 32, 32, 3]`, and their labels, int32 `[size]`."""
+    labels = chance.permutation(np.arange(size, dtype=np.int32) % CLASSES)
+    rows, columns = (np.arange(SIDE) + chance.integers(-4, 5, (2, size, 1))) % SIDE
+    shifted = patterns[labels[:, None, None], rows[:, :, None], columns[:, None, :]]
+    contrast = chance.uniform(20.0, 50.0, (size, 1, 1, 1))
+    tint = chance.normal(0.0, 20.0, (size, 1, 1, 3))
+    noise = chance.normal(0.0, 20.0, shifted.shape)
+    images = np.clip(np.rint(128.0 + tint + contrast * shifted + noise), 0, 255)
+    return images.astype(np.uint8), labels

@@ -1,0 +1,313 @@
+"""The data room: what is read, what it is called, and where it is looked for."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cifar10_files import (
+    BINARY,
+    DUMPS,
+    NOWHERE,
+    PICKLED,
+    REPOSITORY,
+    assert_holds,
+    dump_python2,
+    load,
+    refusal,
+    small_parts,
+    write_binary,
+    write_pickled,
+)
+from omegaconf import OmegaConf
+
+from degradation.data import download, layouts
+from degradation.data.cifar10 import load_dataset
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    return small_parts(monkeypatch)
+
+
+# ---------------------------------------------------------------- what is read
+
+
+def test_binary_layout(parts, tmp_path):
+    """The binary layout gives the images it was written from, red first, row by row."""
+    dataset = load(write_binary(tmp_path / "any name", parts))
+    assert_holds(dataset, parts)
+    assert dataset.name == "cifar10"
+    assert dataset.classes[3] == "cat"
+    assert dataset.source == tmp_path / "any name"
+    raw = (tmp_path / "any name" / "data_batch_1.bin").read_bytes()
+    assert raw[1 + 1024 + 32 + 5] == dataset.train_images[0, 1, 5, 1]
+
+
+@pytest.mark.parametrize("dump", DUMPS.values(), ids=DUMPS)
+def test_pickled_layout_equals_the_binary_one(dump, parts, tmp_path, recwarn):
+    """Whatever wrote the pickles, images, labels and fingerprint are those of the binary layout."""
+    pickled = load(write_pickled(tmp_path / "cifar-10-batches-py", parts, dump))
+    assert_holds(pickled, parts)
+    binary = load(write_binary(tmp_path / "cifar-10-batches-bin", parts))
+    assert pickled.fingerprint == binary.fingerprint
+    assert not recwarn.list
+
+
+def test_fingerprint_is_that_of_the_binary_files_in_a_row(parts, tmp_path):
+    """Anyone can check a fingerprint with `cat … | sha256sum`; one pixel changes it."""
+    folder = write_binary(tmp_path / "a", parts)
+    whole = b"".join((folder / name).read_bytes() for name in BINARY.digests)
+    assert load(folder).fingerprint == f"sha256:{hashlib.sha256(whole).hexdigest()}"
+    parts[2][0][7, 0, 0, 0] ^= 1
+    assert load(write_binary(tmp_path / "b", parts)).fingerprint != load(folder).fingerprint
+
+
+def test_arrays_cannot_be_written_to(parts, tmp_path):
+    """Nothing can change the images behind the fingerprint's back."""
+    dataset = load(write_binary(tmp_path / "a", parts))
+    for part in (dataset, dataset.holdout(10)):
+        with pytest.raises(ValueError, match="read-only"):
+            part.train_images[0] = 0
+
+
+def test_holdout_takes_the_last_training_images(parts, tmp_path):
+    """The paper's validation set (section 4.2) in official order; 0 keeps the official split."""
+    dataset = load(write_binary(tmp_path / "a", parts))
+    held = dataset.holdout(30)
+    np.testing.assert_array_equal(held.train_images, dataset.train_images[:70])
+    np.testing.assert_array_equal(held.train_labels, dataset.train_labels[:70])
+    np.testing.assert_array_equal(held.test_images, dataset.train_images[70:])
+    np.testing.assert_array_equal(held.test_labels, dataset.train_labels[70:])
+    assert held.fingerprint == dataset.fingerprint
+    assert dataset.holdout(0) is dataset
+    assert len(dataset.holdout(99).train_images) == 1
+
+
+@pytest.mark.parametrize("n", [-1, 100, 5000, 2.5, "10", True, None])
+def test_holdout_refuses(n, parts, tmp_path):
+    """Every other number of images is refused with the key and what is allowed."""
+    dataset = load(write_binary(tmp_path / "a", parts))
+    assert refusal(dataset.holdout, n) == f"data.holdout={n}: must be an integer from 0 to 99"
+
+
+# ---------------------------------------------------------------- what it is called
+
+
+def test_official_files_are_canonical(parts, tmp_path, monkeypatch):
+    """The data is CIFAR-10 without more ado only where all files have the published hashes."""
+    folders = [
+        (BINARY, write_binary(tmp_path / "bin", parts)),
+        (PICKLED, write_pickled(tmp_path / "py", parts, dump_python2)),
+    ]
+    for layout, folder in folders:
+        for name in layout.digests:
+            digest = hashlib.new(layout.algorithm, (folder / name).read_bytes()).hexdigest()
+            monkeypatch.setitem(layout.digests, name, digest)
+        dataset = load(folder)
+        assert dataset.canonical
+        assert dataset.label == "CIFAR-10"
+
+        path = folder / list(layout.digests)[3]
+        changed = bytearray(path.read_bytes())
+        changed[5000] ^= 1
+        path.write_bytes(changed)
+        assert refusal(load, folder).startswith(f"{path}: not the official file")
+
+
+def test_other_copies_say_so(parts, tmp_path):
+    """A copy is named as one, with the number of images that its own list says are from JPEG."""
+    folder = write_binary(tmp_path / "copy" / "cifar-10-batches-bin", parts)
+    dataset = load(tmp_path / "copy")
+    assert not dataset.canonical
+    assert dataset.label == "CIFAR-10, not the canonical archive"
+    indices = json.dumps({"train": [3, 5, 8], "test": [1]})
+    (tmp_path / "copy" / "jpeg_indices.json").write_text(indices)
+    assert load(folder).label == "CIFAR-10, 4 of 120 images from JPEG"
+    (folder / "jpeg_indices.json").write_text('{"train": [], "test": []}')
+    assert load(folder).label == "CIFAR-10, 4 of 120 images from JPEG"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"train": 3, "test": 4}', '{"train": ["a"], "test": []}', "[" * 100_000, "\xff"],
+)
+def test_damaged_jpeg_list_is_refused(content, parts, tmp_path):
+    """A list that cannot be read is not taken for none."""
+    folder = write_binary(tmp_path / "a", parts)
+    (folder / "jpeg_indices.json").write_bytes(content.encode("latin-1"))
+    assert str(folder / "jpeg_indices.json") in refusal(load, folder)
+
+
+# ---------------------------------------------------------------- where it is looked for
+
+
+def test_places_are_searched_in_order(parts, tmp_path, monkeypatch):
+    """The first place that has CIFAR-10 wins; empty entries count for nothing."""
+    root = tmp_path / "repository"
+    root.mkdir()
+    write_binary(tmp_path / "shared" / "cifar10", parts)
+    search = [None, "", "missing", "../shared/cifar10", "data/cifar10"]
+    options = {"dir": None, "search": search, "url": NOWHERE, "root": root}
+    assert load_dataset("cifar10", **options).source == tmp_path / "shared" / "cifar10"
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    inner = write_pickled(tmp_path / "home/d/cifar-10-batches-py", parts, dump_python2)
+    options["search"] = ["~/d", *search]
+    assert load_dataset("cifar10", **options).source == inner
+
+
+def test_downloads_folder_is_always_looked_in(parts, tmp_path):
+    """What was downloaded once is not downloaded again, whatever the list says."""
+    folder = write_binary(tmp_path / "data/cifar10/cifar-10-batches-bin", parts)
+    dataset = load_dataset("cifar10", root=tmp_path, search=[], url=NOWHERE)
+    assert dataset.source == folder
+
+
+def test_dir_is_the_only_place(parts, tmp_path, monkeypatch):
+    """`data.dir` counts from the current directory, and nothing else is tried."""
+    write_binary(tmp_path / "data/cifar10", parts)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert_holds(load("data/cifar10"), parts)
+    for wrong in ("empty", "missing", "data/cifar10/test_batch.bin", "", 5, "a\0b"):
+        message = refusal(load_dataset, "cifar10", root=tmp_path, dir=wrong, url=NOWHERE)
+        assert message.startswith(f"data.dir={wrong}: ")
+        assert "cifar-10-batches-bin or cifar-10-batches-py" in message
+
+
+def test_search_that_is_no_list(tmp_path):
+    """A single string is not taken apart into letters."""
+    message = refusal(load_dataset, "cifar10", root=tmp_path, search="data", url=NOWHERE)
+    assert message == "data.search=data: must be a list of folders"
+
+
+@pytest.mark.parametrize("kept", [1, 5])
+def test_incomplete_folder_is_refused(kept, parts, tmp_path):
+    """A folder that lacks a file is not passed over in silence, nor is the other layout needed."""
+    folder = write_binary(tmp_path / "data/cifar10", parts)
+    for name in list(BINARY.digests)[kept:]:
+        (folder / name).unlink()
+    for options in ({"dir": str(folder)}, {"search": ["data/cifar10"]}):
+        message = refusal(load_dataset, "cifar10", root=tmp_path, url=NOWHERE, **options)
+        assert str(folder / list(BINARY.digests)[kept]) in message
+    inner = write_pickled(folder / "cifar-10-batches-py", parts, dump_python2)
+    assert load(folder).source == inner
+
+
+def resolved(name):
+    config = OmegaConf.load(REPOSITORY / "conf" / "data" / f"{name}.yaml")
+    options = OmegaConf.to_container(config, resolve=True)
+    assert options.pop("holdout") == 0
+    return options
+
+
+@pytest.mark.parametrize("inner", ["", "cifar-10-batches-py-target"])
+def test_configured_places(inner, parts, tmp_path, monkeypatch):
+    """The YAML file finds Keras' cache, of Keras 2 and 3, and before it `$CIFAR10_DIR`."""
+    monkeypatch.delenv("CIFAR10_DIR", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    root = tmp_path / "repository"
+    root.mkdir()
+    folder = tmp_path / "keras" / "datasets" / inner / "cifar-10-batches-py"
+    write_pickled(folder, parts, dump_python2)
+    assert load_dataset(**resolved("cifar10"), root=root).source == folder
+    monkeypatch.setenv("CIFAR10_DIR", str(write_binary(tmp_path / "mine", parts)))
+    assert load_dataset(**resolved("cifar10"), root=root).source == tmp_path / "mine"
+
+
+def test_configured_address_is_the_official_one():
+    """What a download fetches is the archive on the data set's own page."""
+    assert resolved("cifar10")["url"] == "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+    assert download.ARCHIVES["c58f30108f718f92721af3b95e74349a"] is PICKLED
+    assert download.ARCHIVES["c32a1d4ab5d03f1284b67883e8d87530"] is BINARY
+
+
+def test_unknown_names_and_keys(tmp_path):
+    """A data set or a key that does not exist is refused with those that do."""
+    message = refusal(load_dataset, "cifar100", root=tmp_path)
+    assert message == "data.name=cifar100: must be one of cifar10, synthetic"
+    message = refusal(load_dataset, "synthetic", root=tmp_path, dir="x")
+    assert message == "data.dir: no key of data=synthetic, which has train_images, test_images"
+
+
+# ---------------------------------------------------------------- synthetic data
+
+
+def test_synthetic_is_the_same_every_time(tmp_path):
+    """Sizes come from the YAML file; images, labels and fingerprint never change."""
+    first, second = (load_dataset(**resolved("synthetic"), root=tmp_path) for _ in range(2))
+    assert first.train_images.shape == (2000, 32, 32, 3)
+    assert first.test_images.shape == (500, 32, 32, 3)
+    assert first.train_images.dtype == np.uint8
+    assert first.train_labels.dtype == np.int32
+    np.testing.assert_array_equal(first.train_images, second.train_images)
+    assert first.fingerprint == second.fingerprint
+    assert first.label == "synthetic data, not CIFAR-10"
+    assert not first.canonical
+    assert first.source is None
+    assert len(first.classes) == 10
+
+
+def test_synthetic_classes_are_balanced(tmp_path):
+    """Every class has the same number of images in both parts."""
+    data = load_dataset("synthetic", root=tmp_path, train_images=110, test_images=20)
+    assert np.bincount(data.train_labels).tolist() == [11] * 10
+    assert np.bincount(data.test_labels).tolist() == [2] * 10
+
+
+def nearest_mean_error(train, train_labels, test, test_labels):
+    """Test error in percent of the nearest class mean, on float `[n, features]`."""
+    means = np.stack([train[train_labels == k].mean(axis=0) for k in range(10)])
+    distances = ((test[:, None] - means) ** 2).sum(axis=2)
+    return 100 * np.mean(distances.argmin(axis=1) != test_labels)
+
+
+def test_synthetic_is_learnable_but_not_by_colour(tmp_path):
+    """Patterns tell the classes apart, flipped or not; an image's mean colour tells nothing."""
+    data = load_dataset("synthetic", root=tmp_path)
+    labels = data.train_labels, data.test_labels
+    train, test = (images.astype(np.float32) for images in (data.train_images, data.test_images))
+
+    def error(train, test):
+        train, test = train.reshape(len(train), -1), test.reshape(len(test), -1)
+        return nearest_mean_error(train, labels[0], test, labels[1])
+
+    assert error(train.mean(axis=(1, 2)), test.mean(axis=(1, 2))) > 80
+    assert 2 < error(train, test) < 50
+    assert 2 < error(train, test[:, :, ::-1]) < 50
+
+
+@pytest.mark.parametrize("size", [0, -10, 5, 15, 1_000_000, 10.0, "ten", True, None])
+@pytest.mark.parametrize("key", ["train_images", "test_images"])
+def test_synthetic_sizes_that_are_refused(key, size, tmp_path):
+    """A size that cannot be shared among ten classes is refused with what is allowed."""
+    message = refusal(load_dataset, "synthetic", root=tmp_path, **{key: size})
+    assert message == f"data.{key}={size}: must be a multiple of 10 from 10 to 50000"
+
+
+# ---------------------------------------------------------------- the real thing
+
+
+def test_real_cifar10():
+    """CIFAR-10 on this machine is read as what it is: sizes, first labels, mean colours."""
+    places = [os.environ.get("CIFAR10_DIR"), REPOSITORY.parent / "shared" / "cifar10"]
+    place = next((p for p in map(Path, filter(None, places)) if layouts.find_layout(p)), None)
+    if place is None:
+        pytest.skip("no CIFAR-10 in $CIFAR10_DIR or ../shared/cifar10")
+    dataset = load(place)
+    assert dataset.train_images.shape == (50_000, 32, 32, 3)
+    assert dataset.test_images.shape == (10_000, 32, 32, 3)
+    assert dataset.train_labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
+    assert dataset.test_labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
+    slice_ = dataset.train_images[::50].reshape(-1, 3)
+    np.testing.assert_allclose(slice_.mean(axis=0), [125.3, 123.0, 113.9], atol=3)
+    assert len(dataset.holdout(5000).train_images) == 45_000
+    assert dataset.canonical == (dataset.label == "CIFAR-10")
+    listed = place / "jpeg_indices.json"
+    if listed.exists() and not dataset.canonical:
+        count = sum(map(len, json.loads(listed.read_text()).values()))
+        assert dataset.label == f"CIFAR-10, {count} of 60,000 images from JPEG"
+    assert load_dataset("synthetic", root=REPOSITORY).fingerprint != dataset.fingerprint
