@@ -1,0 +1,1 @@
+"""Training one network by the paper's protocol."""
