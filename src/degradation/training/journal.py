@@ -1,0 +1,128 @@
+"""What a run says of itself: which run it is, and the manifest from its start to its end."""
+
+import contextlib
+from typing import Any
+
+from omegaconf import DictConfig
+
+from degradation.config import ROOT, flatten, recorded, relative, show
+from degradation.data import Dataset
+from degradation.errors import UserError
+from degradation.records import Checkpoint, RunFolder, git_state, utc_now
+from degradation.training.learner import Learner
+from degradation.training.tracking import run_id
+
+
+def identity(config: DictConfig, dataset: Dataset, precision: str) -> dict:
+    """Everything that decides the result: two starts that differ in it are not one run."""
+    settings = recorded(config)
+    return {
+        **flatten({group: settings[group] for group in ("model", "schedule", "optimizer")}),
+        "seed": config.seed,
+        "data.name": dataset.name,
+        "data.holdout": config.data.holdout,
+        "data.fingerprint": dataset.fingerprint,
+        "precision": precision,
+    }
+
+
+def check_same_run(folder: RunFolder, identity: dict, before: dict | None = None) -> None:
+    """Raise `UserError`, exit code 2, if `folder` holds a run with another identity.
+
+    `before` is the identity that is there; without it, it is put together from the folder's
+    configuration and manifest. A folder without a run has none.
+    """
+    if before is None:
+        manifest = folder.manifest()
+        if not manifest:
+            return
+        before = {
+            **flatten(folder.config()),
+            "data.fingerprint": manifest.get("dataset", {}).get("fingerprint"),
+            "precision": manifest.get("precision"),
+        }
+    different = [
+        f"{key} is {show(before.get(key))} there and {show(value)} here"
+        for key, value in identity.items()
+        if before.get(key) != value
+    ]
+    if different:
+        raise UserError(
+            f"{relative(folder.path)} holds another run, which is left as it is: "
+            f"{'; '.join(different)}; choose another run_dir, or overwrite=true"
+        )
+
+
+def start(
+    config: DictConfig,
+    folder: RunFolder,
+    precision: str,
+    dataset: Dataset,
+    learner: Learner,
+    environment: dict[str, Any],
+) -> None:
+    """Write configuration and manifest of a run that begins."""
+    folder.write_config(recorded(config))
+    folder.update_manifest(
+        status="running",
+        model=learner.model.name,
+        parameters=learner.parameters,
+        schedule=config.schedule.name,
+        seed=config.seed,
+        precision=precision,
+        dataset={
+            "name": dataset.name,
+            "label": dataset.label,
+            "fingerprint": dataset.fingerprint,
+            "canonical": dataset.canonical,
+        },
+        **git_state(ROOT),
+        **environment,
+        started=utc_now(),
+        resumes=[],
+        wandb_id=run_id(relative(folder.path)),
+    )
+
+
+def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any]) -> None:
+    """Note in the manifest that a run goes on, and warn if it does so on another machine."""
+    before = folder.manifest()
+    notes = [f"{k}: {before.get(k)} → {v}" for k, v in environment.items() if before.get(k) != v]
+    if notes:
+        print(f"warning: resumed elsewhere, the last bits may differ: {'; '.join(notes)}")
+    notes += [checkpoint.note] if checkpoint.note else []
+    entry = {"at": utc_now(), "iteration": checkpoint.iteration, "note": "; ".join(notes)}
+    resumes = [*before.get("resumes", []), entry]
+    folder.update_manifest(status="running", resumes=resumes, **environment)
+
+
+def results(learner: Learner) -> dict[str, dict]:
+    """Losses and errors of the last row, and the evaluation with the lowest error."""
+    rows, error = learner.meter.rows, f"{learner.measured}_error"
+    names = ("iteration", "train_loss", "train_error", f"{learner.measured}_loss", error)
+    best = min(rows, key=lambda row: row[error])
+    return {
+        "final": {name: rows[-1][name] for name in names},
+        "best": {name: best[name] for name in ("iteration", error)},
+    }
+
+
+def end(folder: RunFolder, learner: Learner, status: str, **fields: Any) -> None:
+    """Note in the manifest how a run ended and how long it took."""
+    folder.update_manifest(
+        status=status,
+        ended=utc_now(),
+        wall_seconds=round(learner.meter.wall_seconds, 1),
+        images_per_second=round(learner.meter.images_per_second, 1),
+        **fields,
+    )
+
+
+def fault(folder: RunFolder, learner: Learner, error: BaseException) -> None:
+    """Note in the manifest, if it can be written, that a run was interrupted or failed."""
+    # Where the disk is full, the fault that ended the run is the one to report.
+    with contextlib.suppress(UserError):
+        if getattr(error, "exit_code", 1) > 128:
+            end(folder, learner, "interrupted")
+        else:
+            end(folder, learner, "failed", failure=str(error) or type(error).__name__)

@@ -1,0 +1,116 @@
+"""A network in training: everything that an update changes, and that a checkpoint brings back."""
+
+import math
+import time
+
+import keras
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from degradation.data import Dataset
+from degradation.data.pipeline import Sampler, mean_image
+from degradation.errors import UserError
+from degradation.models import build_model
+from degradation.records import Checkpoint
+from degradation.training.meter import Meter
+from degradation.training.protocol import SGD, LearningRate
+from degradation.training.steps import make_evaluation, make_update
+
+
+class Learner:
+    """Model, optimiser, learning rate and counts of one run, taken from its configuration.
+
+    `set_up` of `devices` must have been called: precision, threads and seed come from there.
+    """
+
+    def __init__(self, config: DictConfig, dataset: Dataset):
+        self.model = build_model(**OmegaConf.to_container(config.model))
+        self.optimizer = _optimizer(config.optimizer)
+        self.rate = _learning_rate(config)
+        self.sampler = Sampler(len(dataset.train_labels), config.optimizer.batch, config.seed)
+        self.meter = Meter()
+        self.measured = "val" if config.data.holdout else "test"
+        self._labels = dataset.test_labels
+        self._update = make_update(self.model, self.optimizer, dataset)
+        self._evaluate = make_evaluation(
+            self.model, dataset.test_images, dataset.test_labels, mean_image(dataset.train_images)
+        )
+        self._current_rate: float | None = None
+        self._warm = False  # whether this process has traced the update yet
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(math.prod(weight.shape) for weight in self.model.trainable_variables)
+
+    def update(self) -> float:
+        """Make the next update and count it; return its learning rate.
+
+        Raises `UserError`, exit code 1, if the loss is not a finite number.
+        """
+        iteration, batch = self.meter.iteration, self.sampler.batch
+        rate = self.rate(iteration)
+        if rate != self._current_rate:
+            self.optimizer.learning_rate = self._current_rate = rate
+        began = time.perf_counter()
+        loss, wrong = self._update(self.sampler.plan(iteration))
+        seconds = time.perf_counter() - began
+        self.meter.count(loss, wrong, batch, seconds if self._warm else None)
+        self._warm = True
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss} at iteration {iteration + 1}; the last learning rate was "
+                f"{rate:g}",
+                exit_code=1,
+            )
+        self.rate.observe(100.0 * wrong / batch)
+        return rate
+
+    def evaluate(self, rate: float) -> dict[str, float]:
+        """Evaluate on all test (or held-out) images and close the row that began after the last."""
+        losses, predictions = self._evaluate()
+        return self.meter.close_row(
+            epoch=self.meter.iteration * self.sampler.batch / self.sampler.size,
+            rate=rate,
+            **{
+                f"{self.measured}_loss": float(np.mean(losses, dtype=np.float64)),
+                f"{self.measured}_error": 100.0
+                * int(np.sum(predictions != self._labels))
+                / len(losses),
+            },
+        )
+
+    def checkpoint(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Arrays and JSON state from which `restore` continues, to the last bit."""
+        arrays = {name: variable.numpy() for name, variable in self._variables().items()}
+        return arrays, {"meter": self.meter.state(), "rate": self.rate.state()}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint of the same configuration."""
+        for name, variable in self._variables().items():
+            variable.assign(checkpoint.arrays[name])
+        self.meter = Meter(**checkpoint.state["meter"])
+        self.rate.restore(checkpoint.state["rate"])
+
+    def _variables(self) -> dict[str, keras.Variable]:
+        # Moving averages and momenta included. Numbered: paths differ from process to process.
+        variables = [*self.model.variables, *self.optimizer.variables]
+        return {f"{number:04d}": variable for number, variable in enumerate(variables)}
+
+
+def _optimizer(settings: DictConfig) -> keras.optimizers.Optimizer:
+    optimizer = SGD(settings.rate, settings.momentum, settings.weight_decay, settings.decay)
+    if keras.mixed_precision.global_policy().compute_dtype == "float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _learning_rate(config: DictConfig) -> LearningRate:
+    warmup = config.optimizer.warmup
+    deep = config.model.get("depth", 0) >= warmup.min_depth
+    return LearningRate(
+        config.optimizer.rate,
+        list(config.schedule.drops),
+        warmup.rate if deep else None,
+        warmup.until_error,
+    )

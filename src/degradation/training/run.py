@@ -1,0 +1,163 @@
+"""One run, top to bottom: from its configuration to its folder."""
+
+import time
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from degradation.config import ROOT, recorded, relative
+from degradation.data import Dataset, load_dataset
+from degradation.errors import UserError
+from degradation.records import RunFolder, describe_machine, package_versions, replace_file
+from degradation.training import journal
+from degradation.training.devices import set_up
+from degradation.training.interrupts import StopRequest, stop_requests
+from degradation.training.learner import Learner
+from degradation.training.progress import Progress
+from degradation.training.tracking import Tracker
+
+
+def train(config: DictConfig, folder: RunFolder, precision: str) -> None:
+    """Train the network of a validated `config` in `precision`, or continue where it stopped.
+
+    Everything about the run goes into `folder`. Raises `UserError` for bad data, for a folder that
+    is in use or holds another run (exit code 2), for a loss that is not finite and for a disk that
+    is full (1), and, after saving, for a signal that asked to stop (128 + its number).
+    """
+    with stop_requests() as stop:
+        # The data first: without it nothing is written.
+        settings = OmegaConf.to_container(config.data)
+        holdout = settings.pop("holdout")
+        dataset = load_dataset(**settings, root=ROOT).holdout(holdout)
+
+        with folder.lock():
+            if config.overwrite:
+                folder.clear()
+            identity = journal.identity(config, dataset, precision)
+            journal.check_same_run(folder, identity)
+            if folder.status == "complete":
+                print(f"{relative(folder.path)} is complete; overwrite=true trains it again")
+                return
+
+            # The network, in the precision and with the threads that it will train in.
+            machine = describe_machine()
+            environment = {
+                "packages": package_versions(),
+                **machine,
+                "gpus": [],
+                "threads": config.runtime.threads or machine["cores"],
+            }
+            set_up(precision, environment["threads"], config.seed)
+            learner = Learner(config, dataset)
+            _announce(config, folder, precision, dataset, learner, environment)
+
+            # Where it stands: at its checkpoint, or at the beginning.
+            checkpoint = folder.load_checkpoint()
+            if checkpoint:
+                journal.check_same_run(folder, identity, checkpoint.state["identity"])
+                learner.restore(checkpoint)
+                journal.resume(folder, checkpoint, environment)
+                print(f"{'resumed':<10}after {checkpoint.iteration:,} iterations", flush=True)
+            else:
+                journal.start(config, folder, precision, dataset, learner, environment)
+            folder.write_rows(learner.meter.rows)
+
+            # The updates, and how they ended.
+            tracker = _tracker(config, folder, precision, learner, resumed=checkpoint is not None)
+            exit_code = 1
+            try:
+                _fit(config, folder, learner, identity, tracker, stop)
+                with replace_file(folder.path / "model.keras") as path:
+                    learner.model.save(path)
+                results = journal.results(learner)
+                tracker.summarize(**results)
+                journal.end(folder, learner, "complete", **results)
+                exit_code = 0
+            except BaseException as error:
+                exit_code = getattr(error, "exit_code", 1)
+                journal.fault(folder, learner, error)
+                raise
+            finally:
+                tracker.finish(exit_code)
+
+
+def _fit(
+    config: DictConfig,
+    folder: RunFolder,
+    learner: Learner,
+    identity: dict,
+    tracker: Tracker,
+    stop: StopRequest,
+) -> None:
+    """Update until the schedule ends: a row every evaluation, a checkpoint now and then."""
+    total, meter = config.schedule.iterations, learner.meter
+
+    def save() -> float:
+        arrays, state = learner.checkpoint()
+        folder.save_checkpoint(meter.iteration, arrays, {**state, "identity": identity})
+        return time.monotonic()
+
+    saved = time.monotonic()
+    progress = Progress(meter, total, config.optimizer.batch, learner.measured)
+    try:
+        while meter.iteration < total:
+            rate = learner.update()
+            progress.update(rate)
+            if meter.iteration == total or meter.iteration % config.schedule.evaluate_every == 0:
+                row = learner.evaluate(rate)
+                folder.write_rows(meter.rows)
+                tracker.log(row)
+                progress.evaluated(row)
+                saved = save()
+            elif time.monotonic() - saved >= config.runtime.checkpoint_every:
+                saved = save()
+            if stop.signal and meter.iteration < total:
+                save()
+                raise UserError(
+                    f"stopped by {stop.signal.name} after {meter.iteration:,} iterations; the same "
+                    "command continues from there",
+                    exit_code=128 + stop.signal,
+                )
+    finally:
+        progress.close()
+
+
+def _announce(
+    config: DictConfig,
+    folder: RunFolder,
+    precision: str,
+    dataset: Dataset,
+    learner: Learner,
+    environment: dict[str, Any],
+) -> None:
+    schedule = config.schedule
+    drops = ", ".join(f"{drop:,}" for drop in schedule.drops) or "none"
+    unseen = "held-out" if config.data.holdout else "test"
+    for name, text in {
+        "network": f"{learner.model.name}, {learner.parameters:,} trainable parameters",
+        "schedule": f"{schedule.name}: {schedule.iterations:,} iterations of "
+        f"{config.optimizer.batch} images, drops at {drops}; seed {config.seed}",
+        "data": f"{dataset.label}: {len(dataset.train_labels):,} training and "
+        f"{len(dataset.test_labels):,} {unseen} images",
+        "precision": f"{precision} (runtime.precision={config.runtime.precision})",
+        "device": f"{environment['cpu']}, {environment['threads']} threads",
+        "folder": relative(folder.path),
+    }.items():
+        print(f"{name:<10}{text}", flush=True)
+
+
+def _tracker(
+    config: DictConfig, folder: RunFolder, precision: str, learner: Learner, resumed: bool
+) -> Tracker:
+    return Tracker(
+        mode=config.tracking.mode,
+        project=config.tracking.project,
+        folder=folder.path,
+        run_id=folder.manifest()["wandb_id"],
+        name=f"{folder.path.parent.name} {config.schedule.name} seed{config.seed}",
+        group=config.tracking.group,
+        tags=[config.model.name, config.schedule.name, precision, config.data.name],
+        config=recorded(config),
+        resumed=resumed,
+        rows=learner.meter.rows,
+    )

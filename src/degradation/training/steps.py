@@ -1,0 +1,86 @@
+"""The two graphs of a run: one update, and one pass over the test images."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from degradation.data import Dataset
+from degradation.data.pipeline import BatchPlan, augment, mean_image, preprocess
+
+EVALUATION_BATCH = 500  # images; no influence on the result
+
+
+def make_update(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, dataset: Dataset
+) -> Callable[[BatchPlan], tuple[float, int]]:
+    """Compile one update of `model` by `optimizer` on a planned batch of augmented images.
+
+    The result is called with a `BatchPlan`; it gives the batch's mean cross-entropy, without the L2
+    term, and how many of its images were classified wrongly, both before the update.
+    """
+    images = tf.constant(dataset.train_images)
+    labels = tf.constant(dataset.train_labels)
+    mean = tf.constant(mean_image(dataset.train_images))
+    weights = model.trainable_variables
+    optimizer.build(weights)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, 2], tf.int32),
+            tf.TensorSpec([None], tf.bool),
+        ]
+    )
+    def update(indices, offsets, flips):
+        batch = augment(preprocess(tf.gather(images, indices), mean), offsets, flips)
+        truth = tf.gather(labels, indices)
+        with tf.GradientTape() as tape:
+            logits = model(batch, training=True)
+            loss = tf.reduce_mean(_cross_entropy(truth, logits))
+            scaled = optimizer.scale_loss(loss)
+        optimizer.apply(tape.gradient(scaled, weights), weights)
+        return loss, _count_wrong(truth, logits)
+
+    def run(plan: BatchPlan) -> tuple[float, int]:
+        loss, wrong = update(*plan)
+        return float(loss), int(wrong)
+
+    return run
+
+
+def make_evaluation(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, mean: np.ndarray
+) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    """Compile the evaluation of `model` on the one original view of each image.
+
+    `images` is uint8 `[n, 32, 32, 3]`, `labels` int32 `[n]`, `mean` the training set's mean image.
+    The result gives, for every image in order, the cross-entropy (float32 `[n]`) and the predicted
+    class (int32 `[n]`).
+    """
+    images, labels, mean = tf.constant(images), tf.constant(labels), tf.constant(mean)
+
+    @tf.function
+    def evaluate(start, stop):
+        logits = model(preprocess(images[start:stop], mean), training=False)
+        return _cross_entropy(labels[start:stop], logits), tf.argmax(logits, -1, tf.int32)
+
+    def run() -> tuple[np.ndarray, np.ndarray]:
+        total = len(labels)
+        starts = range(0, total, EVALUATION_BATCH)
+        parts = [
+            evaluate(tf.constant(s), tf.constant(min(s + EVALUATION_BATCH, total))) for s in starts
+        ]
+        losses, predictions = zip(*parts, strict=True)
+        return np.concatenate(losses), np.concatenate(predictions)
+
+    return run
+
+
+def _cross_entropy(labels, logits):
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def _count_wrong(labels, logits):
+    return tf.math.count_nonzero(tf.argmax(logits, -1, tf.int32) != labels, dtype=tf.int32)
