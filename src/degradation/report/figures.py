@@ -1,0 +1,109 @@
+"""Error curves against iterations, as in Figures 1 and 6 of the paper, drawn from run folders."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from degradation.records.files import faults_as_user_errors, replace_file
+from degradation.report.caption import caption
+from degradation.report.curves import Run, comparable
+from degradation.report.panel import LEADER, Curve, draw_panel, panel_curves
+from degradation.report.typesetting import SMALL, TEXT, TITLE, line_height, text_width, wrap
+
+# Whatever matplotlibrc the user has; and neither dates, versions nor random ids in the files, so
+# that a figure drawn again differs only where its curves do.
+STYLE = ["default", {"svg.fonttype": "path", "svg.hashsalt": "degradation"}]
+UNDATED = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+
+DPI = 300
+# All in inches. One panel takes 1.5 columns of a journal, several the width of the page.
+ONE_PANEL, FULL_PAGE = (5.5, 2.9), (7.2, 2.6)  # width of the figure, height of its axes
+LEFT, BELOW, GAP, MARGIN = 0.55, 0.5, 0.2, 0.1
+
+
+@matplotlib.style.context(STYLE)
+def draw_figure(spec: dict[str, Any], runs: list[Run], out_dir: Path) -> list[Path]:
+    """Draw a figure and write it to `out_dir` as `<name>.png` and `<name>.svg`.
+
+    `spec` is a file of conf/figure/, `runs` come from `curves.select`. The same runs give the same
+    bytes. Raises UserError if a network has no run, the runs cannot stand in one figure, or
+    (exit code 1) a file cannot be written.
+    """
+    figure = build_figure(spec, runs)
+    about = {"Title": spec["title"], "Description": caption(spec, comparable(spec, runs))}
+    with faults_as_user_errors(f"cannot make the folder {out_dir}"):
+        out_dir.mkdir(parents=True, exist_ok=True)
+    paths = [out_dir / f"{spec['name']}.{suffix}" for suffix in UNDATED]
+    for path, undated in zip(paths, UNDATED.values(), strict=True):
+        with replace_file(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], metadata=about | undated)
+    return paths
+
+
+@matplotlib.style.context(STYLE)
+def build_figure(spec: dict[str, Any], runs: list[Run]) -> Figure:
+    """Lay out a figure: title, panels on the same axes, caption. See `draw_figure`."""
+    runs = comparable(spec, runs)
+    panels = [panel_curves(panel["models"], runs) for panel in spec["panels"]]
+    everything = [curve for panel in panels for curve in panel]
+    total = runs[0].config["schedule"]["iterations"]
+    limit, cut = _error_limit(everything, total)
+
+    count = len(panels)
+    width, axes_height = ONE_PANEL if count == 1 else FULL_PAGE
+    figure = Figure(figsize=(width, axes_height), dpi=DPI)
+    FigureCanvasAgg(figure)  # measures text
+    lines = wrap(figure, "\n".join([caption(spec, runs), *cut]), SMALL, width - 2 * MARGIN)
+    names = max(text_width(figure, curve.label, SMALL, "bold") for curve in everything)
+    beside = LEADER + names + MARGIN / 2
+    axes_width = (width - LEFT - count * beside - (count - 1) * GAP) / count
+    below = BELOW + len(lines) * line_height(SMALL) + MARGIN
+    above = MARGIN + line_height(TITLE) + (count > 1) * line_height(TEXT) + 0.2
+    height = below + axes_height + above
+    figure.set_figheight(height)
+
+    for number, (panel, curves) in enumerate(zip(spec["panels"], panels, strict=True)):
+        left = LEFT + number * (axes_width + beside + GAP)
+        axes = figure.add_axes(
+            (left / width, below / height, axes_width / width, axes_height / height),
+            label=panel["title"],
+        )
+        draw_panel(axes, curves, limit, runs[0].config["schedule"])
+        axes.set_ylabel("error (%)" if number == 0 else "", fontsize=TEXT)
+        axes.tick_params(labelleft=number == 0)
+        if count > 1:
+            axes.set_title(panel["title"], fontsize=TEXT, loc="left", pad=15)
+    _text(figure, spec["title"], LEFT, height - MARGIN, TITLE, weight="bold")
+    _text(figure, "\n".join(lines), MARGIN, below - BELOW, SMALL, linespacing=1.3)
+    return figure
+
+
+def _error_limit(curves: list[Curve], total: int) -> tuple[float, list[str]]:
+    """Choose the top of the error axis, and say what it cuts off, if anything.
+
+    The last two thirds of training are always whole. The first third, where errors fall from 90 %,
+    is shown as well unless that would leave less than two thirds of the height to the rest.
+    """
+    highs = pd.concat([curve.errors["high"] for curve in curves])
+    top = highs[highs.index > total / 3].max()
+    if highs.max() <= 1.5 * top:
+        top = highs.max()
+    limit = min(max(5 * np.ceil(1.02 * top / 5), 5), 100)
+    cut = highs[highs > limit]
+    if cut.empty:
+        return limit, []
+    return limit, [
+        f"The axis cuts off the start: until iteration {cut.index.max():,} there are errors of up "
+        f"to {cut.max():.0f} %."
+    ]
+
+
+def _text(figure: Figure, text: str, x: float, y: float, size: float, **style: Any) -> None:
+    """Write text whose top left corner is at (x, y) inches."""
+    x, y = x / figure.get_figwidth(), y / figure.get_figheight()
+    figure.text(x, y, text, fontsize=size, va="top", parse_math=False, **style)

@@ -1,0 +1,148 @@
+"""One panel of a figure: its curves, the drops of the learning rate, and the names at the ends."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from degradation.report.curves import Run, error_curve
+from degradation.report.typesetting import SMALL, TEXT, line_height, spread
+
+# Deeper is darker: about ten or more CIE L* apart for greyscale print, and at least 26 apart in
+# CIE Lab for normal sight, protanopia, deuteranopia and tritanopia.
+COLOURS = {20: "#D97700", 32: "#0A8A86", 44: "#A32A2A", 56: "#15306F", 110: "#000000"}
+GREY = "#555555"
+LEADER = 0.16  # inches from the axes to the names
+LINES = {  # column -> how its curve is drawn
+    "train_error": {"linewidth": 0.9, "linestyle": (0, (4, 1.6)), "zorder": 4},
+    "test_error": {"linewidth": 2.0, "linestyle": "-", "zorder": 3},
+    "val_error": {"linewidth": 2.0, "linestyle": "-", "zorder": 3},
+}
+WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a panel: a network's training or test error over its seeds."""
+
+    model: str
+    column: str
+    label: str
+    colour: str
+    errors: pd.DataFrame  # mean, low, high by iteration
+
+    @property
+    def end(self) -> float:
+        """Where the line ends, in percent."""
+        return self.errors["mean"].iloc[-1]
+
+
+def panel_curves(models: list[str], runs: list[Run]) -> list[Curve]:
+    """Average the runs of some networks into the curves of one panel, two a network.
+
+    A curve is labelled by its depth where that tells the networks apart, by its network elsewhere.
+    """
+    networks = [[run for run in runs if run.model == model] for model in models]
+    firsts = [group[0] for group in networks]
+    depth_tells = len({run.depth for run in firsts}) == len(firsts)
+    names = [f"{run.depth}-layer" if depth_tells else run.network for run in firsts]
+    colours = _colours([run.depth for run in firsts])
+    return [
+        Curve(
+            model=group[0].model,
+            column=column,
+            label=f"{name} {WORDS[column]}",
+            colour=colour,
+            errors=error_curve(group, column),
+        )
+        for group, name, colour in zip(networks, names, colours, strict=True)
+        for column in ("train_error", group[0].measured)
+    ]
+
+
+def draw_panel(axes: Axes, curves: list[Curve], limit: float, schedule: dict[str, Any]) -> None:
+    """Draw curves against iterations up to an error of `limit` percent, with the drops marked."""
+    total = schedule["iterations"]
+    unit, name = (1000, "iter. (1e3)") if total >= 1000 else (1, "iter.")
+    for drop in schedule["drops"]:
+        _mark_drop(axes, drop, unit)
+    for curve in curves:
+        _draw_curve(axes, curve, unit)
+    axes.set(xlim=(0, total / unit), ylim=(-0.015 * limit, limit))  # an error of 0 is seen whole
+    axes.set_xlabel(name, fontsize=TEXT)
+    axes.tick_params(labelsize=SMALL, width=0.6, color=GREY)
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=GREY, linewidth=0.6)
+    _label_ends(axes, curves, limit)
+
+
+def _colours(depths: list[int]) -> list[str]:
+    """Give each depth its own colour, the same in every figure; any that is free where taken."""
+    colours: list[str] = []
+    for depth in depths:
+        free = [colour for colour in COLOURS.values() if colour not in colours] or [GREY]
+        colours.append(COLOURS[depth] if COLOURS.get(depth) in free else free[0])
+    return colours
+
+
+def _mark_drop(axes: Axes, drop: int, unit: int) -> None:
+    """Mark where the learning rate is divided, and say so above the axes, clear of the curves."""
+    axes.axvline(drop / unit, color="#BBBBBB", linewidth=0.8, zorder=1, gid=f"drop-{drop}")
+    axes.annotate(
+        "lr ÷10",
+        (drop / unit, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="center",
+        fontsize=SMALL - 0.5,
+        color=GREY,
+    )
+
+
+def _draw_curve(axes: Axes, curve: Curve, unit: int) -> None:
+    """Draw the mean of the seeds and, if there are several, the band that they span."""
+    x, errors = curve.errors.index / unit, curve.errors
+    style = {"color": curve.colour, "gid": f"{curve.model}-{curve.column}"}
+    marker = "." if len(x) == 1 else None  # a line of one point would not be seen
+    axes.plot(x, errors["mean"], label=curve.label, marker=marker, **style, **LINES[curve.column])
+    if (errors["high"] > errors["low"]).any():
+        style["gid"] += "-band"
+        axes.fill_between(
+            x, errors["low"], errors["high"], alpha=0.2, linewidth=0, zorder=2, **style
+        )
+
+
+def _label_ends(axes: Axes, curves: list[Curve], limit: float) -> None:
+    """Name each curve to the right of its end; crowded names move apart. A leader joins the two."""
+    width, height = axes.get_position().size * axes.figure.get_size_inches()
+    gap = line_height(SMALL) / height * limit
+    for curve, place in zip(
+        curves, spread([curve.end for curve in curves], gap, 0, limit), strict=True
+    ):
+        axes.annotate(
+            curve.label,
+            (1, curve.end),
+            xycoords=("axes fraction", "data"),
+            xytext=(1 + LEADER / width, place),
+            textcoords=("axes fraction", "data"),
+            va="center_baseline",
+            fontsize=SMALL,
+            color=curve.colour,
+            weight="normal" if curve.column == "train_error" else "bold",
+            arrowprops={
+                "arrowstyle": "-",
+                "color": curve.colour,
+                "linewidth": 0.6,
+                "shrinkA": 0,
+                "shrinkB": 1.5,
+                "relpos": (0, 0.5),
+            },
+            annotation_clip=False,
+        )

@@ -1,0 +1,124 @@
+"""Run folders in the documented format, with plausible rows, for the tests of the report."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from degradation.report import Run, find_runs
+
+ROOT = Path(__file__).parents[1]
+FIGURE1 = yaml.safe_load((ROOT / "conf/figure/figure1.yaml").read_text())
+FIGURE6 = {
+    "name": "figure6",
+    "title": "Plain and residual networks",
+    "source": "He et al. 2015, Figure 6",
+    "panels": [
+        {"title": "plain networks", "models": ["plain20", "plain56"]},
+        {"title": "residual networks", "models": ["resnet20", "resnet56"]},
+    ],
+}
+SCHEDULES = {
+    "paper": {"iterations": 64_000, "drops": [32_000, 48_000], "evaluate_every": 800},
+    "short": {"iterations": 4_000, "drops": [2_000, 3_000], "evaluate_every": 200},
+    "smoke": {"iterations": 8, "drops": [4, 6], "evaluate_every": 4},
+}
+ENDS = {  # final training and test error
+    "plain20": (21.0, 19.0),
+    "plain56": (52.0, 55.0),
+    "resnet20": (17.0, 18.5),
+    "resnet56": (13.0, 15.0),
+}
+SYNTHETIC = {"name": "synthetic", "label": "synthetic data, not CIFAR-10", "canonical": False}
+
+
+def make_rows(schedule: dict, ends: tuple[float, float], seed: int, unseen: str) -> list[dict]:
+    """Errors that fall from 85 % with noise, a step at each drop, to `ends` (train, unseen)."""
+    noise = np.random.default_rng(seed)
+    total, every = schedule["iterations"], schedule["evaluate_every"]
+    rows = []
+    for iteration in range(every, total + 1, every):
+        drops = sum(iteration > drop for drop in schedule["drops"])
+        left = np.exp(-5 * iteration / total) + 0.08 * (2 - drops) * (iteration < total)
+        train, test = (end + (88 - end) * min(left, 1) for end in ends)
+        rows.append(
+            {
+                "iteration": iteration,
+                "epoch": iteration * 128 / 50_000,
+                "learning_rate": 0.1 * 0.1**drops,
+                "train_loss": train / 30,
+                "train_error": train + noise.normal(0, 0.3),
+                f"{unseen}_loss": test / 30,
+                f"{unseen}_error": test + noise.normal(0, 0.3 + 2 * (drops == 0)),
+                "images_per_second": 1000.0,
+                "wall_seconds": iteration / 8,
+            }
+        )
+    return rows
+
+
+def write_run(
+    root: Path,
+    model: str = "plain20",
+    seed: int = 0,
+    schedule: str = "short",
+    variant: str = "",
+    holdout: int = 0,
+    rows: list[dict] | None = None,
+    settings: dict | None = None,
+    folder: Path | None = None,
+    **manifest,
+) -> Path:
+    """Write a finished run in the documented format and return its folder."""
+    folder = folder or root / schedule / ",".join(filter(None, [model, variant])) / f"seed{seed}"
+    folder.mkdir(parents=True)
+    depth = int(model[-2:])
+    network = {"name": model, "builder": "cifar_resnet", "depth": depth}
+    config = {
+        "model": network | ({"shortcut": "A"} if model.startswith("resnet") else {}),
+        "data": {"name": "cifar10", "dir": None, "holdout": holdout},
+        "schedule": {"name": schedule, **SCHEDULES[schedule]},
+        "optimizer": {
+            "rate": 0.1,
+            "momentum": 0.9,
+            "weight_decay": 1e-4,
+            "decay": "all",
+            "batch": 128,
+        },
+        "seed": seed,
+    }
+    for key, value in (settings or {}).items():
+        group, name = key.split(".")
+        config[group][name] = value
+    unseen = "val" if holdout else "test"
+    rows = rows or make_rows(config["schedule"], ENDS[model], seed, unseen)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    about = {
+        "status": "complete",
+        "model": model,
+        "schedule": schedule,
+        "seed": seed,
+        "precision": "bfloat16",
+        "dataset": {
+            "name": "cifar10",
+            "label": "CIFAR-10, 97 of 60,000 images from JPEG",
+            "fingerprint": "sha256:0",
+            "canonical": False,
+        },
+    }
+    (folder / "manifest.json").write_text(json.dumps(about | manifest))
+    with open(folder / "metrics.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def figure1_runs(root: Path, schedule: str = "short", seeds=(0,), **options) -> list[Run]:
+    """Write and read the runs of Figure 1."""
+    for model in FIGURE1["panels"][0]["models"]:
+        for seed in seeds:
+            write_run(root, model, seed, schedule, **options)
+    return find_runs(root)

@@ -1,0 +1,134 @@
+"""Reading run folders, and picking the runs of a figure."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_samples import FIGURE1, write_run
+
+from degradation.errors import UserError
+from degradation.report import find_runs, missing, select
+
+
+class TestFindRuns:
+    def test_reads_what_the_folder_tells(self, tmp_path):
+        path = write_run(tmp_path, "resnet56", seed=2, precision="float32")
+        (run,) = find_runs(tmp_path)
+        assert (run.model, run.variant, run.schedule, run.seed) == ("resnet56", "", "short", 2)
+        assert (run.precision, run.canonical, run.path) == ("float32", False, path)
+        assert run.dataset == "CIFAR-10, 97 of 60,000 images from JPEG"
+        assert run.network == "ResNet-56"
+        pd.testing.assert_frame_equal(run.rows, pd.read_csv(path / "metrics.csv"))
+
+    def test_finds_at_any_depth_in_path_order_and_not_inside_a_run(self, tmp_path):
+        path = write_run(tmp_path / "a/b", "plain20")
+        write_run(tmp_path, "plain56")
+        write_run(path / "checkpoint", "plain56", seed=9)
+        assert [(run.model, run.seed) for run in find_runs(tmp_path)] == [
+            ("plain20", 0),
+            ("plain56", 0),
+        ]
+        assert len(find_runs(path)) == 1
+
+    def test_a_folder_that_is_not_there_holds_no_runs(self, tmp_path):
+        assert find_runs(tmp_path / "none") == []
+
+    @pytest.mark.parametrize(
+        ("damage", "reason"),
+        [
+            (lambda run: change_manifest(run, status="interrupted"), "interrupted, not complete"),
+            (lambda run: change_manifest(run, status="failed"), "failed, not complete"),
+            (lambda run: change_manifest(run, dataset=None), "cannot be read"),
+            (lambda run: (run / "manifest.json").write_text("{"), "manifest.json is damaged"),
+            (lambda run: (run / "manifest.json").unlink(), "no 'status'"),
+            (lambda run: (run / "config.yaml").unlink(), "no 'model'"),
+            (lambda run: (run / "metrics.csv").unlink(), "no column iteration"),
+            (lambda run: drop_column(run, "test_error"), "no column test_error"),
+            (lambda run: cut_rows(run, 10), "ends at iteration 2000 of 4000"),
+            (lambda run: empty_cell(run), "metrics.csv"),
+            (lambda run: swap_rows(run), "out of order"),
+        ],
+    )
+    def test_leaves_out_what_is_unfinished_or_broken_and_says_why(self, tmp_path, damage, reason):
+        write_run(tmp_path, "plain20")
+        broken = write_run(tmp_path, "plain56")
+        damage(broken)
+        skipped = {}
+        runs = find_runs(tmp_path, on_skip=skipped.__setitem__)
+        assert [run.model for run in runs] == ["plain20"]
+        assert list(skipped) == [broken]
+        assert reason in skipped[broken]
+        assert "\n" not in skipped[broken]
+
+    def test_a_run_put_elsewhere_is_a_variant_if_its_settings_are_not_the_papers(self, tmp_path):
+        write_run(tmp_path, folder=tmp_path / "mine")
+        write_run(tmp_path, folder=tmp_path / "slow", settings={"optimizer.rate": 0.01})
+        assert [run.variant for run in find_runs(tmp_path)] == ["", "rate=0.01"]
+
+
+def change_manifest(run: Path, **fields):
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | fields))
+
+
+def drop_column(run: Path, column: str):
+    pd.read_csv(run / "metrics.csv").drop(columns=column).to_csv(run / "metrics.csv", index=False)
+
+
+def cut_rows(run: Path, count: int):
+    lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
+    (run / "metrics.csv").write_text("".join(lines[: count + 1]))
+
+
+def empty_cell(run: Path):
+    rows = pd.read_csv(run / "metrics.csv")
+    rows.loc[3, "train_error"] = np.nan
+    rows.to_csv(run / "metrics.csv", index=False, na_rep="nan")
+
+
+def swap_rows(run: Path):
+    rows = pd.read_csv(run / "metrics.csv")
+    rows.iloc[[1, 0, *range(2, len(rows))]].to_csv(run / "metrics.csv", index=False)
+
+
+class TestSelect:
+    @pytest.fixture
+    def runs(self, tmp_path):
+        for seed in (1, 0):
+            write_run(tmp_path, "plain56", seed)
+        write_run(tmp_path, "plain20", 0)
+        write_run(tmp_path, "plain20", 0, "paper")
+        write_run(tmp_path, "plain20", 0, variant="rate=0.01", settings={"optimizer.rate": 0.01})
+        return find_runs(tmp_path)
+
+    def test_keeps_the_order_of_the_networks_then_of_the_seeds(self, runs):
+        picked = select(runs, ["plain56", "plain20"], "short")
+        assert [(r.model, r.seed) for r in picked] == [
+            ("plain56", 0),
+            ("plain56", 1),
+            ("plain20", 0),
+        ]
+
+    def test_takes_only_the_seeds_asked_for(self, runs):
+        assert [r.model for r in select(runs, ["plain20", "plain56"], "short", [1])] == ["plain56"]
+
+    def test_a_variant_is_never_the_network_itself(self, runs):
+        assert [r.variant for r in select(runs, ["plain20"], "short")] == [""]
+        assert [r.variant for r in select(runs, ["plain20"], "short", variant="rate=0.01")] == [
+            "rate=0.01"
+        ]
+
+    def test_refuses_a_seed_trained_twice(self, runs):
+        with pytest.raises(UserError, match="both plain20 with seed=0"):
+            select(runs + runs, ["plain20"], "short")
+
+    def test_missing_lists_what_to_train_seed_by_seed(self, runs):
+        assert missing(FIGURE1, runs, "short", [0, 1]) == [("plain20", 1)]
+        assert missing(FIGURE1, runs, "paper", [0, 1]) == [
+            ("plain56", 0),
+            ("plain20", 1),
+            ("plain56", 1),
+        ]
+        assert missing(FIGURE1, runs, "short", [0], variant="rate=0.01") == [("plain56", 0)]
