@@ -27,7 +27,7 @@ setup: $(READY) ## make .venv with the pinned requirements and the package; noth
 reproduce-figure1: $(READY) ## train the runs of Figure 1 that are missing, then draw it
 	$(RUN) experiments.reproduce figure=figure1 schedule=$(SCHEDULE) 'seeds=[$(SEEDS)]' $(ARGS)
 
-report: $(READY) ## draw Figure 1 again from recorded runs, without training
+report: $(READY) ## draw Figure 1 again from the runs that are there, without training
 	$(RUN) experiments.report figure=figure1 schedule=$(SCHEDULE) $(ARGS)
 
 test: $(READY) ## run the tests
@@ -41,7 +41,7 @@ lint: $(READY) ## check style and formatting
 ## settings
 ##   PYTHON=python3     interpreter for .venv (3.11, 3.12 or 3.13)
 ##   SCHEDULE=short     paper, medium, short or smoke
-##   SEEDS=0            one seed, or several: SEEDS=0,1,2
+##   SEEDS=0            for reproduce-figure1: one seed, or several (0,1,2)
 ##   ARGS=              more for the command: Hydra overrides such as ARGS="data=synthetic", or pytest's options
 
 # .venv/ready is written last and names the folder that the environment was made in. Without it (a set-up that was cut
