@@ -8,9 +8,9 @@ import tensorflow as tf
 class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation of `[batch, height, width, channels]`, as one fused op.
 
-    The same outputs, gradients and moving averages as Keras' layer, up to rounding; Keras 3 computes
-    them with some twenty small ops, which costs more than the convolutions between them. Statistics
-    and parameters are float32 whatever the precision of the images.
+    The same outputs, gradients and moving averages as Keras' layer, up to rounding; Keras 3
+    computes them with many small ops, which is slower: `results/performance.md` has the figures.
+    Statistics and parameters are float32 whatever the precision of the images.
 
     The defaults are those of Caffe and Torch, in which residual networks were first trained:
     `epsilon=1e-5` and `momentum=0.9` (Keras': 1e-3 and 0.99). The paper states neither.

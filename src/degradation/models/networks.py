@@ -32,8 +32,13 @@ def build_model(name: str, **settings) -> keras.Model:
     if unknown := settings.keys() - known.keys():
         allowed = ", ".join(sorted(known.keys() - {"name", "builder"}))
         raise UserError(f"model.{min(unknown)}: {name} has no such key; allowed: {allowed}")
+    if empty := [key for key, value in settings.items() if value is None]:
+        raise UserError(f"model.{empty[0]}=null: needs a value; that of {name} is {known[empty[0]]}")
     chosen = {**known, **settings}
-    return BUILDERS[chosen.pop("builder")](**chosen)
+    builder = chosen.pop("builder")
+    if builder not in BUILDERS:
+        raise UserError(f"model.builder={builder}: unknown; allowed: {', '.join(BUILDERS)}")
+    return BUILDERS[builder](**chosen)
 
 
 def cifar_resnet(name: str, depth: int, shortcut: str | None = None) -> keras.Model:
@@ -42,7 +47,7 @@ def cifar_resnet(name: str, depth: int, shortcut: str | None = None) -> keras.Mo
     A 3×3 convolution, then n blocks of two 3×3 convolutions in each of three stages, with 16, 32
     and 64 filters on maps of 32×32, 16×16 and 8×8, global average pooling and a dense layer.
     """
-    if depth < 8 or depth % 6 != 2:
+    if not isinstance(depth, int) or depth < 8 or depth % 6 != 2:
         raise UserError(f"model.depth={depth}: must be 6n+2 (8, 14, 20, 26, 32, ...)")
     if shortcut not in (None, "A", "B", "C"):
         raise UserError(f"model.shortcut={shortcut}: allowed: A, B, C")

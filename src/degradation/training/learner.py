@@ -46,7 +46,7 @@ class Learner:
     def update(self) -> float:
         """Make the next update and count it; return its learning rate.
 
-        Raises `UserError`, exit code 1, if the loss is not a finite number.
+        Raises `UserError`, exit code 1, if the loss, before the update, is not a finite number.
         """
         iteration, batch = self.meter.iteration, self.sampler.batch
         rate = self.rate(iteration)
@@ -57,23 +57,24 @@ class Learner:
         seconds = time.perf_counter() - began
         self.meter.count(loss, wrong, batch, seconds if self._warm else None)
         self._warm = True
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} at iteration {iteration + 1}; the last learning rate was "
-                f"{rate:g}",
-                exit_code=1,
-            )
+        self._check_finite(loss, "loss", rate)
         self.rate.observe(100.0 * wrong / batch)
         return rate
 
     def evaluate(self, rate: float) -> dict[str, float]:
-        """Evaluate on all test (or held-out) images and close the row that began after the last."""
+        """Evaluate on all test (or held-out) images and close the row that began after the last.
+
+        `rate` is that of the last update. Raises `UserError`, exit code 1, if the loss is not a
+        finite number: an update that breaks the network shows in the loss after it.
+        """
         losses, predictions = self._evaluate()
+        loss = float(np.mean(losses, dtype=np.float64))
+        self._check_finite(loss, f"{self.measured} loss", rate)
         return self.meter.close_row(
             epoch=self.meter.iteration * self.sampler.batch / self.sampler.size,
             rate=rate,
             **{
-                f"{self.measured}_loss": float(np.mean(losses, dtype=np.float64)),
+                f"{self.measured}_loss": loss,
                 f"{self.measured}_error": 100.0
                 * int(np.sum(predictions != self._labels))
                 / len(losses),
@@ -86,11 +87,29 @@ class Learner:
         return arrays, {"meter": self.meter.state(), "rate": self.rate.state()}
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint of the same configuration."""
-        for name, variable in self._variables().items():
-            variable.assign(checkpoint.arrays[name])
-        self.meter = Meter(**checkpoint.state["meter"])
-        self.rate.restore(checkpoint.state["rate"])
+        """Continue from a checkpoint of the same configuration.
+
+        Raises `UserError` if it lacks something: another version of the program wrote it.
+        """
+        try:
+            for name, variable in self._variables().items():
+                variable.assign(checkpoint.arrays[name])
+            self.meter = Meter(**checkpoint.state["meter"])
+            self.rate.restore(checkpoint.state["rate"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise UserError(
+                f"the checkpoint of iteration {checkpoint.iteration} is not one that this version "
+                "of the program writes; overwrite=true trains the run again"
+            ) from error
+        self._current_rate = None  # the optimiser now has the one it was saved with
+
+    def _check_finite(self, loss: float, name: str, rate: float) -> None:
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the {name} is {loss} at iteration {self.meter.iteration}; the last learning rate "
+                f"was {rate:g}",
+                exit_code=1,
+            )
 
     def _variables(self) -> dict[str, keras.Variable]:
         # Moving averages and momenta included. Numbered: paths differ from process to process.

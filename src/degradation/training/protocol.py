@@ -32,6 +32,7 @@ class SGD(keras.optimizers.SGD):
             lr=learning_rate,
             grad=gradient,
             momentum=self.momentum,
+            use_nesterov=self.nesterov,
         )
 
     def get_config(self):
