@@ -23,8 +23,7 @@ def make_update(
     images = tf.constant(dataset.train_images)
     labels = tf.constant(dataset.train_labels)
     mean = tf.constant(mean_image(dataset.train_images))
-    weights = model.trainable_variables
-    optimizer.build(weights)
+    optimizer.build(model.trainable_variables)
 
     @tf.function(
         input_signature=[
@@ -35,19 +34,30 @@ def make_update(
     )
     def update(indices, offsets, flips):
         batch = augment(preprocess(tf.gather(images, indices), mean), offsets, flips)
-        truth = tf.gather(labels, indices)
-        with tf.GradientTape() as tape:
-            logits = model(batch, training=True)
-            loss = tf.reduce_mean(_cross_entropy(truth, logits))
-            scaled = optimizer.scale_loss(loss)
-        optimizer.apply(tape.gradient(scaled, weights), weights)
-        return loss, _count_wrong(truth, logits)
+        return learn(model, optimizer, batch, tf.gather(labels, indices))
 
     def run(plan: BatchPlan) -> tuple[float, int]:
         loss, wrong = update(*plan)
         return float(loss), int(wrong)
 
     return run
+
+
+def learn(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, images: tf.Tensor, labels: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Update `model` on preprocessed images `[batch, 32, 32, 3]` and int32 labels `[batch]`.
+
+    Gives the mean cross-entropy and how many images were classified wrongly, both scalars.
+    """
+    weights = model.trainable_variables
+    with tf.GradientTape() as tape:
+        logits = model(images, training=True)
+        loss = tf.reduce_mean(_cross_entropy(labels, logits))
+        scaled = optimizer.scale_loss(loss)
+    optimizer.apply(tape.gradient(scaled, weights), weights)
+    wrong = tf.math.count_nonzero(tf.argmax(logits, -1, tf.int32) != labels, dtype=tf.int32)
+    return loss, wrong
 
 
 def make_evaluation(
@@ -80,7 +90,3 @@ def make_evaluation(
 
 def _cross_entropy(labels, logits):
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-
-
-def _count_wrong(labels, logits):
-    return tf.math.count_nonzero(tf.argmax(logits, -1, tf.int32) != labels, dtype=tf.int32)
