@@ -1,0 +1,191 @@
+"""Batch normalisation and shortcut A, against Keras' layers and numbers written out by hand."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from degradation.models import build_model
+from degradation.models.layers import BatchNormalization, ZeroPadShortcut
+
+# Relative to the largest value. bfloat16 keeps eight bits; the moving averages are float32 anyway.
+TOLERANCE = {"float32": 2e-6, "mixed_bfloat16": 1.5e-2}
+
+
+def assert_close(ours, stock, tolerance):
+    ours, stock = (np.asarray(tf.cast(value, tf.float32)) for value in (ours, stock))
+    np.testing.assert_allclose(ours, stock, rtol=0, atol=tolerance * np.abs(stock).max())
+
+
+def stock_norm(**settings):
+    """Keras' own layer with our constants, in float32 whatever the policy."""
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32", **settings)
+
+
+def output_and_gradients(layer, images, directions, training):
+    images = tf.constant(images)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        outputs = layer(images, training=training)
+        loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * directions)
+    return outputs, *tape.gradient(loss, [images, layer.gamma.value, layer.beta.value])
+
+
+def test_batch_normalisation_is_keras_own(policy):
+    """Outputs, the three gradients and moving averages over five steps, in training and after it.
+
+    With 18 pixels a channel, the factor (n-1)/n between the two variances is far from 1.
+    """
+    chance = np.random.default_rng(0)
+    gamma, beta = chance.normal(1, 0.3, 8), chance.normal(0, 0.3, 8)
+    ours, stock = BatchNormalization(), stock_norm()
+    for layer in (ours, stock):
+        layer.build((2, 3, 3, 8))
+        layer.gamma.assign(gamma)
+        layer.beta.assign(beta)
+    for _ in range(5):
+        images = chance.normal(2, 3, (2, 3, 3, 8)).astype(np.float32)
+        if policy == "mixed_bfloat16":
+            # The same images for both, such as that precision can hold.
+            images = tf.cast(tf.cast(images, tf.bfloat16), tf.float32)
+        directions = chance.normal(size=(2, 3, 3, 8)).astype(np.float32)
+        for training in (True, False):
+            results = (output_and_gradients(x, images, directions, training) for x in (ours, stock))
+            for our_value, stock_value in zip(*results, strict=True):
+                assert_close(our_value, stock_value, TOLERANCE[policy])
+        assert_close(ours.moving_mean, stock.moving_mean, TOLERANCE["float32"])
+        assert_close(ours.moving_variance, stock.moving_variance, TOLERANCE["float32"])
+
+
+def test_moving_averages_by_hand():
+    """One step from 0 and 1: a tenth of the batch's mean, and of its biased variance."""
+    layer = BatchNormalization()
+    layer(np.array([1, 2, 6], np.float32).reshape(1, 1, 3, 1), training=True)
+    assert layer.moving_mean.numpy() == pytest.approx([0.1 * 3])
+    assert layer.moving_variance.numpy() == pytest.approx([0.9 + 0.1 * (4 + 1 + 9) / 3])
+
+
+def test_one_pixel_a_channel():
+    """A batch of one pixel has variance 0, not the 0/0 of an unbiased one."""
+    layer = BatchNormalization()
+    outputs = layer(np.full((1, 1, 1, 2), 7, np.float32), training=True)
+    np.testing.assert_array_equal(outputs, np.zeros((1, 1, 1, 2)))
+    np.testing.assert_allclose(layer.moving_variance, [0.9, 0.9], rtol=1e-6)
+
+
+def test_moving_averages_inside_a_graph():
+    """They advance by one step for each call of a compiled function, and only in training."""
+    layer = BatchNormalization()
+    images = np.full((2, 2, 2, 3), 5, np.float32)
+    layer.build(images.shape)
+    train = tf.function(lambda x: layer(x, training=True))
+    infer = tf.function(lambda x: layer(x, training=False))
+    for step in (1, 2, 3):
+        train(images)
+        infer(images)
+        np.testing.assert_allclose(layer.moving_mean, np.full(3, 5 * (1 - 0.9**step)), rtol=1e-6)
+
+
+def test_frozen_layer_infers():
+    """As in Keras, `trainable=False` means the moving averages, which then stand still."""
+    layer = BatchNormalization()
+    images = np.random.default_rng(0).normal(3, 2, (2, 2, 2, 3)).astype(np.float32)
+    layer.build(images.shape)
+    layer.trainable = False
+    np.testing.assert_allclose(layer(images, training=True), images / np.sqrt(1 + 1e-5), rtol=1e-6)
+    np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
+
+
+def test_parameters_stay_float32(set_policy):
+    set_policy("mixed_bfloat16")
+    layer = BatchNormalization()
+    outputs = layer(np.ones((1, 2, 2, 3), np.float32), training=True)
+    assert outputs.dtype == tf.bfloat16
+    assert {weight.dtype for weight in layer.weights} == {"float32"}
+
+
+@pytest.mark.parametrize("setting", [{"axis": 1}, {"center": False}, {"scale": False}])
+def test_what_the_fused_op_cannot_do_is_refused(setting):
+    with pytest.raises(ValueError, match="last of four axes"):
+        BatchNormalization(**setting)
+
+
+def test_constants_survive_serialisation():
+    layer = BatchNormalization(momentum=0.7, epsilon=1e-4, name="norm")
+    copy = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert type(copy) is BatchNormalization
+    assert (copy.momentum, copy.epsilon, copy.name) == (0.7, 1e-4, "norm")
+
+
+def test_network_with_stock_batch_normalisation():
+    """A whole network with Keras' layer in place of ours: loss, every gradient, every average."""
+    chance = np.random.default_rng(0)
+    images = chance.normal(size=(8, 32, 32, 3)).astype(np.float32)
+    labels = chance.integers(0, 10, 8)
+    ours = build_model("resnet20", depth=8)
+
+    def swap(layer):
+        if isinstance(layer, BatchNormalization):
+            return stock_norm(name=layer.name)
+        return layer.__class__.from_config(layer.get_config())
+
+    stock = keras.models.clone_model(ours, clone_function=swap)
+    stock.set_weights(ours.get_weights())
+    assert not any(isinstance(layer, BatchNormalization) for layer in stock.layers)
+
+    results = []
+    for model in (ours, stock):
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        results.append([loss, *gradients, *model.non_trainable_variables])
+    assert len(results[0]) == 1 + 23 + 14
+    for our_value, stock_value in zip(*results, strict=True):
+        assert_close(our_value, stock_value, 1e-4)
+
+
+def test_shortcut_a_by_hand():
+    """A 4x4 map of two channels, counted 0, 1, 2, ...: four pixels of it, between zero channels."""
+    images = np.arange(32, dtype=np.float32).reshape(1, 4, 4, 2)
+    expected = [
+        [[0, 0, 0, 1, 0, 0], [0, 0, 4, 5, 0, 0]],
+        [[0, 0, 16, 17, 0, 0], [0, 0, 20, 21, 0, 0]],
+    ]
+    np.testing.assert_array_equal(ZeroPadShortcut(6, stride=2)(images), [expected])
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 7)])
+def test_shortcut_a_and_its_gradient(size, policy):
+    """Bit for bit the subsampled images; the gradient goes back to the picked pixels alone."""
+    chance = np.random.default_rng(0)
+    layer = ZeroPadShortcut(16, stride=2)
+    dtype = layer.compute_dtype
+    images = tf.cast(chance.normal(size=(3, *size, 8)), dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        outputs = layer(images)
+    expected = np.zeros(outputs.shape)
+    expected[..., 4:12] = tf.cast(images, tf.float32)[:, ::2, ::2]
+    np.testing.assert_array_equal(tf.cast(outputs, tf.float32), expected)
+    assert outputs.shape == layer.compute_output_shape(images.shape)
+
+    directions = tf.cast(chance.normal(size=outputs.shape), dtype)
+    gradient = tape.gradient(outputs, images, output_gradients=directions)
+    expected = np.zeros(images.shape)
+    expected[:, ::2, ::2] = tf.cast(directions, tf.float32)[..., 4:12]
+    np.testing.assert_array_equal(tf.cast(gradient, tf.float32), expected)
+
+
+def test_shortcut_a_has_no_parameters_and_serialises():
+    layer = ZeroPadShortcut(7, stride=2, name="shortcut")
+    copy = keras.layers.deserialize(keras.layers.serialize(layer))
+    images = np.ones((1, 4, 4, 4), np.float32)
+    # Three new channels: one before, two after.
+    np.testing.assert_array_equal(copy(images)[0, 0, 0], [0, 1, 1, 1, 1, 0, 0])
+    assert copy.weights == []
+
+
+def test_shortcut_a_within_a_stage_is_the_identity():
+    images = np.random.default_rng(0).normal(size=(2, 3, 3, 4)).astype(np.float32)
+    np.testing.assert_array_equal(ZeroPadShortcut(4)(images), images)

@@ -1,0 +1,216 @@
+"""A run's updates, rows and checkpoints, and what it counts and times."""
+
+import json
+
+import hydra
+import keras
+import numpy as np
+import pytest
+
+from degradation.config import CONF
+from degradation.data import load_dataset
+from degradation.errors import UserError
+from degradation.records import Checkpoint
+from degradation.training.learner import Learner
+from degradation.training.meter import Meter
+
+TIMINGS = ("images_per_second", "wall_seconds")
+
+
+@pytest.fixture(scope="module")
+def synthetic():
+    return load_dataset("synthetic", root=None, train_images=100, test_images=30)
+
+
+def make_learner(dataset, *overrides, seed=0):
+    """A learner of eight layers and batches of 16, as the command line would configure it."""
+    small = ["model.depth=8", "optimizer.batch=16", "schedule.drops=[4]", "schedule.iterations=8"]
+    with hydra.initialize_config_dir(config_dir=str(CONF), version_base=None):
+        config = hydra.compose("config", [*small, *overrides])
+    keras.utils.set_random_seed(seed)
+    return Learner(config, dataset)
+
+
+def saved(learner):
+    """The learner's checkpoint after a trip through JSON, as a file gives it back."""
+    arrays, state = learner.checkpoint()
+    copies = {name: array.copy() for name, array in arrays.items()}
+    return Checkpoint(learner.meter.iteration, copies, json.loads(json.dumps(state)))
+
+
+def untimed(rows):
+    return [{k: v for k, v in row.items() if k not in TIMINGS} for row in rows]
+
+
+def test_rows(synthetic):
+    """A row has the columns of `metrics.csv`: means since the row before, errors in percent."""
+    learner = make_learner(synthetic)
+    assert learner.parameters == 75_290
+    results = []
+    count = learner.meter.count
+
+    def spy(loss, wrong, images, seconds):
+        results.append((loss, wrong))
+        count(loss, wrong, images, seconds)
+
+    learner.meter.count = spy
+    rates = [learner.update() for _ in range(6)]
+    assert rates == [0.1] * 4 + [0.01] * 2
+    row = learner.evaluate(rates[-1])
+    assert list(row) == [
+        "iteration",
+        "epoch",
+        "learning_rate",
+        "train_loss",
+        "train_error",
+        "test_loss",
+        "test_error",
+        "images_per_second",
+        "wall_seconds",
+    ]
+    assert (row["iteration"], row["epoch"], row["learning_rate"]) == (6, 6 * 16 / 100, 0.01)
+    assert row["train_loss"] == pytest.approx(np.mean([loss for loss, _ in results]))
+    assert row["train_error"] == pytest.approx(np.mean([wrong / 0.16 for _, wrong in results]))
+    assert 0 <= row["test_error"] <= 100
+    assert row["images_per_second"] > 0
+    learner.update()
+    assert learner.evaluate(0.01)["train_loss"] == pytest.approx(results[-1][0])
+    assert learner.meter.rows[0] is row
+
+
+def test_resumed_run_goes_on_to_the_last_bit(policy, synthetic):
+    """Stopped and started again between rows, across a drop and an epoch: as if never stopped."""
+    whole = make_learner(synthetic)
+    for _ in range(3):
+        rate = whole.update()
+    whole.evaluate(rate)
+    whole.update()
+    checkpoint = saved(whole)
+    resumed = make_learner(synthetic, seed=1)  # other weights, which must not matter
+    resumed.restore(checkpoint)
+    for learner in (whole, resumed):
+        for _ in range(4):
+            rate = learner.update()
+        learner.evaluate(rate)
+    assert untimed(resumed.meter.rows) == untimed(whole.meter.rows)
+    ours, theirs = resumed.checkpoint()[0], whole.checkpoint()[0]
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name])
+
+
+def test_restored_learner_takes_the_rate_of_its_next_update(synthetic):
+    """Also one that had gone on, past the drop that comes right after the checkpoint."""
+    learner = make_learner(synthetic, "schedule.drops=[1]")
+    learner.update()
+    checkpoint = saved(learner)
+    assert learner.update() == 0.01
+    learner.restore(checkpoint)
+    assert learner.update() == 0.01
+    assert float(learner.optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def test_warm_up_is_for_deep_networks(synthetic):
+    """By the configuration's rule, here with 8 layers as deep; the optimiser's rate follows."""
+    assert make_learner(synthetic).rate(0) == 0.1
+    learner = make_learner(synthetic, "optimizer.warmup.min_depth=8")
+    assert learner.update() == 0.01
+    assert float(learner.optimizer.learning_rate) == pytest.approx(0.01)
+    assert saved(learner).state["rate"]["warming"] is True
+
+
+def test_configuration_reaches_the_optimiser(synthetic):
+    learner = make_learner(
+        synthetic,
+        "optimizer.rate=0.3",
+        "optimizer.momentum=0.8",
+        "optimizer.weight_decay=0.002",
+        "optimizer.decay=kernels",
+    )
+    optimizer = learner.optimizer
+    assert (optimizer.momentum, optimizer.l2, optimizer.decay) == (0.8, 0.002, "kernels")
+    assert learner.update() == 0.3
+    assert float(optimizer.learning_rate) == pytest.approx(0.3)
+
+
+def test_float16_scales_its_loss(set_policy, synthetic):
+    """Half precision alone needs it; the rate and the checkpoint reach the optimiser within."""
+    set_policy("mixed_float16")
+    learner = make_learner(synthetic, "optimizer.batch=2")
+    assert isinstance(learner.optimizer, keras.optimizers.LossScaleOptimizer)
+    learner.update()
+    assert float(learner.optimizer.inner_optimizer.learning_rate) == pytest.approx(0.1)
+    # Weights and averages, and for each weight a velocity, beside a few scalars.
+    arrays = saved(learner).arrays
+    weights = len(learner.model.trainable_variables)
+    assert len([x for x in arrays.values() if x.ndim]) == len(learner.model.variables) + weights
+
+
+def test_held_out_images_make_val_columns(synthetic):
+    learner = make_learner(synthetic.holdout(20), "data.holdout=20")
+    row = learner.evaluate(learner.update())
+    assert {"val_loss", "val_error"} <= row.keys()
+    assert not {"test_loss", "test_error"} & row.keys()
+    assert row["epoch"] == 16 / 80
+
+
+def test_diverged_run_ends_with_one_line(synthetic):
+    learner = make_learner(synthetic, "optimizer.rate=1e30")
+    with pytest.raises(UserError, match=r"loss is (nan|inf) at iteration \d+.*1e\+30") as caught:
+        for _ in range(8):
+            learner.update()
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
+
+
+def test_update_that_breaks_the_network_shows_in_the_evaluation(synthetic):
+    """Its own loss, from before it, was finite: no row may say that all is well."""
+    learner = make_learner(synthetic, "optimizer.rate=1e30")
+    rate = learner.update()
+    with pytest.raises(UserError, match=r"test loss is (nan|inf) at iteration 1;") as caught:
+        learner.evaluate(rate)
+    assert caught.value.exit_code == 1
+    assert learner.meter.rows == []
+
+
+# ---------------------------------------------------------------- counts and times
+
+
+def test_meter_weighs_batches_by_their_images():
+    meter = Meter()
+    meter.count(loss=1.0, wrong=3, images=30, seconds=None)
+    meter.count(loss=4.0, wrong=7, images=10, seconds=2.0)
+    assert meter.train_error == 25.0
+    row = meter.close_row(epoch=0.5, rate=0.1, test_error=9.0)
+    assert (row["train_loss"], row["train_error"], row["test_error"]) == (1.75, 25.0, 9.0)
+    assert row["images_per_second"] == 5.0  # the first update, without a time, does not count
+    meter.count(loss=2.0, wrong=1, images=10, seconds=0.5)
+    row = meter.close_row(epoch=0.6, rate=0.1)
+    assert (row["iteration"], row["train_loss"], row["train_error"]) == (3, 2.0, 10.0)
+    assert row["images_per_second"] == 20.0
+    assert meter.images_per_second == 20 / 2.5
+    assert meter.rows[-1] is row
+
+
+def test_speed_is_zero_before_it_is_known():
+    meter = Meter()
+    meter.count(loss=1.0, wrong=0, images=8, seconds=None)
+    assert meter.images_per_second == 0
+    assert meter.close_row(epoch=1.0, rate=0.1)["images_per_second"] == 0
+
+
+def test_wall_seconds_add_up_over_resumes(monkeypatch):
+    """The time between two starts does not count; everything in them does."""
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    meter = Meter()
+    meter.count(loss=1.0, wrong=1, images=8, seconds=1.0)
+    now = 1060.0
+    state = json.loads(json.dumps(meter.state()))
+    now = 5000.0
+    resumed = Meter(**state)
+    now = 5005.0
+    assert resumed.wall_seconds == 65.0
+    assert (resumed.iteration, resumed.images_per_second) == (1, 8.0)
+    assert resumed.close_row(epoch=1.0, rate=0.1)["wall_seconds"] == 65.0
+    assert meter.rows == []

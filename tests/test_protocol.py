@@ -1,0 +1,176 @@
+"""The optimiser's update and the learning rate, against a few lines of numpy and the paper."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from omegaconf import OmegaConf
+
+from degradation.config import CONF
+from degradation.training.protocol import SGD, LearningRate
+
+SHAPES = [(3, 3, 2, 4), (4,), (4, 5), (5,)]  # a convolution, gamma or beta, a dense layer, its bias
+
+
+def draw_variables(seed=0):
+    chance = np.random.default_rng(seed)
+    return [keras.Variable(chance.normal(size=shape).astype(np.float32)) for shape in SHAPES]
+
+
+def compiled_update(optimizer, variables):
+    optimizer.build(variables)
+    return tf.function(lambda gradients: optimizer.apply(gradients, variables))
+
+
+# ---------------------------------------------------------------- the update
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+@pytest.mark.parametrize("decay", ["all", "kernels"])
+def test_updates_by_hand(momentum, decay):
+    """v = m v - r (g + d w), w = w + v, with the rate inside the velocity: it shows at a drop.
+
+    Six updates, the last three at a tenth of the rate; a decay large enough to matter.
+    """
+    variables = draw_variables()
+    optimizer = SGD(0.1, momentum, l2=0.05, decay=decay)
+    update = compiled_update(optimizer, variables)
+    weights = [variable.numpy().astype(np.float64) for variable in variables]
+    velocities = [np.zeros(shape) for shape in SHAPES]
+    chance = np.random.default_rng(1)
+    for rate in (0.1, 0.1, 0.1, 0.01, 0.01, 0.01):
+        optimizer.learning_rate = rate
+        gradients = [chance.normal(size=shape).astype(np.float32) for shape in SHAPES]
+        update([tf.constant(gradient) for gradient in gradients])
+        for i, gradient in enumerate(gradients):
+            decays = decay == "all" or weights[i].ndim > 1
+            step = gradient + (0.05 if decays else 0.0) * weights[i]
+            velocities[i] = momentum * velocities[i] - rate * step
+            weights[i] = weights[i] + velocities[i]
+            np.testing.assert_allclose(variables[i], weights[i], rtol=1e-5, atol=1e-6)
+
+
+def test_defaults_are_the_papers():
+    optimizer = SGD()
+    assert float(optimizer.learning_rate) == pytest.approx(0.1)
+    assert (optimizer.momentum, optimizer.l2, optimizer.decay) == (0.9, 1e-4, "all")
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_without_decay_it_is_keras_own(nesterov):
+    ours, theirs = draw_variables(), draw_variables()
+    optimizers = (
+        SGD(0.1, 0.9, l2=0.0, nesterov=nesterov),
+        keras.optimizers.SGD(0.1, 0.9, nesterov=nesterov),
+    )
+    updates = [compiled_update(*x) for x in zip(optimizers, (ours, theirs), strict=True)]
+    chance = np.random.default_rng(1)
+    for _ in range(4):
+        gradients = [tf.constant(chance.normal(size=shape), tf.float32) for shape in SHAPES]
+        for update in updates:
+            update(gradients)
+    for our_variable, their_variable in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(our_variable, their_variable, rtol=1e-5, atol=1e-6)
+
+
+def test_loss_scaling_leaves_the_update_as_it_is():
+    """Scaled gradients give the same update; ones that are not finite give none."""
+    variables = draw_variables()
+    optimizer = keras.optimizers.LossScaleOptimizer(SGD(0.1, 0.9, l2=0.05), initial_scale=8.0)
+    update = compiled_update(optimizer, variables)
+    before = [variable.numpy() for variable in variables]
+    gradients = [tf.ones(shape) for shape in SHAPES]
+    update([gradients[0] * np.inf, *gradients[1:]])
+    for variable, old in zip(variables, before, strict=True):
+        np.testing.assert_array_equal(variable, old)
+    update([8.0 / 2 * gradient for gradient in gradients])  # the scale halved
+    for variable, old in zip(variables, before, strict=True):
+        np.testing.assert_allclose(variable, old - 0.1 * (1 + 0.05 * old), rtol=1e-5, atol=1e-6)
+
+
+def test_serialisation():
+    optimizer = SGD(0.2, 0.8, l2=0.03, decay="kernels")
+    copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert type(copy) is SGD
+    assert float(copy.learning_rate) == pytest.approx(0.2)
+    assert (copy.momentum, copy.l2, copy.decay) == (0.8, 0.03, "kernels")
+
+
+# ---------------------------------------------------------------- the learning rate
+
+
+@pytest.mark.parametrize(
+    ("iteration", "rate"),
+    [(0, 0.1), (31_999, 0.1), (32_000, 0.01), (47_999, 0.01), (48_000, 0.001), (63_999, 0.001)],
+)
+def test_the_papers_rates_at_their_edges(iteration, rate):
+    """Updates count from 0, and the rates are the exact numbers that a row shows."""
+    schedule = OmegaConf.load(CONF / "schedule" / "paper.yaml")
+    assert schedule.iterations == 64_000
+    assert LearningRate(0.1, list(schedule.drops), None, 80)(iteration) == rate
+
+
+@pytest.mark.parametrize(
+    ("name", "iterations", "drops", "every"),
+    [
+        ("paper", 64_000, [32_000, 48_000], 800),
+        ("medium", 16_000, [8_000, 12_000], 400),
+        ("short", 4_000, [2_000, 3_000], 200),
+    ],
+)
+def test_schedules(name, iterations, drops, every):
+    schedule = OmegaConf.load(CONF / "schedule" / f"{name}.yaml")
+    assert schedule.name == name
+    assert (schedule.iterations, list(schedule.drops)) == (iterations, drops)
+    assert schedule.evaluate_every == every
+
+
+def test_without_drops_the_rate_is_constant():
+    rate = LearningRate(0.3, [], None, 80)
+    assert {rate(k) for k in (0, 1, 10**6)} == {0.3}
+
+
+def observe(rate, errors):
+    for error in errors:
+        rate.observe(error)
+
+
+def test_warm_up_lasts_until_the_error_is_below_80():
+    """At the mean of a window: one lucky batch, or exactly 80 %, does not end it."""
+    rate = LearningRate(0.1, [32_000, 48_000], 0.01, 80)
+    assert rate(0) == 0.01
+    observe(rate, [90.0] * 99 + [0.0])
+    assert rate(100) == 0.01
+    observe(rate, [80.0] * 100)
+    assert rate(200) == 0.01
+    observe(rate, [79.0] * 99)
+    assert rate(299) == 0.01
+    observe(rate, [79.0])
+    assert rate(300) == 0.1
+    observe(rate, [100.0] * 200)
+    assert rate(500) == 0.1, "the warm-up never comes back"
+    assert (rate(32_000), rate(48_000)) == (0.01, 0.001)
+
+
+def test_no_warm_up_unless_asked_for():
+    rate = LearningRate(0.1, [10], None, 80)
+    assert rate(0) == 0.1
+    observe(rate, [100.0] * 100)
+    assert (rate(9), rate(10)) == (0.1, 0.01)
+
+
+def test_warm_up_survives_a_resume():
+    """In the middle of a window, and after the end."""
+    errors = [85.0] * 60 + [70.0] * 40  # 79 on average
+    whole = LearningRate(0.1, [], 0.01, 80)
+    resumed = LearningRate(0.1, [], 0.01, 80)
+    observe(whole, errors[:50])
+    resumed.restore(whole.state())
+    for error in errors[50:]:
+        for rate in (whole, resumed):
+            assert rate(0) == 0.01
+            rate.observe(error)
+    assert (whole(0), resumed(0)) == (0.1, 0.1)
+    again = LearningRate(0.1, [], 0.01, 80)
+    again.restore(resumed.state())
+    assert again(0) == 0.1
