@@ -1,26 +1,30 @@
 """A Hydra command: compose, validate, start; every error one line and an exit code."""
 
-import difflib
+import contextlib
 import importlib
+import io
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from degradation.config import CONF, flatten, options
+from degradation.config import CONF
 from degradation.errors import UserError
+from experiments.refusals import REFUSALS, defaults, explain, unknown_key
+from experiments.refusals import compose_again as compose_again
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = tuple(128 + number for number in STOPS)
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,20 @@ def command(
         for job in jobs:
             validate(job.config)
         if sweep:
-            return max(_run_job(job) for job in jobs)
+            return _run_all(jobs)
         return max((start(job) or 0 for job in jobs), default=0)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:  # before there was anything to save
+        return 128 + signal.SIGINT
 
 
 def compose(config_name: str) -> tuple[list[Job], bool]:
-    """Let Hydra compose the jobs of the command line; none where it only printed (`--help`, `--cfg`).
+    """Let Hydra compose the jobs of the command line, and say whether they are a sweep.
 
-    Raises `UserError` for whatever Hydra refuses.
+    There are none where it only printed (`--help`, `--cfg`). Raises `UserError` for whatever Hydra
+    refuses.
     """
     jobs = []
     sweep = False
@@ -66,6 +73,9 @@ def compose(config_name: str) -> tuple[list[Job], bool]:
         OmegaConf.resolve(config)
         jobs.append(Job(config, list(HydraConfig.get().overrides.task)))
 
+    overrides = [quote_path(a) for a in sys.argv[1:] if _is_override(a)]
+    flags = [a for a in sys.argv[1:] if not _is_override(a)]
+    notices = io.StringIO()
     with tempfile.TemporaryDirectory() as scratch:
         # Hydra's own folders and logs are off; what it writes of a sweep all the same goes away.
         quiet = [
@@ -75,59 +85,49 @@ def compose(config_name: str) -> tuple[list[Job], bool]:
             "hydra.output_subdir=null",
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
+            f"hydra.help.app_name='python -m {_module()}'",
         ]
         arguments = sys.argv
-        sys.argv = [*map(quote_path, arguments), *quiet]
+        # In one row: overrides on both sides of a flag are more than Hydra's parser takes.
+        sys.argv = [arguments[0], *overrides, *quiet, *flags]
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors as exceptions, not as Hydra's own pages
+        run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
         try:
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(
-                collect
-            )()
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise UserError(explain(error, config_name)) from error
+            with contextlib.redirect_stderr(notices):
+                run(collect)()
+        except REFUSALS as error:
+            raise UserError(explain(error, config_name, overrides)) from error
+        except SystemExit as end:
+            if end.code:  # a wrong flag; the last line says which, those before how to use others
+                line = notices.getvalue().splitlines()[-1].partition("error: ")[2]
+                raise UserError(f"{line}; --help says what is allowed") from end
         finally:
             sys.argv = arguments
+    sys.stderr.write(notices.getvalue())
+    _check_keys(jobs, config_name, overrides)
     return jobs, sweep
+
+
+def _is_override(argument: str) -> bool:
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
+
+
+def _check_keys(jobs: list[Job], config_name: str, overrides: list[str]) -> None:
+    """Refuse what Hydra lets pass: keys added with `+` and deleted with `~`."""
+    known = defaults(config_name).keys()
+    for job in jobs:
+        for key in sorted(job.config.keys() ^ known):
+            if key in known:
+                raise UserError(f"{key}: missing, and needed; allowed: {key}=value")
+            raise UserError(unknown_key(key, config_name, overrides))
 
 
 def quote_path(argument: str) -> str:
     """Quote the value of `run_dir=` and `data.dir=`: run folders have commas, which Hydra reads."""
     key, equals, value = argument.partition("=")
     if key in ("run_dir", "data.dir") and value not in ("", "null") and value[0] not in "'\"":
-        return f"{key}{equals}'{value}'"
+        return f"{key}{equals}'" + value.replace("'", r"\'") + "'"
     return argument
-
-
-def explain(error: Exception, config_name: str) -> str:
-    """Say in one line what Hydra says in several, with the nearest right key where there is one."""
-    text = str(error)
-    if (match := re.search(r"Could not override '([^']+)'", text)) or (match := re.search(r"Key '([^']+)' (?:is not in struct|not found)", text)):
-        key = match[1]
-    elif match := re.search(r"Could not find '([^']+)/([^']+)'", text):
-        group, name = match.groups()
-        return f"{group}={name}: unknown; allowed: {', '.join(options(group))}"
-    else:
-        first, *rest = [line.strip() for line in text.splitlines() if line.strip()] or [repr(error)]
-        return f"{first}{' ' + rest[0] if first.endswith(':') and rest else ''}"
-    keys = _keys(config_name)
-    near = difflib.get_close_matches(key, keys, n=1) or difflib.get_close_matches(
-        key.split(".")[-1], [k.split(".")[-1] for k in keys], n=1
-    )
-    near = [k for k in keys if k == near[0] or k.split(".")[-1] == near[0]][:1] if near else []
-    hint = f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(sorted(keys))}"
-    return f"{key}: unknown key{hint}"
-
-
-def compose_again(config_name: str, overrides: list[str]) -> DictConfig:
-    """Compose `conf/<config_name>.yaml` with overrides, outside of Hydra's own command line."""
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose(config_name, overrides)
-
-
-def _keys(config_name: str) -> list[str]:
-    tree = compose_again(config_name, [])
-    groups = [path.name for path in CONF.iterdir() if path.is_dir()]
-    return [*flatten(OmegaConf.to_container(tree, resolve=False)), *groups]
 
 
 def import_quietly(module: str) -> ModuleType:
@@ -142,7 +142,7 @@ def import_quietly(module: str) -> ModuleType:
         os.dup2(notices.fileno(), 2)
         try:
             return importlib.import_module(module)
-        except BaseException:
+        except Exception:
             notices.seek(0)
             os.write(kept, notices.read())
             raise
@@ -151,10 +151,22 @@ def import_quietly(module: str) -> ModuleType:
             os.close(kept)
 
 
-def _run_job(job: Job) -> int:
-    print(f"\n{' '.join(job.overrides)}", flush=True)
-    # A process of its own gives each job TensorFlow as a single run would find it.
-    return run_alone(sys.modules["__main__"].__spec__.name, job.overrides)
+def _run_all(jobs: list[Job]) -> int:
+    """Run the jobs of a sweep one after the other; none after one that a signal has stopped."""
+    worst = 0
+    for job in jobs:
+        print(f"\n{' '.join(job.overrides)}", flush=True)
+        # A process of its own gives each job TensorFlow as a single run would find it.
+        code = run_alone(_module(), job.overrides)
+        worst = max(worst, code)
+        if code in INTERRUPTED:
+            break
+    return worst
+
+
+def _module() -> str:
+    """Name of the command that runs, for `python -m`."""
+    return f"experiments.{Path(sys.argv[0]).stem}"
 
 
 def run_alone(module: str, overrides: list[str]) -> int:
@@ -166,8 +178,7 @@ def run_alone(module: str, overrides: list[str]) -> int:
         [sys.executable, "-m", module, *overrides],
         process_group=0,  # Ctrl-C reaches this process alone, so that the child sees it once
     )
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {n: signal.signal(n, lambda number, _: child.send_signal(number)) for n in numbers}
+    before = {n: signal.signal(n, lambda number, _: child.send_signal(number)) for n in STOPS}
     try:
         code = child.wait()
     finally:

@@ -9,13 +9,23 @@ from itertools import product
 
 from omegaconf import DictConfig, OmegaConf
 
-from degradation.config import RUNS, check_values, recorded, relative, run_path, validate, variant
+from degradation.config import (
+    RUNS,
+    check_values,
+    options,
+    recorded,
+    relative,
+    run_path,
+    variant,
+)
 from degradation.errors import UserError
 from degradation.records import RunFolder
 from degradation.report.curves import models_of
+from degradation.rules import SEEDS
 from degradation.training.tracking import Tracker, run_id
 from experiments.command import Job, command, compose_again, run_alone
 from experiments.report import report
+from experiments.run import check as check_run
 from experiments.run import precisions
 
 
@@ -27,7 +37,14 @@ def run_config(config: DictConfig) -> DictConfig:
 def check(config: DictConfig) -> None:
     """Check a reproduction's own values, and those that its runs will take."""
     check_values(config)
-    validate(run_config(config))
+    if config.seeds is None:
+        raise UserError(f"seeds=null: allowed: {SEEDS.allowed}")
+    for model in models_of(config.figure):
+        if model not in options("model"):
+            raise UserError(
+                f"figure.panels: {model} is no model; allowed: {', '.join(options('model'))}"
+            )
+    check_run(run_config(config))
 
 
 def start(job: Job) -> int:

@@ -1,12 +1,33 @@
 """Train one network: `python -m experiments.run model=plain56`, or several with `-m`."""
 
 import sys
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 from degradation.config import run_path, validate
+from degradation.data.cifar10 import FOLDER
+from degradation.data.layouts import find_layout
+from degradation.errors import UserError
 from degradation.records import RunFolder, cpu_has_bf16
 from experiments.command import Job, command, import_quietly
+
+
+def check(config: DictConfig) -> None:
+    """Check the configuration of a run, and what is at the places that it names."""
+    validate(config)
+    if config.run_dir is not None:
+        path = Path(config.run_dir).expanduser()
+        if path.is_file():
+            raise UserError(f"run_dir={path}: is a file; allowed: a folder, there or not")
+        if stranger := RunFolder(path).stranger():
+            raise UserError(
+                f"run_dir={path}: its {stranger} is not a run's; allowed: a run's folder, or one "
+                "without such a file"
+            )
+    place = config.data.get("dir")
+    if place is not None and not find_layout(Path(place).expanduser()):
+        raise UserError(f"data.dir={place}: no CIFAR-10 there; allowed: {FOLDER}")
 
 
 def precisions(config: DictConfig) -> tuple[str, str]:
@@ -26,4 +47,4 @@ def start(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command("config", validate, start))
+    sys.exit(command("config", check, start))

@@ -1,14 +1,14 @@
 """What a configuration may say, and the folder that follows from it."""
 
-import math
+import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from degradation.errors import UserError
+from degradation.rules import RULES, TRAIN_IMAGES, integer
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -20,92 +20,6 @@ RESULT_GROUPS = ("model", "data", "schedule", "optimizer")
 PLACES = ("dir", "search", "url")
 
 
-class Rule(NamedTuple):
-    """A test for one value, and the words for what passes it."""
-
-    holds: Callable[[Any], bool]
-    allowed: str
-
-
-def _is_int(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value) -> bool:
-    return (_is_int(value) or isinstance(value, float)) and math.isfinite(value)
-
-
-def _one_of(*names) -> Rule:
-    return Rule(lambda v: isinstance(v, str) and v in names, ", ".join(names))
-
-
-def _integer(low: int) -> Rule:
-    return Rule(lambda v: _is_int(v) and v >= low, f"an integer of {low} or more")
-
-
-def _or_null(rule: Rule) -> Rule:
-    return Rule(lambda v: v is None or rule.holds(v), f"{rule.allowed}, or null")
-
-
-def _rising(values) -> bool:
-    return all(a < b for a, b in zip([0, *values], values, strict=False))
-
-
-TEXT = Rule(lambda v: isinstance(v, str) and bool(v.strip()), "text")
-FLAG = Rule(lambda v: isinstance(v, bool), "true or false")
-POSITIVE = Rule(lambda v: _is_number(v) and v > 0, "a number above 0")
-NOT_NEGATIVE = Rule(lambda v: _is_number(v) and v >= 0, "a number of 0 or more")
-FRACTION = Rule(lambda v: _is_number(v) and 0 <= v < 1, "a number from 0 to below 1")
-PERCENT = Rule(lambda v: _is_number(v) and 0 < v <= 100, "a number above 0 and up to 100")
-TEXTS = Rule(
-    lambda v: isinstance(v, list) and all(x is None or TEXT.holds(x) for x in v),
-    "a list of folders",
-)
-SEEDS = Rule(
-    lambda v: isinstance(v, list) and v and all(_is_int(x) and x >= 0 for x in v),
-    "a list of integers of 0 or more, such as [0,1,2]",
-)
-DEPTH = Rule(lambda v: _is_int(v) and v >= 8 and v % 6 == 2, "6n+2: 8, 14, 20, 26, 32, ...")
-DROPS = Rule(
-    lambda v: isinstance(v, list) and all(map(_is_int, v)) and _rising(v),
-    "a rising list of iterations above 0, such as [2000,3000]",
-)
-
-RULES = {
-    "model.depth": DEPTH,
-    "model.shortcut": _one_of("A", "B", "C"),
-    "data.dir": _or_null(TEXT),
-    "data.search": TEXTS,
-    "data.url": TEXT,
-    "data.holdout": _integer(0),
-    "data.train_images": _integer(10),
-    "data.test_images": _integer(10),
-    "schedule.iterations": _integer(1),
-    "schedule.drops": DROPS,
-    "schedule.evaluate_every": _integer(1),
-    "optimizer.batch": _integer(1),
-    "optimizer.rate": POSITIVE,
-    "optimizer.momentum": FRACTION,
-    "optimizer.weight_decay": NOT_NEGATIVE,
-    "optimizer.decay": _one_of("all", "kernels"),
-    "optimizer.warmup.min_depth": _integer(1),
-    "optimizer.warmup.rate": POSITIVE,
-    "optimizer.warmup.until_error": PERCENT,
-    "runtime.precision": _one_of("auto", "float32", "bfloat16", "float16"),
-    "runtime.threads": _or_null(_integer(1)),
-    "runtime.checkpoint_every": POSITIVE,
-    "tracking.mode": _one_of("offline", "online", "disabled"),
-    "tracking.project": TEXT,
-    "tracking.entity": _or_null(TEXT),
-    "tracking.group": _or_null(TEXT),
-    "seeds": SEEDS,
-    "runs": TEXT,
-    "seed": _integer(0),
-    "run_dir": _or_null(TEXT),
-    "overwrite": FLAG,
-}
-
-
 def options(group: str) -> list[str]:
     """Names of the options of a group: the files of `conf/<group>/`."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
@@ -115,7 +29,9 @@ def show(value) -> str:
     """Write a value as a command line would."""
     if isinstance(value, list):
         return "[" + ",".join(map(show, value)) + "]"
-    return {None: "null", True: "true", False: "false"}.get(value, str(value))
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{show(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
@@ -140,8 +56,9 @@ def check_values(config: DictConfig) -> dict[str, Any]:
 
     Raises `UserError` naming key, value and what is allowed, for the first value that is wrong.
     """
-    flat = flatten(OmegaConf.to_container(config, resolve=True))
-    for group in sorted({key.split(".")[0] for key in flat if "." in key}):
+    tree = OmegaConf.to_container(config, resolve=True)
+    flat = flatten(tree)
+    for group in sorted(key for key in tree if (CONF / key).is_dir()):
         name = flat.get(f"{group}.mode" if group == "tracking" else f"{group}.name")
         if name not in options(group):
             raise UserError(f"{group}={show(name)}: unknown; allowed: {', '.join(options(group))}")
@@ -149,8 +66,10 @@ def check_values(config: DictConfig) -> dict[str, Any]:
         expected = option_values(group, name).keys()
         for key in sorted(have ^ expected):
             problem = "missing, and needed" if key in expected else "unknown key"
-            raise UserError(f"{key}: {problem}; {group}={name} has {', '.join(sorted(expected))}")
-    for key, value in flat.items():
+            given = key if key in expected else f"{key}={show(flat[key])}"
+            raise UserError(f"{given}: {problem}; {group}={name} has {', '.join(sorted(expected))}")
+    # The undotted keys from the tree: their values have no keys of their own.
+    for key, value in {**tree, **flat}.items():
         if key in RULES and not RULES[key].holds(value):
             raise UserError(f"{key}={show(value)}: allowed: {RULES[key].allowed}")
     return flat
@@ -166,6 +85,12 @@ def validate(config: DictConfig) -> None:
         raise UserError(
             f"schedule.drops={show(flat['schedule.drops'])}: every drop must come before "
             f"schedule.iterations={flat['schedule.iterations']}"
+        )
+    images = flat.get("data.train_images", TRAIN_IMAGES)
+    if flat["data.holdout"] >= images:
+        raise UserError(
+            f"data.holdout={flat['data.holdout']}: allowed: {integer(0, images - 1).allowed}, "
+            f"which leaves some of the {images:,} images to train on"
         )
 
 
@@ -211,13 +136,15 @@ def relative(path: str | Path) -> str:
 
 
 def recorded(config: DictConfig) -> dict:
-    """The resolved configuration as a run folder keeps it: no paths of this machine."""
+    """The resolved configuration as a run folder keeps it: no paths and hosts of this user."""
     tree = OmegaConf.to_container(config, resolve=True)
     if tree["run_dir"]:
         tree["run_dir"] = relative(tree["run_dir"])
     places = tree["data"]
     if places.get("dir"):
         places["dir"] = relative(places["dir"])
+    if "url" in places and places["url"] != option_values("data", "cifar10")["data.url"]:
+        places["url"] = f".../{places['url'].rsplit('/', 1)[-1]}"
     if "search" in places:
         places["search"] = [relative(p) if p and os.path.isabs(p) else p for p in places["search"]]
     return tree

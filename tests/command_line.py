@@ -1,0 +1,50 @@
+"""Commands as a user starts them, in a copy of the repository whose results are the test's own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PARTS = ("conf", "experiments", "src")
+
+
+def make_tree(root: Path) -> Path:
+    """Link the repository's code and configuration into `root`: results are written below it."""
+    root.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        (root / part).symlink_to(REPOSITORY / part)
+    return root
+
+
+def environment(tree: Path) -> dict[str, str]:
+    """Return the environment of a command in `tree`: that of a user without settings of W&B, TF."""
+    ours = ("WANDB_", "TF_", "CUDA_", "KERAS_BACKEND", "HYDRA_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    return {**kept, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def arguments(command: str, *overrides: str) -> list[str]:
+    """Return what `python -m experiments.<command>` is started with."""
+    return [sys.executable, "-m", f"experiments.{command}", *overrides]
+
+
+def run(tree: Path, command: str, *overrides: str) -> subprocess.CompletedProcess:
+    """Run a command in `tree` to its end; `stdout` and `stderr` are text."""
+    return subprocess.run(
+        arguments(command, *overrides),
+        cwd=tree,
+        env=environment(tree),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def files(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return modification time and content of every file below `folder`, by relative path."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_relative_to(folder / "src")
+    }

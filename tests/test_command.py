@@ -1,0 +1,419 @@
+"""The command line: what is refused, in one line and before anything is written; help; sweeps."""
+
+import os
+import runpy
+import shlex
+import signal
+import sys
+import tempfile
+import threading
+import time
+
+import pytest
+from command_line import make_tree, run
+
+import degradation.config
+from degradation.errors import UserError
+from experiments import command
+
+CONFIGURED = {"run": "config", "reproduce": "reproduce", "report": "report"}
+MODELS = "plain20, plain32, plain44, plain56, resnet110, resnet20"
+
+
+class Result:
+    """How a command ended that ran in this process."""
+
+    def __init__(self, code: int, stdout: str, stderr: str):
+        self.code, self.stdout, self.stderr = code, stdout, stderr
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch, capsys):
+    """Give a function that runs `python -m experiments.<name> <arguments>` in this process.
+
+    In an empty folder, with an empty folder for temporary files; nothing is ever trained.
+    """
+    work, scratch = tmp_path / "work", tmp_path / "scratch"
+    work.mkdir()
+    scratch.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(degradation.config, "RUNS", work / "results" / "runs")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+
+    def refuse(*arguments):
+        raise AssertionError(f"started {arguments}")
+
+    monkeypatch.setattr(command, "import_quietly", refuse)
+    monkeypatch.setattr(command, "run_alone", refuse)
+
+    def call(name: str, line: str) -> Result:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *shlex.split(line)])
+        monkeypatch.delitem(sys.modules, f"experiments.{name}", raising=False)
+        with pytest.raises(SystemExit) as end:
+            runpy.run_module(f"experiments.{name}", run_name="__main__")
+        assert list(work.iterdir()) == list(scratch.iterdir()) == []
+        return Result(end.value.code or 0, *capsys.readouterr())
+
+    return call
+
+
+# Refusals: command, arguments, and words that its one line must have.
+WRONG = [
+    # keys that are not there
+    ("run", "optimizer.rat=1", ["optimizer.rat=1", "did you mean optimizer.rate?"]),
+    ("run", "modle=plain20", ["modle=plain20", "did you mean model?"]),
+    ("run", "schedule.iteration=10", ["schedule.iteration=10", "mean schedule.iterations?"]),
+    ("run", "batch=64", ["batch=64", "did you mean optimizer.batch?"]),
+    ("run", "SEED=3", ["SEED=3", "did you mean seed?"]),
+    ("run", "seed.foo=3", ["seed.foo=3", "did you mean seed?"]),
+    ("run", "model/depth=20", ["model/depth=20", "did you mean model.depth?"]),
+    ("run", "nonsense=1", ["nonsense=1", "unknown key", "allowed:", "optimizer.rate", "run_dir"]),
+    ("run", "optimizer.foo=1", ["optimizer.foo=1", "allowed:", "optimizer.momentum"]),
+    ("run", "+foo=1", ["+foo=1", "unknown key", "allowed:"]),
+    ("run", "+optimizer.rat=1", ["optimizer.rat=1", "unknown key", "optimizer.rate"]),
+    ("run", "++optimizer.nesterov=true", ["optimizer.nesterov=true", "unknown key"]),
+    ("run", "figure=figure1", ["figure=figure1", "unknown key", "allowed:"]),
+    ("run", "seeds=[0]", ["seeds=[0]", "did you mean seed?"]),
+    ("run", "model=plain20 model.shortcut=A", ["model.shortcut=A", "allowed:", "model.depth"]),
+    ("run", "model=plain20 +model.shortcut=A", ["model.shortcut=A", "model=plain20 has"]),
+    # keys left out
+    ("run", "~schedule.drops", ["schedule.drops: missing", "schedule=short has"]),
+    ("run", "~model", ["model: missing", "allowed: model="]),
+    ("run", "~seed", ["seed: missing", "allowed: seed="]),
+    # options that are not there
+    ("run", "model=plain57", ["model=plain57", MODELS]),
+    ("run", "schedule=shrt", ["schedule=shrt", "medium, paper, short, smoke"]),
+    ("run", "tracking=foo", ["tracking=foo", "disabled, offline, online"]),
+    ("run", "model=", ["model=", MODELS]),
+    ("run", "model=null", ["model=null", MODELS]),
+    ("run", "model=20", ["model=20", MODELS]),
+    ("run", "hydra/launcher=slurm", ["hydra/launcher=slurm", "basic"]),
+    # values
+    ("run", "seed=-1", ["seed=-1", "allowed: an integer from 0"]),
+    ("run", "seed=abc", ["seed=abc", "allowed: an integer from 0"]),
+    ("run", "seed=true", ["seed=true", "allowed: an integer"]),
+    ("run", "seed=4294967296", ["seed=4294967296", "4294967295"]),
+    ("run", "seed={a:1}", ["seed={a:1}", "allowed: an integer"]),
+    ("run", "model.depth=21", ["model.depth=21", "allowed: 6n+2", "20, 26"]),
+    ("run", "model.shortcut=D", ["model.shortcut=D", "allowed: A, B, C"]),
+    ("run", "model.builder=vgg", ["model.builder=vgg", "allowed: cifar_resnet"]),
+    ("run", "schedule.drops=[3000,2000]", ["schedule.drops=[3000,2000]", "allowed: a rising"]),
+    ("run", "schedule.drops=[0,10]", ["schedule.drops=[0,10]", "allowed: a rising"]),
+    ("run", "schedule.drops=[4000]", ["schedule.drops=[4000]", "schedule.iterations=4000"]),
+    ("run", "schedule.iterations=0", ["schedule.iterations=0", "allowed: an integer of 1"]),
+    ("run", "optimizer.rate=-0.1", ["optimizer.rate=-0.1", "allowed: a number above 0"]),
+    ("run", "optimizer.rate=nan", ["optimizer.rate=nan", "allowed: a number"]),
+    ("run", "optimizer.momentum=1", ["optimizer.momentum=1:", "0 to below 1"]),
+    ("run", "optimizer.decay=none", ["optimizer.decay=none", "allowed: all, kernels"]),
+    ("run", "optimizer.warmup=null", ["optimizer.warmup=null", "optimizer.warmup.rate"]),
+    ("run", "runtime.precision=fp8", ["runtime.precision=fp8", "auto, float32, bfloat16"]),
+    ("run", "runtime.threads=0", ["runtime.threads=0", "allowed: an integer from 1"]),
+    ("run", "overwrite=yes", ["overwrite=yes", "allowed: true or false"]),
+    ("run", "data.dir=/nonexistent", ["data.dir=/nonexistent", "allowed:", "cifar-10-batches-bin"]),
+    ("run", "data.holdout=-1", ["data.holdout=-1", "allowed: an integer of 0"]),
+    ("run", "data.holdout=50000", ["data.holdout=50000", "allowed: an integer from 0 to 49999"]),
+    ("run", "data=synthetic data.train_images=15", ["data.train_images=15", "multiple of 10"]),
+    ("run", "seed='${foo}'", ["seed=${foo}", "'foo' not found"]),
+    ("run", r"""runtime.precision='"a\nb"'""", ["runtime.precision=", "allowed: auto"]),
+    # what is no override at all
+    ("run", "seed=[", ["seed=[", "allowed: key=value"]),
+    ("run", "=3", ["=3", "allowed: key=value"]),
+    ("run", "plain20", ["plain20", "allowed: key=value"]),
+    ("run", "model=plain20,", ["model=plain20,", "allowed: key=value"]),
+    ("run", "model=plain20,plain56", ["model=plain20,plain56", "allowed: one value, or -m"]),
+    ("run", "seed=range(0,3)", ["seed=range(0,3)", "allowed: one value, or -m"]),
+    ("run", "--forty-two", ["--forty-two", "allowed"]),
+    ("run", "--cfg jobs seed=1", ["jobs", "job", "allowed"]),
+    ("run", "-cn nothing", ["nothing"]),
+    ("run", "-cn report", ["missing, and needed"]),
+    # sweeps: one wrong value among right ones
+    ("run", "-m seed=0,-1", ["seed=-1", "allowed: an integer"]),
+    ("run", "seed=0,1 -m model=plain20,plain57", ["model=plain57", MODELS]),
+    ("run", "-m optimizer.rat=1,2", ["optimizer.rat=1,2", "did you mean optimizer.rate?"]),
+    ("run", "-m model=resnet20,plain20 model.shortcut=B", ["model.shortcut=B", "every job"]),
+    ("run", "-m schedule.iterations=4000,10", ["schedule.drops", "schedule.iterations=10"]),
+    # the other commands
+    ("reproduce", "seeds=[]", ["seeds=[]", "allowed: a list such as [0,1,2]"]),
+    ("reproduce", "seeds=0", ["seeds=0", "allowed: a list such as [0,1,2]"]),
+    ("reproduce", "seeds=null", ["seeds=null", "allowed: a list such as [0,1,2]"]),
+    ("reproduce", "figure=figure9", ["figure=figure9", "figure1"]),
+    ("reproduce", "figure.panels=[]", ["figure.panels=[]", "allowed: a list of panels"]),
+    ("reproduce", "figure.panels=[{title:a,models:[vgg]}]", ["figure.panels", "vgg", MODELS]),
+    ("reproduce", "model=plain20", ["model=plain20", "figure="]),
+    ("reproduce", "model.depth=26", ["model.depth=26", "figure="]),
+    ("reproduce", "seed=1", ["seed=1", "seeds="]),
+    ("reproduce", "run_dir=x", ["run_dir=", "figure="]),
+    ("reproduce", "data.dir=/nonexistent", ["data.dir=/nonexistent", "allowed:"]),
+    ("reproduce", "sedes=[0]", ["sedes=[0]", "did you mean seeds?"]),
+    ("report", "figure=figure9", ["figure=figure9", "figure1"]),
+    ("report", "seeds=[a]", ["seeds=[a]", "allowed: a list"]),
+    ("report", "run=elsewhere", ["run=elsewhere", "did you mean runs?"]),
+    ("report", "optimizer.rate=0.1", ["optimizer.rate=0.1", "unknown key"]),
+    ("report", "", ["figure=figure1", "plain20 seed 0", "experiments.reproduce"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "words"), WRONG, ids=[f"{name} {line}" for name, line, _ in WRONG]
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(start, name, line, words):
+    result = start(name, line)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.mark.parametrize("line", ["modle=plain20 data=synthetic", "-m seed=0,-1 data=synthetic"])
+def test_wrong_input_in_a_process_of_its_own(tmp_path, line):
+    tree = make_tree(tmp_path / "tree")
+    before = sorted(tree.iterdir())
+    result = run(tree, "run", *shlex.split(line))
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert sorted(tree.iterdir()) == before
+
+
+def test_run_dir_that_is_a_file_is_refused(start, tmp_path):
+    occupied = tmp_path / "occupied"
+    occupied.write_text("mine")
+    result = start("run", f"run_dir={occupied}")
+    assert (result.code, result.stderr.count("\n")) == (2, 1)
+    assert str(occupied) in result.stderr and "allowed: a folder" in result.stderr
+    assert occupied.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.csv", "wandb/notes"])
+@pytest.mark.parametrize("overwrite", ["", "overwrite=true"])
+def test_run_dir_with_files_of_something_else_is_refused(start, tmp_path, name, overwrite):
+    theirs = tmp_path / "theirs" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("seed: 0\n")
+    result = start("run", f"run_dir={tmp_path / 'theirs'} {overwrite}")
+    assert (result.code, result.stderr.count("\n")) == (2, 1)
+    assert f"its {name.split('/')[0]} is not a run's; allowed:" in result.stderr
+    assert [path for path in (tmp_path / "theirs").rglob("*") if path.is_file()] == [theirs]
+    assert theirs.read_text() == "seed: 0\n"
+
+
+# What only prints
+
+
+@pytest.mark.parametrize("name", CONFIGURED)
+@pytest.mark.parametrize("line", ["--help", "schedule=smoke --help"])
+def test_help_lists_options_and_values(start, name, line):
+    result = start(name, line)
+    assert (result.code, result.stderr) == (0, "")
+    assert f"python -m experiments.{name}" in result.stdout
+    assert "schedule: medium, paper, short, smoke" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["--cfg job seed=3", "seed=3 --cfg job", "seed=3 --cfg job model=plain20", "-c job seed=3"],
+)
+def test_cfg_job_prints_the_configuration_wherever_it_stands(start, line):
+    result = start("run", line)
+    assert (result.code, result.stderr) == (0, "")
+    assert "seed: 3\n" in result.stdout and "schedule:\n  name: short\n" in result.stdout
+    assert "hydra" not in result.stdout
+
+
+def test_cfg_job_shows_overrides_of_paths_as_they_are(start):
+    given = "runs/resnet20,shortcut=B/it's (1)/seed0"
+    result = start("run", shlex.join(["--cfg", "job", f"run_dir={given}"]))
+    assert result.code == 0
+    assert "resnet20,shortcut=B" in result.stdout and "s (1)/seed0" in result.stdout
+
+
+def test_version_of_hydra(start):
+    assert start("run", "--version").code == 0
+
+
+# Jobs
+
+
+@pytest.fixture
+def jobs(start, monkeypatch):
+    """Give a function that runs a command; its jobs are noted instead of run, with these codes."""
+
+    def call(line: str, codes: list[int]) -> tuple[Result, list[list[str]]]:
+        noted, codes = [], iter(codes)
+
+        def note(module, overrides):
+            assert module == "experiments.run"
+            noted.append(overrides)
+            return next(codes)
+
+        monkeypatch.setattr(command, "run_alone", note)
+        return start("run", line), noted
+
+    return call
+
+
+def test_sweep_runs_every_combination(jobs):
+    result, noted = jobs("-m model=plain20,plain56 seed=0,1 schedule=smoke", [0, 0, 0, 0])
+    assert (result.code, result.stderr) == (0, "")
+    assert noted == [
+        ["model=plain20", "seed=0", "schedule=smoke"],
+        ["model=plain20", "seed=1", "schedule=smoke"],
+        ["model=plain56", "seed=0", "schedule=smoke"],
+        ["model=plain56", "seed=1", "schedule=smoke"],
+    ]
+    assert "model=plain56 seed=1" in result.stdout
+
+
+@pytest.mark.parametrize("line", ["-m seed=0,1,2", "seed=0,1,2 --multirun"])
+def test_sweep_runs_all_jobs_and_exits_with_the_worst_code(jobs, line):
+    result, noted = jobs(line, [1, 2, 0])
+    assert (result.code, len(noted)) == (2, 3)
+
+
+@pytest.mark.parametrize("code", [129, 130, 143])
+def test_sweep_ends_with_a_job_that_a_signal_stopped(jobs, code):
+    result, noted = jobs("-m seed=0,1,2", [0, code, 0])
+    assert (result.code, len(noted)) == (code, 2)
+
+
+def test_sweep_goes_on_after_a_job_that_was_killed(jobs):
+    result, noted = jobs("-m seed=0,1,2", [0, 137, 0])
+    assert (result.code, len(noted)) == (137, 3)
+
+
+def test_sweep_passes_paths_on_as_they_were_given(jobs):
+    _, (first, _) = jobs("-m seed=0,1 'run_dir=a,b/c=d'", [0, 0])
+    assert command.quote_path(first[1]) == "run_dir='a,b/c=d'"
+
+
+def composed(monkeypatch, *line: str) -> dict:
+    monkeypatch.setattr(sys, "argv", ["run.py", *line])
+    jobs, sweep = command.compose("config")
+    assert not sweep and len(jobs) == 1
+    return jobs[0].config
+
+
+def test_of_two_values_for_a_key_the_last_counts(monkeypatch):
+    assert composed(monkeypatch, "seed=1", "seed=2").seed == 2
+
+
+def test_jobs_hold_resolved_values_and_nothing_of_hydras(monkeypatch):
+    config = composed(monkeypatch, "schedule.evaluate_every=${seed}", "seed=5")
+    assert config.schedule.evaluate_every == 5
+    assert "hydra" not in config
+
+
+@pytest.mark.parametrize("path", ["a,b", "with space", "it's", "~/x", "5", "a=b", "[1]", "ü"])
+def test_paths_need_no_quotes(monkeypatch, path):
+    config = composed(monkeypatch, f"run_dir={path}", f"data.dir={path}")
+    assert config.run_dir == config.data.dir == path
+
+
+def test_run_dir_of_null_is_the_default(monkeypatch):
+    assert composed(monkeypatch, "run_dir=null").run_dir is None
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "hydra.run.dir=elsewhere hydra.sweep.dir=elsewhere hydra.output_subdir=.hydra",
+        "hydra/job_logging=default",
+        "hydra.job.chdir=true",
+    ],
+)
+@pytest.mark.parametrize("flags", ["", "-m"])
+def test_hydra_leaves_nothing_even_when_asked(start, monkeypatch, override, flags):
+    monkeypatch.setattr(command, "run_alone", lambda *_: 0)
+    monkeypatch.setattr(command, "import_quietly", lambda _: pytest.fail("not reached"))
+    # `start` fails if anything is left; without -m the missing data stop it after composing.
+    result = start("run", f"{flags} {override} {'' if flags else 'data.dir=/nonexistent'}")
+    assert result.code == (0 if flags else 2)
+
+
+# How a command ends
+
+
+def end(monkeypatch, start_job, validate=lambda config: None) -> int:
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    return command.command("config", validate, start_job)
+
+
+def test_exit_code_is_that_of_the_job(monkeypatch):
+    assert end(monkeypatch, lambda job: None) == 0
+    assert end(monkeypatch, lambda job: 3) == 3
+
+
+def test_an_error_is_one_line_whatever_is_in_it(monkeypatch, capsys):
+    def fail(job):
+        raise UserError("two\nlines", exit_code=1)
+
+    assert end(monkeypatch, fail) == 1
+    assert capsys.readouterr().err == "error: two lines\n"
+
+
+def test_ctrl_c_before_there_is_anything_to_save(monkeypatch, capsys):
+    def interrupt(job):
+        raise KeyboardInterrupt
+
+    assert end(monkeypatch, interrupt) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_fault_of_the_program_itself_is_not_hidden(monkeypatch):
+    def fail(job):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        end(monkeypatch, fail)
+
+
+def test_arguments_are_as_before_afterwards(monkeypatch):
+    end(monkeypatch, lambda job: None)
+    assert sys.argv == ["run.py"]
+
+
+CHILD = """
+import signal, sys, time
+from pathlib import Path
+def stop(number, frame):
+    Path("stopped").write_text(str(number))
+    sys.exit(128 + number)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, stop)
+Path("ready").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_passed_on_to_the_job_which_ends_by_itself(tmp_path, monkeypatch, number):
+    (tmp_path / "child.py").write_text(CHILD)
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(number)
+
+    def stop_when_ready():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=stop_when_ready, daemon=True).start()
+    assert command.run_alone("child", []) == 128 + number
+    assert (tmp_path / "stopped").read_text() == str(int(number))
+    assert signal.getsignal(number) is before
+
+
+def test_a_killed_job_has_the_shells_code(tmp_path, monkeypatch):
+    (tmp_path / "child.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.chdir(tmp_path)
+    assert command.run_alone("child", []) == 137
+
+
+def test_a_quiet_import_shows_the_notices_of_one_that_fails(tmp_path, monkeypatch, capfd):
+    (tmp_path / "loud.py").write_text("import os; os.write(2, b'notice\\n')")
+    (tmp_path / "broken.py").write_text("import os; os.write(2, b'why\\n'); import nowhere_at_all")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert command.import_quietly("loud").__name__ == "loud"
+    assert capfd.readouterr().err == ""
+    with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
+        command.import_quietly("broken")
+    assert capfd.readouterr().err == "why\n"

@@ -1,0 +1,363 @@
+"""One run through the real command line: its folder, its output, stopping, resuming, repeating."""
+
+import contextlib
+import csv
+import fcntl
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import termios
+from pathlib import Path
+
+import pytest
+import yaml
+from command_line import arguments, environment, files, make_tree, run
+from same_run import differences
+
+from degradation.records import RunFolder
+from degradation.training.interrupts import stop_requests
+
+# Small and quick, yet long enough to be stopped half-way: one block a stage, small batches.
+SETTINGS = [
+    *("model=plain20", "model.depth=8", "data=synthetic", "schedule=smoke"),
+    *("data.train_images=400", "data.test_images=100", "optimizer.batch=16"),
+    *("schedule.iterations=60", "schedule.evaluate_every=10"),
+]
+NAME = (
+    "plain20,batch=16,data=synthetic,depth=8,evaluate_every=10,iterations=60,test_images=100,"
+    "train_images=400"
+)
+FOLDER = f"results/runs/smoke/{NAME}/seed0"
+COLUMNS = [
+    *("iteration", "epoch", "learning_rate", "train_loss", "train_error"),
+    *("test_loss", "test_error", "images_per_second", "wall_seconds"),
+]
+LINE = r" +{}/60  rate [\d.e-]+, train error [\d.]+ %, test error [\d.]+ %, [\d,]+ images/s, "
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Path:
+    return make_tree(tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="module")
+def finished(tree):
+    """One finished run, tracked offline, with everything in its folder as it was then."""
+    result = run(tree, "run", *SETTINGS, "tracking=offline")
+    assert (result.returncode, result.stderr) == (0, "")
+    return result, tree / FOLDER, files(tree / FOLDER)
+
+
+# A finished run
+
+
+def test_run_is_announced_and_has_a_line_an_evaluation(finished):
+    lines = finished[0].stdout.splitlines()
+    assert [line.split()[0] for line in lines[:6]] == [
+        *("network", "schedule", "data", "precision", "device", "folder")
+    ]
+    assert lines[0] == "network   plain20, 75,290 trainable parameters"
+    assert "60 iterations of 16 images, drops at 4, 6; seed 0" in lines[1]
+    assert "synthetic data, not CIFAR-10: 400 training and 100 test images" in lines[2]
+    assert lines[5] == f"folder    {FOLDER}"
+    estimates = [line for line in lines if line.startswith("time")]
+    assert len(estimates) == 1 and re.fullmatch(
+        r"time +about [\d:]+ at [\d,]+ images/s", *estimates
+    )
+    rows = [line for line in lines[6:] if not line.startswith("time")]
+    assert len(rows) == 6
+    for row, iteration in zip(rows, range(10, 61, 10), strict=True):
+        assert re.match(LINE.format(iteration), row)
+
+
+def test_folder_holds_what_the_design_says_and_nothing_else(finished):
+    _, folder, there = finished
+    assert {name.split("/")[0] for name in there} == {
+        *("config.yaml", "manifest.json", "metrics.csv", "model.keras", "checkpoint", "wandb")
+    }
+    assert sorted(name for name in there if name.startswith("checkpoint")) == [
+        "checkpoint/00000050.npz",
+        "checkpoint/00000060.npz",
+    ]
+
+
+def test_nothing_is_written_beside_the_folder(finished, tree):
+    assert {path.name for path in tree.iterdir()} == {"conf", "experiments", "src", "results"}
+    folders = [path.relative_to(tree) for path in (tree / "results").glob("*/*/*/*")]
+    assert Path(FOLDER) in folders
+
+
+def test_metrics_have_a_row_an_evaluation(finished):
+    with open(finished[1] / "metrics.csv", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = [{key: float(cell) for key, cell in row.items()} for row in reader]
+    assert reader.fieldnames == COLUMNS
+    assert [row["iteration"] for row in rows] == [10, 20, 30, 40, 50, 60]
+    for row in rows:
+        assert row["epoch"] == row["iteration"] * 16 / 400
+        assert row["learning_rate"] == pytest.approx(0.001)
+        assert 0 <= row["train_error"] <= 100 and 0 <= row["test_error"] <= 100
+        assert row["train_error"] % (100 / 160) == pytest.approx(0)  # of ten batches of 16
+        assert row["train_loss"] > 0 and row["test_loss"] > 0
+        assert row["images_per_second"] > 0
+    seconds = [row["wall_seconds"] for row in rows]
+    assert seconds == sorted(seconds) and seconds[0] > 0
+
+
+def test_manifest_has_every_field(finished):
+    _, folder, _ = finished
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest.keys() == {
+        *("status", "model", "parameters", "schedule", "seed", "git_commit", "git_dirty"),
+        *("packages", "cpu", "gpus", "cores", "memory_gib", "threads", "precision", "dataset"),
+        *("started", "ended", "wall_seconds", "images_per_second", "wandb_id", "final", "best"),
+        "resumes",
+    }
+    expected = {"status": "complete", "model": "plain20", "parameters": 75_290, "seed": 0}
+    expected |= {"schedule": "smoke", "resumes": [], "gpus": []}
+    assert expected.items() <= manifest.items()
+    assert manifest["packages"].keys() == {
+        *("python", "tensorflow", "keras", "numpy", "hydra-core", "wandb")
+    }
+    assert None not in manifest["packages"].values()
+    assert manifest["precision"] in ("float32", "bfloat16")
+    assert manifest["threads"] == manifest["cores"]
+    assert manifest["dataset"]["name"] == "synthetic" and manifest["dataset"]["canonical"] is False
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", manifest["dataset"]["fingerprint"])
+    for key in ("started", "ended"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", manifest[key])
+
+
+def test_manifest_sums_the_metrics_up(finished):
+    _, folder, _ = finished
+    manifest, rows = RunFolder(folder).manifest(), RunFolder(folder).rows()
+    names = ("iteration", "train_loss", "train_error", "test_loss", "test_error")
+    assert manifest["final"] == {name: rows[-1][name] for name in names}
+    lowest = min(row["test_error"] for row in rows)
+    first = next(row["iteration"] for row in rows if row["test_error"] == lowest)
+    assert manifest["best"] == {"iteration": first, "test_error": lowest}
+    assert manifest["wall_seconds"] >= rows[-1]["wall_seconds"] - 0.1
+    assert manifest["images_per_second"] > 0
+
+
+def test_config_is_the_resolved_one(finished):
+    config = yaml.safe_load((finished[1] / "config.yaml").read_text())
+    assert config.keys() == {
+        *("model", "data", "schedule", "optimizer", "runtime", "tracking"),
+        *("seed", "run_dir", "overwrite"),
+    }
+    assert config["model"] == {"name": "plain20", "builder": "cifar_resnet", "depth": 8}
+    assert config["schedule"]["drops"] == [4, 6] and config["tracking"]["mode"] == "offline"
+
+
+def test_records_name_no_place_of_this_machine(finished, tree):
+    _, folder, _ = finished
+    for name in ("config.yaml", "manifest.json", "metrics.csv"):
+        text = (folder / name).read_text()
+        assert str(tree) not in text and os.path.expanduser("~") + os.sep not in text
+
+
+def test_run_is_tracked_offline_under_its_id(finished):
+    _, folder, there = finished
+    identifier = RunFolder(folder).manifest()["wandb_id"]
+    assert [name for name in there if name.endswith(f"/run-{identifier}.wandb")]
+
+
+def test_finished_run_is_left_alone(finished, tree):
+    _, folder, before = finished
+    again = run(tree, "run", *SETTINGS, "tracking=disabled")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout == f"{FOLDER} is complete; overwrite=true trains it again\n"
+    assert files(folder) == before
+
+
+def test_folder_of_another_configuration_is_refused_and_left_alone(finished, tree):
+    _, folder, before = finished
+    others = ["model.depth=14", "optimizer.rate=0.05", "seed=3"]
+    result = run(tree, "run", *SETTINGS, *others, f"run_dir={folder}", "tracking=disabled")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    for words in (
+        f"{FOLDER} holds another run",
+        "model.depth is 8 there and 14 here",
+        "optimizer.rate is 0.1 there and 0.05 here",
+        "seed is 0 there and 3 here",
+        "overwrite=true",
+    ):
+        assert words in result.stderr
+    assert "momentum" not in result.stderr
+    assert files(folder) == before
+
+
+# The same run again
+
+
+@pytest.fixture(scope="module")
+def overwritten(finished, tree, tmp_path_factory):
+    """The finished run trained again with `overwrite=true`, in a terminal; and a copy of before."""
+    _, folder, before = finished
+    copy = tmp_path_factory.mktemp("before")
+    for name, (_, content) in before.items():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes(content)
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    command = arguments("run", *SETTINGS, "tracking=disabled", "overwrite=true")
+    process = subprocess.Popen(
+        command, cwd=tree, env=environment(tree), stdout=theirs, stderr=subprocess.PIPE
+    )
+    os.close(theirs)
+    screen = b""
+    with contextlib.suppress(OSError):  # Linux's way to say that the other side is closed
+        while part := os.read(ours, 65536):
+            screen += part
+    os.close(ours)
+    assert (process.wait(), process.stderr.read()) == (0, b"")
+    process.stderr.close()
+    return copy, folder, screen.decode()
+
+
+def test_two_processes_train_to_the_same_bits(overwritten):
+    before, folder, _ = overwritten
+    assert differences(RunFolder(before), RunFolder(folder)) == []
+    assert RunFolder(folder).manifest()["started"] > RunFolder(before).manifest()["started"]
+
+
+def test_overwriting_leaves_nothing_of_the_run_before(overwritten):
+    assert not (overwritten[1] / "wandb").exists()
+
+
+def test_terminal_shows_a_progress_bar(overwritten):
+    _, folder, screen = overwritten
+    states = re.split(r"[\r\n]+", screen)
+    bars = [state for state in states if re.match(r"\d+/60 \|", state)]
+    assert len(bars) > 1
+    last = RunFolder(folder).rows()[-1]
+    assert bars[-1].startswith("60/60 |") and "| rate 0.001, train error" in bars[-1]
+    assert f"test error {last['test_error']:.2f} %" in bars[-1]
+    assert "images/s" in bars[-1] and "left" in bars[-1]
+    assert not any(re.match(LINE.format(10), state) for state in states)
+
+
+# Stopped and started again
+
+
+def start_and_stop(tree: Path, number: int, *overrides: str) -> tuple[int, str, str]:
+    """Start a run and send it a signal after its next evaluation; return how it ended."""
+    process = subprocess.Popen(
+        arguments("run", *SETTINGS, "tracking=disabled", *overrides),
+        cwd=tree,
+        env=environment(tree),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    output = ""
+    for line in process.stdout:
+        output += line
+        if "/60 " in line:
+            process.send_signal(number)
+            break
+    rest, errors = process.communicate(timeout=120)
+    return process.returncode, output + rest, errors
+
+
+@pytest.fixture(scope="module")
+def interrupted(tree):
+    """A run stopped by SIGINT, then by SIGTERM, then left to end; what was seen and recorded."""
+    folder = tree / "mine" / "run"
+    stages = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        ended = start_and_stop(tree, number, "run_dir=mine/run")
+        stages.append((*ended, RunFolder(folder).manifest(), RunFolder(folder).rows()))
+    last = run(tree, "run", *SETTINGS, "tracking=disabled", "run_dir=mine/run")
+    return folder, stages, last
+
+
+def test_signal_saves_marks_and_exits_with_its_code(interrupted):
+    _, stages, _ = interrupted
+    for (code, _, errors, manifest, rows), name, expected in zip(
+        stages, ("SIGINT", "SIGTERM"), (130, 143), strict=True
+    ):
+        assert code == expected
+        assert re.fullmatch(
+            f"error: stopped by {name} after \\d+ iterations; the same command continues from "
+            "there\n",
+            errors,
+        )
+        assert manifest["status"] == "interrupted" and "final" not in manifest
+        assert 0 < len(rows) < 6
+
+
+def test_same_command_goes_on_where_the_run_was_stopped(interrupted):
+    folder, ((*_, first), (_, output, *_, second)), last = interrupted[0], *interrupted[1:]
+    assert second[: len(first)] == first
+    assert re.search(r"^resumed   after \d+ iterations$", output, re.MULTILINE)
+    assert (last.returncode, last.stderr) == (0, "")
+    manifest = RunFolder(folder).manifest()
+    assert manifest["status"] == "complete"
+    assert len(manifest["resumes"]) == 2
+    assert all(entry["note"] == "" for entry in manifest["resumes"])
+    rows = RunFolder(folder).rows()
+    assert rows[: len(second)] == second
+    seconds = [row["wall_seconds"] for row in rows]
+    assert seconds == sorted(seconds)
+
+
+def test_interrupted_run_ends_as_one_that_was_never_stopped(interrupted, overwritten):
+    assert differences(RunFolder(interrupted[0]), RunFolder(overwritten[1])) == []
+
+
+def test_run_dir_is_the_folder_exactly(interrupted, tree):
+    assert {path.name for path in (tree / "mine").iterdir()} == {"run"}
+    assert RunFolder(tree / "mine" / "run").config()["run_dir"] == os.path.join("mine", "run")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stop_request_notes_the_signal_and_gives_the_handlers_back(number):
+    before = signal.getsignal(number)
+    with stop_requests() as stop:
+        assert stop.signal is None
+        os.kill(os.getpid(), number)
+        assert stop.signal is number
+    assert signal.getsignal(number) is before
+
+
+# A sweep, and a held-out set
+
+
+@pytest.fixture(scope="module")
+def swept(tree):
+    result = run(
+        tree,
+        "run",
+        *("-m", "data=synthetic", "schedule=smoke", "tracking=disabled", "seed=5"),
+        *("model=plain20,resnet20", "model.depth=8", "optimizer.batch=16", "data.holdout=200"),
+    )
+    return result, tree / "results" / "runs" / "smoke"
+
+
+def test_sweep_trains_each_job_in_its_folder(swept):
+    result, runs = swept
+    assert (result.returncode, result.stderr) == (0, "")
+    for model in ("plain20", "resnet20"):
+        folder = RunFolder(runs / f"{model},batch=16,data=synthetic,depth=8,holdout=200" / "seed5")
+        assert folder.status == "complete"
+        assert folder.config()["model"]["name"] == model
+        assert folder.config()["seed"] == 5
+
+
+def test_held_out_images_are_measured_instead_of_the_test_set(swept):
+    result, runs = swept
+    assert "1,800 training and 200 held-out images" in result.stdout
+    assert ", val error " in result.stdout and "test error" not in result.stdout
+    folder = runs / "plain20,batch=16,data=synthetic,depth=8,holdout=200" / "seed5"
+    header = (folder / "metrics.csv").read_text().splitlines()[0]
+    assert header == ",".join(COLUMNS).replace("test_", "val_")
+    manifest = RunFolder(folder).manifest()
+    assert {"val_loss", "val_error"} <= manifest["final"].keys()
+    assert manifest["best"].keys() == {"iteration", "val_error"}
+    rows = RunFolder(folder).rows()
+    assert [row["epoch"] for row in rows] == [4 * 16 / 1800, 8 * 16 / 1800]
