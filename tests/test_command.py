@@ -97,7 +97,6 @@ WRONG = [
     ("run", "seed={a:1}", ["seed={a:1}", "allowed: an integer"]),
     ("run", "model.depth=21", ["model.depth=21", "allowed: 6n+2", "20, 26"]),
     ("run", "model.shortcut=D", ["model.shortcut=D", "allowed: A, B, C"]),
-    ("run", "model.builder=vgg", ["model.builder=vgg", "allowed: cifar_resnet"]),
     ("run", "schedule.drops=[3000,2000]", ["schedule.drops=[3000,2000]", "allowed: a rising"]),
     ("run", "schedule.drops=[0,10]", ["schedule.drops=[0,10]", "allowed: a rising"]),
     ("run", "schedule.drops=[4000]", ["schedule.drops=[4000]", "schedule.iterations=4000"]),

@@ -80,7 +80,6 @@ PANELS = Rule(
 )
 
 RULES: dict[str, Rule] = {
-    "model.builder": _one_of("cifar_resnet"),
     "model.depth": DEPTH,
     "model.shortcut": _one_of("A", "B", "C"),
     "data.dir": _or_null(TEXT),
