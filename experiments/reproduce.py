@@ -16,7 +16,6 @@ from degradation.config import (
     recorded,
     relative,
     run_path,
-    variant,
 )
 from degradation.errors import UserError
 from degradation.records import RunFolder
@@ -24,7 +23,7 @@ from degradation.report.curves import models_of
 from degradation.rules import SEEDS
 from degradation.training.tracking import Tracker, run_id
 from experiments.command import Job, command, compose_again, run_alone
-from experiments.report import report
+from experiments.report import refuse_decided, report
 from experiments.run import check as check_run
 from experiments.run import precisions
 
@@ -49,12 +48,9 @@ def check(config: DictConfig) -> None:
 
 def start(job: Job) -> int:
     """Train what is missing, seed by seed, then draw; the first run that fails ends it."""
+    refuse_decided(job.overrides)
     config, figure = job.config, OmegaConf.to_container(job.config.figure)
-    keys = {override: override.lstrip("+~").split("=")[0] for override in job.overrides}
-    for override, key in keys.items():
-        if key.split(".")[0] in ("model", "seed", "run_dir"):
-            raise UserError(f"{override}: decided by the figure; use figure= and seeds=")
-    shared = [o for o, key in keys.items() if key.split(".")[0] not in ("figure", "seeds")]
+    shared = [o for o in job.overrides if o.split("=")[0].split(".")[0] not in ("figure", "seeds")]
     shared.append(f"tracking.group={figure['name']}")
 
     for seed, model in product(config.seeds, models_of(figure)):
@@ -68,8 +64,7 @@ def start(job: Job) -> int:
         if code := run_alone("experiments.run", overrides):
             return code
 
-    overrides = ",".join(variant(run, *precisions(run)))
-    picture = report(figure, RUNS, config.schedule.name, list(config.seeds), overrides)
+    picture = report(config, RUNS)
     folder = picture.with_suffix("")
     tracker = Tracker(
         mode=config.tracking.mode,

@@ -125,7 +125,7 @@ WRONG = [
     ("run", "--forty-two", ["--forty-two", "allowed"]),
     ("run", "--cfg jobs seed=1", ["jobs", "job", "allowed"]),
     ("run", "-cn nothing", ["nothing"]),
-    ("run", "-cn report", ["missing, and needed"]),
+    ("run", "-cn evaluate", ["missing, and needed"]),
     # sweeps: one wrong value among right ones
     ("run", "-m seed=0,-1", ["seed=-1", "allowed: an integer"]),
     ("run", "seed=0,1 -m model=plain20,plain57", ["model=plain57", MODELS]),
@@ -148,7 +148,7 @@ WRONG = [
     ("report", "figure=figure9", ["figure=figure9", "figure1"]),
     ("report", "seeds=[a]", ["seeds=[a]", "allowed: a list"]),
     ("report", "run=elsewhere", ["run=elsewhere", "did you mean runs?"]),
-    ("report", "optimizer.rate=0.1", ["optimizer.rate=0.1", "unknown key"]),
+    ("report", "model=plain20", ["model=plain20", "decided by the figure"]),
     ("report", "", ["figure=figure1", "plain20 seed 0", "experiments.reproduce"]),
 ]
 
