@@ -33,7 +33,7 @@ def build_model(name: str, **settings) -> keras.Model:
         allowed = ", ".join(sorted(known.keys() - {"name", "builder"}))
         raise UserError(f"model.{min(unknown)}: {name} has no such key; allowed: {allowed}")
     if empty := [key for key, value in settings.items() if value is None]:
-        raise UserError(f"model.{empty[0]}=null: needs a value; that of {name} is {known[empty[0]]}")
+        raise UserError(f"model.{empty[0]}=null: needs a value, such as {known[empty[0]]}")
     chosen = {**known, **settings}
     builder = chosen.pop("builder")
     if builder not in BUILDERS:

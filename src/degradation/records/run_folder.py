@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,13 @@ class RunFolder:
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         write_atomically(self.path / "config.yaml", text.encode())
 
-    def update_manifest(self, **fields: Any) -> None:
-        """Set top-level fields of the manifest; the others stay.
+    def update_manifest(self, drop: Iterable[str] = (), **fields: Any) -> None:
+        """Set top-level fields of the manifest and remove those in `drop`; the others stay.
 
         JSON has no NaN and no infinity: they become null.
         """
-        manifest = self.manifest() | {key: _as_json(value) for key, value in fields.items()}
+        kept = {key: value for key, value in self.manifest().items() if key not in drop}
+        manifest = kept | {key: _as_json(value) for key, value in fields.items()}
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         write_atomically(self.path / "manifest.json", text.encode())
 
@@ -128,18 +129,24 @@ class RunFolder:
 
         `UserError`, and nothing is deleted, if manifest or configuration are not those of a run.
         """
-        present = [path for name in _MEMBERS if os.path.lexists(path := self.path / name)]
-        if present and not self._holds_a_run():
+        if stranger := self.stranger():
             raise UserError(
-                f"{self.path} has {present[0].name} but no manifest or configuration of a run: "
+                f"{self.path} has {stranger} but no manifest or configuration of a run: "
                 "nothing was deleted; choose another run_dir, or empty the folder yourself"
             )
         with faults_as_user_errors(f"cannot clear {self.path}"):
-            for path in present:
+            for path in map(self.path.joinpath, self._members()):
                 if path.name in _FOLDERS and path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
                     path.unlink()
+
+    def stranger(self) -> str | None:
+        """Name a file or folder that a run would replace, if what is here is not a run."""
+        return next(iter(self._members()), None) if not self._holds_a_run() else None
+
+    def _members(self) -> list[str]:
+        return [name for name in _MEMBERS if os.path.lexists(self.path / name)]
 
     def _holds_a_run(self) -> bool:
         try:

@@ -1,7 +1,8 @@
 """A saved network on the images that its run was tested on."""
 
+import warnings
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -32,7 +33,8 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     """Evaluate `model.keras` of a run on its test images, or on the held-out ones if it had such.
 
     The precision is that of the run; `data_dir` replaces where its configuration finds the data.
-    Raises `UserError` if there is no finished run or no saved network, or for bad data.
+    Raises `UserError` if there is no finished run, for a network that is missing, damaged or would
+    run code, and for bad data.
     """
     config, manifest = folder.config(), folder.manifest()
     path = folder.path / "model.keras"
@@ -41,18 +43,21 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
             f"run_dir={relative(folder.path)}: needs a finished run with its model.keras; status "
             f"here: {manifest.get('status', 'no run')}"
         )
-    settings: dict[str, Any] = dict(config["data"])
-    holdout = settings.pop("holdout")
+    try:
+        settings, seed = dict(config["data"]), config["seed"]
+        holdout = settings.pop("holdout")
+        precision, fingerprint = manifest["precision"], manifest["dataset"]["fingerprint"]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"run_dir={relative(folder.path)}: needs config.yaml and manifest.json as a run writes "
+            f"them; missing: {error}"
+        ) from error
     if data_dir:
         settings["dir"] = data_dir
     dataset = load_dataset(**settings, root=ROOT).holdout(holdout)
 
-    set_up(manifest["precision"], describe_machine()["cores"], config["seed"])
-    try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, TypeError, KeyError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{relative(path)} cannot be loaded: {reason}") from error
+    set_up(precision, describe_machine()["cores"], seed)
+    model = _load(path)
     labels = dataset.test_labels
     losses, predictions = make_evaluation(
         model, dataset.test_images, labels, mean_image(dataset.train_images)
@@ -66,8 +71,21 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
         },
         images=len(labels),
         data=dataset.label,
-        same_data=dataset.fingerprint == manifest["dataset"]["fingerprint"],
+        same_data=dataset.fingerprint == fingerprint,
     )
+
+
+def _load(path: Path) -> keras.Model:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # an error that says the same follows
+            model = keras.models.load_model(path, compile=False, safe_mode=True)
+        shapes = model.input_shape[1:], model.output_shape[1:]
+        if shapes != ((32, 32, 3), (10,)):
+            raise ValueError(f"it goes from {shapes[0]} to {shapes[1]}, not (32, 32, 3) to (10,)")
+    except Exception as error:  # whatever Keras trips over, the file is not one that a run wrote
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{relative(path)} cannot be loaded: {reason}") from error
+    return model
 
 
 def _percent(wrong: np.ndarray) -> float:

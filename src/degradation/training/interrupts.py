@@ -19,10 +19,15 @@ class StopRequest:
 def stop_requests() -> Iterator[StopRequest]:
     """Note SIGINT, SIGTERM and SIGHUP instead of dying of them; a second SIGINT exits at once."""
     request = StopRequest()
+    interrupted = False
 
     def note(number, frame):
-        if number == signal.SIGINT and request.signal == signal.SIGINT:
+        nonlocal interrupted
+        if number == signal.SIGINT and interrupted:
             os._exit(128 + number)
+        interrupted |= number == signal.SIGINT
+        if number == signal.SIGHUP:
+            _mute_lost_terminal()
         request.signal = signal.Signals(number)
 
     # What was ignored from the start (nohup) stays ignored.
@@ -34,3 +39,12 @@ def stop_requests() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _mute_lost_terminal() -> None:
+    # What is still printed must not fail, or the run would seem to have failed.
+    for stream in (1, 2):
+        try:
+            os.write(stream, b"")
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)

@@ -1,14 +1,15 @@
 """What a run says of itself: which run it is, and the manifest from its start to its end."""
 
 import contextlib
+import sys
 from typing import Any
 
 from omegaconf import DictConfig
 
-from degradation.config import ROOT, flatten, recorded, relative, show
+from degradation.config import flatten, recorded, relative, show
 from degradation.data import Dataset
 from degradation.errors import UserError
-from degradation.records import Checkpoint, RunFolder, git_state, utc_now
+from degradation.records import Checkpoint, RunFolder, utc_now
 from degradation.training.learner import Learner
 from degradation.training.tracking import run_id
 
@@ -64,6 +65,7 @@ def start(
     """Write configuration and manifest of a run that begins."""
     folder.write_config(recorded(config))
     folder.update_manifest(
+        drop=folder.manifest(),  # of a start that came to nothing
         status="running",
         model=learner.model.name,
         parameters=learner.parameters,
@@ -76,7 +78,6 @@ def start(
             "fingerprint": dataset.fingerprint,
             "canonical": dataset.canonical,
         },
-        **git_state(ROOT),
         **environment,
         started=utc_now(),
         resumes=[],
@@ -85,15 +86,19 @@ def start(
 
 
 def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any]) -> None:
-    """Note in the manifest that a run goes on, and warn if it does so on another machine."""
+    """Note in the manifest that a run goes on, and warn if machine or program are others."""
     before = folder.manifest()
-    notes = [f"{k}: {before.get(k)} → {v}" for k, v in environment.items() if before.get(k) != v]
+    old, new = flatten(before), flatten(environment)
+    notes = [f"{key}: {old.get(key)} → {new[key]}" for key in new if old.get(key) != new[key]]
     if notes:
-        print(f"warning: resumed elsewhere, the last bits may differ: {'; '.join(notes)}")
+        changes = "; ".join(notes)
+        print(f"warning: resumed elsewhere, the last bits may differ: {changes}", file=sys.stderr)
     notes += [checkpoint.note] if checkpoint.note else []
     entry = {"at": utc_now(), "iteration": checkpoint.iteration, "note": "; ".join(notes)}
     resumes = [*before.get("resumes", []), entry]
-    folder.update_manifest(status="running", resumes=resumes, **environment)
+    folder.update_manifest(
+        drop=("ended", "failure"), status="running", resumes=resumes, **environment
+    )
 
 
 def results(learner: Learner) -> dict[str, dict]:

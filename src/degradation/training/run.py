@@ -8,7 +8,13 @@ from omegaconf import DictConfig, OmegaConf
 from degradation.config import ROOT, recorded, relative
 from degradation.data import Dataset, load_dataset
 from degradation.errors import UserError
-from degradation.records import RunFolder, describe_machine, package_versions, replace_file
+from degradation.records import (
+    RunFolder,
+    describe_machine,
+    git_state,
+    package_versions,
+    replace_file,
+)
 from degradation.training import journal
 from degradation.training.devices import set_up
 from degradation.training.interrupts import StopRequest, stop_requests
@@ -42,6 +48,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str) -> None:
             # The network, in the precision and with the threads that it will train in.
             machine = describe_machine()
             environment = {
+                **git_state(ROOT),
                 "packages": package_versions(),
                 **machine,
                 "gpus": [],
@@ -54,12 +61,13 @@ def train(config: DictConfig, folder: RunFolder, precision: str) -> None:
             # Where it stands: at its checkpoint, or at the beginning.
             checkpoint = folder.load_checkpoint()
             if checkpoint:
-                journal.check_same_run(folder, identity, checkpoint.state["identity"])
+                journal.check_same_run(folder, identity, checkpoint.state.get("identity", {}))
                 learner.restore(checkpoint)
+            if not checkpoint or folder.status is None:
+                journal.start(config, folder, precision, dataset, learner, environment)
+            if checkpoint:
                 journal.resume(folder, checkpoint, environment)
                 print(f"{'resumed':<10}after {checkpoint.iteration:,} iterations", flush=True)
-            else:
-                journal.start(config, folder, precision, dataset, learner, environment)
             folder.write_rows(learner.meter.rows)
 
             # The updates, and how they ended.
