@@ -16,7 +16,7 @@ PIP = $(RUN) pip install --quiet --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce-figure1 report test lint
+.PHONY: help setup reproduce-figure1 report benchmark test lint soak
 
 help: ## list the targets (this)
 	@awk -F ':[^#]*## ' '/^## ?/ { sub(/^## ?/, ""); print } \
@@ -30,12 +30,18 @@ reproduce-figure1: $(READY) ## train the runs of Figure 1 that are missing, then
 report: $(READY) ## draw Figure 1 again from the runs that are there, without training
 	$(RUN) experiments.report figure=figure1 schedule=$(SCHEDULE) $(ARGS)
 
+benchmark: $(READY) ## measure the training speed here, side by side with other ways
+	$(RUN) experiments.benchmark $(ARGS)
+
 test: $(READY) ## run the tests
 	$(RUN) pytest $(ARGS)
 
 lint: $(READY) ## check style and formatting
 	$(RUN) ruff check $(ARGS)
 	$(RUN) ruff format --check $(ARGS)
+
+soak: $(READY) ## kill a run twenty times and compare it with one left in peace (fifteen minutes)
+	.venv/bin/python tests/soak.py $(ARGS)
 
 ##
 ## settings

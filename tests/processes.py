@@ -1,0 +1,99 @@
+"""Commands in processes of their own that start fast, each with the faults that a test arranges.
+
+A fork server imports TensorFlow once, and every command is a fork of it in which nothing has been
+computed yet. So a command may die of a real signal, meet a real limit or find its clock changed,
+and it takes two seconds instead of eight.
+"""
+
+import multiprocessing
+import os
+import runpy
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sabotage import check_out
+
+# Eight layers, a hundred images, twelve updates in three rows; the drops are the schedule's own.
+SMALL = (
+    *("model=plain20", "model.depth=8", "optimizer.batch=16", "tracking=disabled"),
+    *("schedule=smoke", "schedule.iterations=12", "schedule.evaluate_every=4"),
+)
+SYNTHETIC = ("data=synthetic", "data.train_images=100", "data.test_images=30")
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # what a command has, if nobody sets another
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["hydra", "degradation.training.run"])
+FORK = multiprocessing.get_context("fork")  # for a process's own, which share its file systems
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit code, or minus the signal's number; what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Process:
+    """A call of a function in a process of its own."""
+
+    def __init__(self, function: Callable, *arguments, context=_SERVER):
+        """Start it; `function` and `arguments` can be pickled. With `FORK`, fork this process."""
+        self._outputs = tempfile.TemporaryDirectory()
+        self._paths = [Path(self._outputs.name, stream) for stream in ("out", "err")]
+        self._process = context.Process(target=_redirect, args=(self._paths, function, *arguments))
+        self._process.start()
+
+    def has_come_to(self, sign: Path) -> None:
+        """Wait until it has made the file `sign`."""
+        while not sign.exists():
+            assert self._process.is_alive(), "it ended before"
+            time.sleep(0.05)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def wait(self) -> Ended:
+        """Wait for its end."""
+        self._process.join(timeout=120)
+        if self._process.exitcode is None:
+            self._process.kill()
+            raise TimeoutError(f"{self._process} hung")
+        texts = [path.read_text() for path in self._paths]
+        self._outputs.cleanup()
+        return Ended(self._process.exitcode, *texts)
+
+
+def start(
+    *overrides: str, name: str = "run", faults: Iterable[Callable] = (), context=_SERVER
+) -> Process:
+    """Start `python -m experiments.<name> <overrides>`; its process calls the `faults` first."""
+    return Process(_command, name, overrides, tuple(faults), context=context)
+
+
+def run(*overrides: str, **options) -> Ended:
+    """Run a command to its end; `start` says what there is."""
+    return start(*overrides, **options).wait()
+
+
+def _command(name: str, overrides: tuple[str, ...], faults: tuple[Callable, ...]) -> None:
+    check_out("0" * 40)  # that somebody edits this repository is no matter of the test's
+    for fault in faults:
+        fault()
+    sys.argv = [f"experiments/{name}.py", *overrides]
+    runpy.run_module(f"experiments.{name}", run_name="__main__")
+
+
+def _redirect(paths: list[Path], function: Callable, *arguments) -> None:
+    for path, stream in zip(paths, (sys.stdout, sys.stderr), strict=True):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT)
+        os.dup2(file, stream.fileno())
+        os.close(file)
+    function(*arguments)

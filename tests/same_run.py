@@ -1,0 +1,62 @@
+"""What makes two runs the same run: everything in their folders but the times."""
+
+import io
+import zipfile
+
+import h5py
+import numpy as np
+
+from degradation.records import RunFolder
+
+TIMING = ("images_per_second", "wall_seconds")
+# The meter's part of a checkpoint that is about time.
+_TIMED = {"rows", "row_seconds", "row_timed", "train_seconds", "train_timed", "wall_before"}
+
+
+def untimed(rows: list[dict]) -> list[dict]:
+    """Return rows of metrics.csv without the timing columns."""
+    return [{key: value for key, value in row.items() if key not in TIMING} for row in rows]
+
+
+def differences(one: RunFolder, other: RunFolder) -> list[str]:
+    """Name what differs between two finished runs, compared bit for bit.
+
+    That is metrics.csv, the results in the manifest, the weights in model.keras, and the last
+    checkpoint: weights, moving averages, the optimiser's variables, sums and counts.
+    """
+    found = [] if untimed(one.rows()) == untimed(other.rows()) else ["metrics.csv"]
+    ours, theirs = one.manifest(), other.manifest()
+    found += [key for key in ("status", "final", "best") if ours[key] != theirs[key]]
+    found += _different(
+        "model.keras", *(_weights(run.path / "model.keras") for run in (one, other))
+    )
+    ours, theirs = one.load_checkpoint(), other.load_checkpoint()
+    found += _different("checkpoint", ours.arrays, theirs.arrays)
+    found += [] if _counts(ours.state) == _counts(theirs.state) else ["the checkpoint's state"]
+    return found
+
+
+def _different(where: str, ours: dict, theirs: dict) -> list[str]:
+    if ours.keys() != theirs.keys():
+        return [f"the names in {where}"]
+    return [
+        f"{where}: {name}"
+        for name, array in ours.items()
+        if array.dtype != theirs[name].dtype or array.tobytes() != theirs[name].tobytes()
+    ]
+
+
+def _weights(path) -> dict[str, np.ndarray]:
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        content = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(content) as file:
+        file.visititems(
+            lambda name, item: arrays.update({name: item[()]}) if hasattr(item, "shape") else None
+        )
+    return arrays
+
+
+def _counts(state: dict) -> dict:
+    meter = {key: value for key, value in state["meter"].items() if key not in _TIMED}
+    return {**state, "meter": meter, "rows": untimed(state["meter"]["rows"])}

@@ -1,0 +1,323 @@
+"""A run that is stopped, at whatever moment, and started again ends as one that never was."""
+
+import json
+import shutil
+import signal
+from functools import partial
+
+import pytest
+from command_line import files
+from processes import SMALL, SYNTHETIC, Ended, run, start
+from sabotage import (
+    at_removal,
+    at_rename,
+    at_update,
+    check_out,
+    hurry,
+    install,
+    kill,
+    send,
+    shorten_warm_up,
+    wait_for,
+)
+from same_run import differences
+
+from degradation.records import RunFolder
+
+SIGNAL_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+def train(folder: RunFolder, *overrides: str, faults=()) -> Ended:
+    return run(*SMALL, *SYNTHETIC, f"run_dir={folder.path}", *overrides, faults=faults)
+
+
+def finish(folder: RunFolder, *overrides: str, faults=()) -> None:
+    """Give the command once more, and see it through without a word of warning."""
+    ended = train(folder, *overrides, faults=faults)
+    assert (ended.code, ended.err) == (0, "")
+    assert folder.status == "complete"
+
+
+def checkpoints(folder: RunFolder) -> list[int]:
+    return sorted(int(path.stem) for path in folder.path.glob("checkpoint/[0-9]*.npz"))
+
+
+def contents(folder: RunFolder) -> dict:
+    """Everything in a folder, with its time, but for the lock that a killed process left."""
+    return {name: file for name, file in files(folder.path).items() if name != ".lock"}
+
+
+def names(folder: RunFolder) -> set[str]:
+    return {path.name for path in folder.path.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> RunFolder:
+    """Train in peace: twelve updates in three rows."""
+    folder = RunFolder(tmp_path_factory.mktemp("whole") / "run")
+    finish(folder)
+    assert [row["iteration"] for row in folder.rows()] == [4, 8, 12]
+    assert checkpoints(folder) == [8, 12]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> RunFolder:
+    """Train until a SIGKILL after ten updates, with checkpoints of the rows at four and eight."""
+    folder = RunFolder(tmp_path_factory.mktemp("killed") / "run")
+    assert train(folder, faults=[partial(at_update, 10, kill)]).code == -signal.SIGKILL
+    assert checkpoints(folder) == [4, 8]
+    assert folder.status == "running"
+    return folder
+
+
+@pytest.fixture
+def copy(killed, tmp_path) -> RunFolder:
+    """Give a copy of the killed run that a test may change."""
+    return RunFolder(shutil.copytree(killed.path, tmp_path / "run"))
+
+
+# Killed
+
+# In this order, on one run: how it is killed, and what is then there of checkpoints and rows.
+DEATHS = {
+    "configuration without manifest": (partial(at_rename, "manifest.json", kill), [], 0),
+    "before the first checkpoint": (partial(at_update, 3, kill), [], 0),
+    "between a row and its checkpoint": (partial(at_rename, "metrics.csv", kill, True), [], 1),
+    "checkpoint not in its place": (partial(at_rename, "00000004.npz", kill), [], 1),
+    "checkpoint just in its place": (partial(at_rename, "00000004.npz", kill, True), [4], 1),
+    "going on, not noted yet": (partial(at_rename, "manifest.json", kill), [4], 1),
+    "between two rows": (partial(at_update, 6, kill), [4], 1),
+    "two rows on, before a row": (partial(at_rename, "metrics.csv", kill, False, 3), [4, 8], 2),
+    "old checkpoint not deleted": (partial(at_removal, "00000004.npz", kill), [4, 8, 12], 3),
+    "network not in its place": (partial(at_rename, "model.keras", kill), [4, 8, 12], 3),
+    "not noted as complete": (partial(at_rename, "manifest.json", kill, False, 2), [4, 8, 12], 3),
+}
+
+
+def test_killed_again_and_again(whole, tmp_path):
+    """With SIGKILL at moments that could hurt; after each, the same command continues."""
+    folder = RunFolder(tmp_path / "run")
+    for moment, (death, on_disk, rows) in DEATHS.items():
+        ended = train(folder, faults=[death])
+        assert (ended.code, ended.err) == (-signal.SIGKILL, ""), moment
+        assert checkpoints(folder) == on_disk, moment
+        assert len(folder.rows()) == rows, moment
+        assert folder.status in (None, "running"), moment
+    finish(folder)
+    assert differences(folder, whole) == []
+    assert [entry["iteration"] for entry in folder.manifest()["resumes"]] == [4, 4, 8, 12, 12, 12]
+    left = {"config.yaml", "manifest.json", "metrics.csv", "model.keras"}
+    assert names(folder) == left | {f"{k:08}.npz" for k in checkpoints(folder)}
+
+
+def test_a_finished_run_is_left_alone(whole):
+    before = contents(whole)
+    ended = train(whole)
+    assert (ended.code, ended.err) == (0, "")
+    assert "complete" in ended.out
+    assert contents(whole) == before
+
+
+def test_killed_during_the_warm_up_of_deep_networks(tmp_path):
+    """The rule for 110 layers, here for 8 and with windows of five updates; killed in the first.
+
+    And killed in the second, when the warm-up is over.
+    """
+    faults = [partial(shorten_warm_up, 5)]
+    deep = ["optimizer.warmup.min_depth=8", "optimizer.warmup.until_error=100"]
+    deep += ["runtime.checkpoint_every=1e-9", "schedule.drops=[]"]
+    peace, folder = RunFolder(tmp_path / "peace"), RunFolder(tmp_path / "run")
+    finish(peace, *deep, faults=faults)
+    assert [row["learning_rate"] for row in peace.rows()] == [0.01, 0.1, 0.1]
+    for iteration in (4, 8):
+        ended = train(folder, *deep, faults=[*faults, partial(at_update, iteration, kill)])
+        assert ended.code == -signal.SIGKILL
+        assert checkpoints(folder)[-1] == iteration - 1
+    finish(folder, *deep, faults=faults)
+    assert differences(folder, peace) == []
+
+
+def test_checkpoints_by_time(whole, tmp_path):
+    """Every 120 seconds unless told otherwise, counted from the last one, and at each row."""
+    folder = RunFolder(tmp_path / "run")
+    for death, on_disk in ((4, [3]), (6, [3, 4]), (8, [4, 7])):
+        ended = train(folder, faults=[partial(hurry, 50.0), partial(at_update, death, kill)])
+        assert ended.code == -signal.SIGKILL
+        assert checkpoints(folder) == on_disk
+    finish(folder)
+    assert differences(folder, whole) == []
+    seconds = [row["wall_seconds"] for row in folder.rows()]
+    assert seconds == sorted(seconds)
+    assert seconds[0] == 200.0  # three updates of the first start, one of the second
+
+
+# Stopped
+
+
+def test_stopped_by_signals(whole, tmp_path):
+    """Each saves where it is, also between two rows; a second SIGINT does not even do that."""
+    folder = RunFolder(tmp_path / "run")
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for iteration, number in zip((2, 6, 9), numbers, strict=True):
+        ended = train(folder, faults=[partial(at_update, iteration, partial(send, number))])
+        assert ended.code == SIGNAL_CODES[number]
+        assert ended.err == (
+            f"error: stopped by {number.name} after {iteration} iterations; the same command "
+            "continues from there\n"
+        )
+        assert checkpoints(folder)[-1] == iteration
+        assert folder.status == "interrupted"
+    again = partial(send, signal.SIGINT, signal.SIGINT)
+    ended = train(folder, faults=[partial(at_update, 11, again)])
+    assert (ended.code, ended.err) == (130, "")
+    assert checkpoints(folder)[-1] == 9
+    assert folder.status == "running"
+    finish(folder)
+    assert differences(folder, whole) == []
+    assert [entry["iteration"] for entry in folder.manifest()["resumes"]] == [2, 6, 9, 9]
+
+
+# Damaged
+
+
+def test_damaged_newest_checkpoint(copy, whole):
+    """The one before it serves, and the row between them is made again."""
+    newest = copy.path / "checkpoint" / "00000008.npz"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    ended = train(copy)
+    assert ended.code == 0
+    (line,) = ended.err.splitlines()
+    assert line.startswith("warning: ")
+    assert "00000008.npz" in line
+    assert "using 00000004.npz" in line
+    (entry,) = copy.manifest()["resumes"]
+    assert entry["iteration"] == 4
+    assert "00000008.npz does not match its digest" in entry["note"]
+    assert differences(copy, whole) == []
+
+
+def test_nothing_but_damaged_checkpoints(copy):
+    """Refused, and left for the user to look at; `overwrite=true` is the way out it names."""
+    for path in copy.path.glob("checkpoint/*.npz"):
+        path.write_bytes(path.read_bytes()[:-1])
+    before = contents(copy)
+    ended = train(copy)
+    assert ended.code == 2
+    (line,) = ended.err.splitlines()
+    assert "every checkpoint in" in line
+    assert "overwrite=true" in line
+    assert contents(copy) == before
+
+
+def test_checkpoint_that_does_not_fit(copy):
+    """Made by a program that kept other things: refused in one line, and left as it is."""
+    checkpoint = copy.load_checkpoint()
+    copy.save_checkpoint(9, checkpoint.arrays, checkpoint.state | {"meter": {"laps": 3}})
+    before = contents(copy)
+    ended = train(copy)
+    assert ended.code == 2
+    (line,) = ended.err.splitlines()
+    assert "the checkpoint of iteration 9" in line
+    assert "overwrite=true" in line
+    assert contents(copy) == before
+
+
+def test_checkpoints_without_their_manifest(copy, whole):
+    """What `overwrite=true` leaves when it is killed: still a run to go on with, or to refuse."""
+    (copy.path / "manifest.json").unlink()
+    before = contents(copy)
+    ended = train(copy, "seed=1")
+    assert ended.code == 2
+    assert "seed is 0 there and 1 here" in ended.err
+    assert contents(copy) == before
+    finish(copy)
+    assert differences(copy, whole) == []
+    assert copy.manifest().keys() == whole.manifest().keys()
+
+
+# Elsewhere, and otherwise
+
+
+def test_resumed_elsewhere(copy):
+    """Other threads, another TensorFlow, another program: a warning names them, and a note."""
+    packages = copy.manifest()["packages"]
+    stop = partial(at_update, 9, partial(send, signal.SIGTERM))
+    others = [partial(install, "tensorflow", "0.1"), partial(check_out, "1" * 40), stop]
+    threads = copy.manifest()["threads"] + 1
+    ended = train(copy, f"runtime.threads={threads}", faults=others)
+    assert ended.code == 143
+    warning, _ = ended.err.splitlines()
+    changes = [
+        f"git_commit: {'0' * 40} → {'1' * 40}",
+        f"packages.tensorflow: {packages['tensorflow']} → 0.1",
+        f"threads: {threads - 1} → {threads}",
+    ]
+    (entry,) = copy.manifest()["resumes"]
+    for change in changes:
+        assert change in warning
+        assert change in entry["note"]
+    assert "keras" not in warning
+    assert copy.manifest()["threads"] == threads
+    assert copy.manifest()["packages"] == packages | {"tensorflow": "0.1"}
+
+
+CHANGES = {
+    "model=resnet20": "model.name is plain20 there and resnet20 here",
+    "model.depth=14": "model.depth is 8 there and 14 here",
+    "schedule.iterations=24": "schedule.iterations is 12 there and 24 here",
+    "schedule.drops=[4]": "schedule.drops is [4,6] there and [4] here",
+    "schedule.evaluate_every=6": "schedule.evaluate_every is 4 there and 6 here",
+    "optimizer.batch=8": "optimizer.batch is 16 there and 8 here",
+    "optimizer.rate=0.2": "optimizer.rate is 0.1 there and 0.2 here",
+    "optimizer.decay=kernels": "optimizer.decay is all there and kernels here",
+    "seed=1": "seed is 0 there and 1 here",
+    "data.train_images=110": "data.fingerprint is sha256:",
+    "data.holdout=10": "data.holdout is 0 there and 10 here",
+    "runtime.precision=float16": "there and float16 here",
+}
+
+
+@pytest.mark.parametrize("override", CHANGES)
+def test_changed_meaning(killed, override):
+    """A run that would come out differently is not this run: one line says why."""
+    before = contents(killed)
+    ended = train(killed, override)
+    assert ended.code == 2
+    (line,) = ended.err.splitlines()
+    assert CHANGES[override] in line
+    assert line.count(" there and ") == (2 if override.startswith("model=") else 1)
+    assert "choose another run_dir, or overwrite=true" in line
+    assert contents(killed) == before
+
+
+def test_changed_meaning_of_a_finished_run(whole):
+    """Not "is complete" either: its results are those of another configuration."""
+    before = contents(whole)
+    ended = train(whole, "seed=1")
+    assert ended.code == 2
+    assert "seed is 0 there and 1 here" in ended.err
+    assert contents(whole) == before
+
+
+def test_two_commands_on_one_folder(copy, whole, tmp_path):
+    """The second says who writes, since when, and leaves the first alone."""
+    go, sign = tmp_path / "go", tmp_path / "sign"
+    hang = partial(at_update, 10, partial(wait_for, go, sign))
+    arguments = (*SMALL, *SYNTHETIC, f"run_dir={copy.path}")
+    first = start(*arguments, faults=[hang])
+    try:
+        first.has_come_to(sign)
+        before = contents(copy)
+        since = json.loads((copy.path / ".lock").read_text())["since"]
+        second = run(*arguments)
+        assert contents(copy) == before
+    finally:
+        go.touch()
+    assert second.code == 2
+    (line,) = second.err.splitlines()
+    assert f"is being written by process {first.pid} since {since}:" in line
+    assert first.wait().code == 0
+    assert differences(copy, whole) == []
