@@ -1,0 +1,1 @@
+"""How fast a network trains here, beside the same network written in other ways."""

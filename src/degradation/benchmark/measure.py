@@ -1,0 +1,123 @@
+"""Measure contenders in turn, each in a process of its own."""
+
+import contextlib
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from degradation.errors import UserError
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to train a network, and the precision that it trains in."""
+
+    name: str
+    precision: str
+
+    @property
+    def label(self) -> str:
+        """Name and precision, for tables and charts."""
+        return f"{self.name}, {self.precision}"
+
+
+STOCK = Contender("stock Keras", "float32")
+
+
+def contenders(precision: str) -> list[Contender]:
+    """List what can be measured here; `precision` is the one that `auto` picks."""
+    ours = dict.fromkeys([("this repository", "float32"), ("this repository", precision)])
+    chosen = [STOCK, *(Contender(*pair) for pair in ours), Contender("constant batch", precision)]
+    if importlib.util.find_spec("torch"):
+        chosen += [
+            Contender("PyTorch, eager", "float32"),
+            Contender("PyTorch, compiled", "bfloat16"),
+        ]
+    return chosen
+
+
+def measure(
+    configs: dict[str, dict[str, Any]],
+    chosen: list[Contender],
+    threads: int,
+    repeats: int,
+    seconds: float,
+    tell: Callable[[str], None],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure every contender on every network; `configs` are those of runs, by network.
+
+    Gives two tables. Speeds: `network, contender, repeat, images_per_second`, one measurement a
+    row; within a repeat all contenders take their turns, so that rows of one repeat are pairs.
+    Facts: `network, contender, first_update_seconds` (from the start of the process),
+    `peak_bytes`, and for this repository `evaluation_seconds` and `checkpoint_seconds`.
+    """
+    speeds, facts = [], []
+    for network, config in configs.items():
+        with contextlib.ExitStack() as stack:
+            workers = {}
+            for contender in chosen:
+                tell(f"{network}: starting {contender.label}")
+                spec = {
+                    "config": config,
+                    "contender": contender.name,
+                    "precision": contender.precision,
+                    "threads": threads,
+                }
+                began = time.monotonic()
+                worker = workers[contender] = stack.enter_context(_worker(spec))
+                worker("")
+                first = time.monotonic() - began
+                facts.append(
+                    {
+                        "network": network,
+                        "contender": contender.label,
+                        "first_update_seconds": first,
+                    }
+                )
+                worker("updates 1")  # not counted: caches and clocks warm up
+            for repeat in range(repeats):
+                tell(f"{network}: measurement {repeat + 1} of {repeats}")
+                for contender, worker in workers.items():
+                    row = {"network": network, "contender": contender.label, "repeat": repeat}
+                    speeds.append({**row, **worker(f"updates {seconds}")})
+            for fact, worker in zip(facts[-len(chosen) :], workers.values(), strict=True):
+                fact |= worker("extras")
+    return pd.DataFrame(speeds), pd.DataFrame(facts)
+
+
+@contextlib.contextmanager
+def _worker(spec: dict[str, Any]) -> Iterator[Callable[[str], dict[str, Any]]]:
+    """Start a worker; it answers a request, or with an empty one its announcement, as a dict."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "degradation.benchmark.worker", json.dumps(spec)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+    def ask(request: str) -> dict[str, Any]:
+        if request:
+            process.stdin.write(f"{request}\n")
+            process.stdin.flush()
+        while line := process.stdout.readline():
+            if line.startswith("{"):
+                return json.loads(line)
+        raise UserError(
+            f"benchmark: {spec['contender']} on {spec['config']['model']['name']} ended with code "
+            f"{process.wait()}",
+            exit_code=1,
+        )
+
+    try:
+        yield ask
+    finally:
+        process.kill()
+        process.communicate()
