@@ -178,10 +178,18 @@ def run_alone(module: str, overrides: list[str]) -> int:
         [sys.executable, "-m", module, *overrides],
         process_group=0,  # Ctrl-C reaches this process alone, so that the child sees it once
     )
-    before = {n: signal.signal(n, lambda number, _: child.send_signal(number)) for n in STOPS}
+    passed_on = []
+
+    def pass_on(number, frame):
+        passed_on.append(number)
+        child.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in STOPS}
     try:
         code = child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if passed_on and not code:  # it had finished before it could stop; what comes next must not
+        return 128 + passed_on[-1]
     return code if code >= 0 else 128 - code
