@@ -1,0 +1,67 @@
+"""The runs in results/recorded/: whole, from committed code, and what the README quotes."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from degradation.records import METRIC_COLUMNS
+from degradation.report import build_figure, find_runs, select, summary_text
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDED = ROOT / "results" / "recorded"
+FIGURE1 = yaml.safe_load((ROOT / "conf/figure/figure1.yaml").read_text())
+
+
+def recorded_runs():
+    skipped = []
+    runs = find_runs(RECORDED, lambda path, reason: skipped.append((path.name, reason)))
+    assert runs and not skipped
+    return runs
+
+
+@pytest.mark.parametrize("run", recorded_runs(), ids=lambda run: f"{run.path.parent.name}")
+def test_a_recorded_run_is_whole(run):
+    """Complete, from a commit without local changes, a row for every evaluation of its schedule."""
+    manifest, schedule = run.manifest, run.config["schedule"]
+    assert manifest["status"] == "complete" and manifest["git_dirty"] is False
+    assert re.fullmatch(r"[0-9a-f]{40}", manifest["git_commit"])
+    assert run.config["data"]["name"] == "cifar10" and run.dataset.startswith("CIFAR-10")
+    expected = range(
+        schedule["evaluate_every"], schedule["iterations"] + 1, schedule["evaluate_every"]
+    )
+    assert list(run.rows["iteration"]) == list(expected)
+    assert list(run.rows.columns) == [c for c in METRIC_COLUMNS if not c.startswith("val_")]
+    assert manifest["final"]["test_error"] == run.rows["test_error"].iloc[-1]
+    assert manifest["best"]["test_error"] == run.rows["test_error"].min()
+    # 10,000 test images: every error is a whole number of them.
+    wrong = run.rows["test_error"] * 100
+    np.testing.assert_allclose(wrong, wrong.round(), rtol=1e-12)
+
+
+def test_the_figure_draws_from_the_recorded_rows():
+    """Each line holds the numbers of a column of metrics.csv, as a spreadsheet would read them."""
+    runs = select(recorded_runs(), ["plain20", "plain56"], "short", seeds=[0])
+    (axes,) = build_figure(FIGURE1, runs).axes
+    lines = {line.get_gid(): line for line in axes.lines}
+    for model in ("plain20", "plain56"):
+        with (RECORDED / "short" / model / "seed0" / "metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        for column in ("train_error", "test_error"):
+            drawn = lines[f"{model}-{column}"].get_ydata()
+            assert drawn.tolist() == [float(row[column]) for row in rows]
+
+
+def test_the_readme_quotes_the_recorded_errors():
+    """Final errors in the README, to a tenth of a percent, and the figure that it shows."""
+    runs = select(recorded_runs(), ["plain20", "plain56"], "short", seeds=[0])
+    shallow, deep = (run.rows.iloc[-1] for run in runs)
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"{deep['train_error']:.1f} / {deep['test_error']:.1f} % (training / test)" in readme
+    assert f"{shallow['train_error']:.1f} / {shallow['test_error']:.1f} %, schedule" in readme
+    for picture in re.findall(r"!\[.*?\]\((.+?)\)", readme):
+        assert (ROOT / picture).is_file()
+    assert "same direction (one seed, no interval)" in summary_text(FIGURE1, runs)
