@@ -24,7 +24,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def add_weight(self, *args, **kwargs):
         """Add a parameter or moving average that stays float32."""
         # The op wants float32 parameters beside bfloat16 images: keep Keras from casting them.
-        return super().add_weight(*args, **{**kwargs, "autocast": False})
+        kwargs["autocast"] = False
+        if not kwargs.get("trainable", True):
+            kwargs["aggregation"] = "mean"  # each replica has moments of its own
+        return super().add_weight(*args, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
         """Normalise by the batch's moments when training, by the moving averages otherwise."""

@@ -18,12 +18,20 @@ def make_update(
     """Compile one update of `model` by `optimizer` on a planned batch of augmented images.
 
     The result is called with a `BatchPlan`; it gives the batch's mean cross-entropy, without the L2
-    term, and how many of its images were classified wrongly, both before the update.
+    term, and how many of its images were classified wrongly, both before the update. Under a
+    `tf.distribute` strategy each replica takes an equal part of the batch, in the plan's order, and
+    normalises it by its own moments; the update is by the mean of the replicas' gradients.
     """
+    strategy = tf.distribute.get_strategy()
     images = tf.constant(dataset.train_images)
     labels = tf.constant(dataset.train_labels)
     mean = tf.constant(mean_image(dataset.train_images))
     optimizer.build(model.trainable_variables)
+
+    def on_replica(*plan):
+        indices, offsets, flips = map(part_of_replica, plan)
+        batch = augment(preprocess(tf.gather(images, indices), mean), offsets, flips)
+        return learn(model, optimizer, batch, tf.gather(labels, indices))
 
     @tf.function(
         input_signature=[
@@ -33,8 +41,9 @@ def make_update(
         ]
     )
     def update(indices, offsets, flips):
-        batch = augment(preprocess(tf.gather(images, indices), mean), offsets, flips)
-        return learn(model, optimizer, batch, tf.gather(labels, indices))
+        losses, wrong = strategy.run(on_replica, (indices, offsets, flips))
+        loss = strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
+        return loss, strategy.reduce(tf.distribute.ReduceOp.SUM, wrong, axis=None)
 
     def run(plan: BatchPlan) -> tuple[float, int]:
         loss, wrong = update(*plan)
@@ -48,16 +57,28 @@ def learn(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Update `model` on preprocessed images `[batch, 32, 32, 3]` and int32 labels `[batch]`.
 
-    Gives the mean cross-entropy and how many images were classified wrongly, both scalars.
+    Gives the mean cross-entropy and how many images were classified wrongly, both scalars. On one
+    of several replicas these are of its images, and the optimiser adds up what each contributes.
     """
     weights = model.trainable_variables
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
     with tf.GradientTape() as tape:
         logits = model(images, training=True)
         loss = tf.reduce_mean(_cross_entropy(labels, logits))
-        scaled = optimizer.scale_loss(loss)
+        scaled = optimizer.scale_loss(loss / replicas)
     optimizer.apply(tape.gradient(scaled, weights), weights)
     wrong = tf.math.count_nonzero(tf.argmax(logits, -1, tf.int32) != labels, dtype=tf.int32)
     return loss, wrong
+
+
+def part_of_replica(batch: tf.Tensor) -> tf.Tensor:
+    """Return the replica's part of a batch: all of it where there is one, else an equal share."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return batch
+    size = tf.shape(batch)[0] // context.num_replicas_in_sync
+    start = size * context.replica_id_in_sync_group
+    return batch[start : start + size]
 
 
 def make_evaluation(

@@ -1,0 +1,81 @@
+"""Two replicas, on two virtual CPU devices, against one device that takes the halves in turn."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import json
+import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from degradation.data import load_dataset
+from degradation.data.pipeline import BatchPlan, Sampler
+from degradation.models import build_model
+from degradation.training.protocol import SGD
+from degradation.training.steps import make_update
+
+data = load_dataset("synthetic", root=None, train_images=200, test_images=10)
+plan = Sampler(200, 32, seed=0).plan(3)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+keras.utils.set_random_seed(0)
+with strategy.scope():
+    model, optimizer = build_model("resnet20", depth=8), SGD(1.0, momentum=0.9, l2=0.0)
+    update = make_update(model, optimizer, data)
+start = model.get_weights()
+loss, wrong = update(plan)
+both = [-v.numpy() for v in optimizer.momentums]  # after one update at rate 1: the gradient
+moments = [v.numpy() for v in model.non_trainable_variables]
+
+halves = []
+for half in (slice(0, 16), slice(16, 32)):
+    single = build_model("resnet20", depth=8)
+    single.set_weights(start)
+    alone = SGD(1.0, momentum=0.9, l2=0.0)
+    result = make_update(single, alone, data)(BatchPlan(*(part[half] for part in plan)))
+    averages = [v.numpy() for v in single.non_trainable_variables]
+    halves.append((result, [-v.numpy() for v in alone.momentums], averages))
+
+def worst(found, expected):
+    return max(
+        float(np.abs(f - e).max() / max(np.abs(e).max(), 1e-6)) for f, e in zip(found, expected)
+    )
+
+(one, two) = halves
+print(json.dumps({
+    "gradient": worst(both, [(a + b) / 2 for a, b in zip(one[1], two[1])]),
+    "moments": worst(moments, [(a + b) / 2 for a, b in zip(one[2], two[2])]),
+    "loss": abs(loss - (one[0][0] + two[0][0]) / 2),
+    "wrong": [wrong, one[0][1] + two[0][1]],
+    "apart": worst(one[1], two[1]),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def two_replicas(tmp_path_factory):
+    """Compare in a process of its own: devices are divided before TensorFlow computes anything."""
+    source = Path(__file__).resolve().parents[1] / "src"
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, cwd=source
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_gradient_is_the_mean_of_the_halves(two_replicas):
+    """Each half with batch statistics of its own; the halves' gradients differ from each other."""
+    assert two_replicas["gradient"] < 1e-5
+    assert two_replicas["apart"] > 0.1
+
+
+def test_loss_and_errors_are_those_of_the_whole_batch(two_replicas):
+    assert two_replicas["loss"] < 1e-5
+    assert two_replicas["wrong"][0] == two_replicas["wrong"][1]
+
+
+def test_moving_averages_are_the_mean_over_the_replicas(two_replicas):
+    assert two_replicas["moments"] < 1e-5
