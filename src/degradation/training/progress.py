@@ -10,18 +10,19 @@ from degradation.training.meter import Meter
 
 FORMAT = "{n_fmt}/{total_fmt} |{bar}| {desc}"  # tqdm's own times are by the clock on the wall
 REDRAW = 0.1  # seconds
-FIRST_ESTIMATE = 10  # updates of this start after which a user is told how long the run will take
+FIRST_ESTIMATE = 3  # updates of this start after which a user is told how long the run will take
 
 
 class Progress:
     """A run's progress on standard output, read off its meter."""
 
-    def __init__(self, meter: Meter, total: int, batch: int, measured: str):
+    def __init__(self, meter: Meter, total: int, measured: str):
         """Begin where `meter` stands, of `total` iterations; `measured` is `test` or `val`."""
-        self._meter, self._total, self._batch = meter, total, batch
+        self._meter, self._total = meter, total
         self._measured = measured
         self._estimate_at = meter.iteration + FIRST_ESTIMATE
         self._drawn = -REDRAW
+        self._first: tuple[float, int] | None = None  # when, and how far, after the first update
         self._bar = tqdm(
             initial=meter.iteration,
             total=total,
@@ -34,41 +35,53 @@ class Progress:
     def update(self, rate: float) -> None:
         """Show one more update, made at `rate`."""
         meter = self._meter
+        if self._first is None:
+            self._first = time.monotonic(), meter.iteration
         if meter.iteration == self._estimate_at:
             _print(f"{'time':<10}about {self._left()} at {meter.images_per_second:,.0f} images/s")
         if not self._bar.disable and time.monotonic() - self._drawn >= REDRAW:
-            self._draw(self._text(rate, meter.train_error, meter.images_per_second))
+            self._draw(rate, meter.train_error, meter.images_per_second)
 
     def evaluated(self, row: dict[str, float]) -> None:
         """Show an evaluation: in the bar, or where there is none in a line of its own."""
-        text = self._text(row["learning_rate"], row["train_error"], row["images_per_second"])
+        rate, error, speed = (
+            row[key] for key in ("learning_rate", "train_error", "images_per_second")
+        )
         if not self._bar.disable:
-            self._draw(text)
+            self._draw(rate, error, speed)
         else:
-            _print(f"{row['iteration']:>6,}/{self._total:,}  {text}")
+            _print(
+                f"{row['iteration']:>6,}/{self._total:,}  rate {rate:g}, train error "
+                f"{error:.2f} %, {self._measured} error {self._unseen()}, {speed:,.0f} images/s, "
+                f"{self._left()} left"
+            )
 
     def close(self) -> None:
         """Leave the bar as it stands and go to the next line."""
         self._bar.n = self._meter.iteration
         self._bar.close()
 
-    def _draw(self, text: str) -> None:
+    def _draw(self, rate: float, error: float, speed: float) -> None:
         self._drawn = time.monotonic()
         self._bar.n = self._meter.iteration
-        self._bar.set_description_str(text)
+        # Short, and what matters most first: a terminal of 80 columns has room for all of it.
+        self._bar.set_description_str(
+            f"{self._left()} left, lr {rate:g}, train {error:.1f} %, "
+            f"{self._measured} {self._unseen()}, {speed:,.0f} images/s"
+        )
 
     def _left(self) -> str:
-        images = (self._total - self._meter.iteration) * self._batch
-        speed = self._meter.images_per_second
-        return tqdm.format_interval(images / speed) if speed else "?"
+        """Time left at the pace of this start so far, evaluations and checkpoints included."""
+        began, first = self._first or (0.0, self._meter.iteration)
+        done = self._meter.iteration - first
+        if not done:
+            return "?"
+        seconds = (time.monotonic() - began) / done
+        return tqdm.format_interval(seconds * (self._total - self._meter.iteration))
 
-    def _text(self, rate: float, error: float, speed: float) -> str:
-        rows, unseen = self._meter.rows, f"{self._measured}_error"
-        last = f"{rows[-1][unseen]:.2f} %" if rows else "–"
-        return (
-            f"rate {rate:g}, train error {error:.2f} %, {self._measured} error {last}, "
-            f"{speed:,.0f} images/s, {self._left()} left"
-        )
+    def _unseen(self) -> str:
+        rows = self._meter.rows
+        return f"{rows[-1][f'{self._measured}_error']:.2f} %" if rows else "– %"
 
 
 def _print(line: str) -> None:

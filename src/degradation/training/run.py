@@ -35,6 +35,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str) -> None:
         settings = OmegaConf.to_container(config.data)
         holdout = settings.pop("holdout")
         dataset = load_dataset(**settings, root=ROOT).holdout(holdout)
+        stop.deferred = True
 
         with folder.lock():
             if config.overwrite:
@@ -106,7 +107,7 @@ def _fit(
         return time.monotonic()
 
     saved = time.monotonic()
-    progress = Progress(meter, total, config.optimizer.batch, learner.measured)
+    progress = Progress(meter, total, learner.measured)
     try:
         while meter.iteration < total:
             rate = learner.update()
