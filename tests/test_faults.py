@@ -36,6 +36,7 @@ from sabotage import (
 )
 from same_run import differences
 
+from degradation.errors import UserError
 from degradation.records import RunFolder
 from degradation.training.interrupts import stop_requests
 from degradation.training.meter import Meter
@@ -331,12 +332,13 @@ def test_clock_set_back_does_not_stop_the_progress_bar(monkeypatch):
     """Nor do the times it shows jump."""
     terminal, now = Terminal(), time.time()
     monkeypatch.setattr("sys.stdout", terminal)
-    moments = iter(np.arange(1000.0, 2000.0))
-    monkeypatch.setattr(time, "monotonic", lambda: next(moments))
+    clock = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
     meter = Meter()
-    progress = Progress(meter, total=6, batch=10, measured="test")
+    progress = Progress(meter, total=6, measured="test")
     for iteration in range(1, 6):
         monkeypatch.setattr(time, "time", lambda k=iteration: now - 86_400 * k)
+        clock += 5.0
         meter.count(2.3, 9, 10, seconds=5.0)
         progress.update(0.1)
         assert f"{iteration}/6 " in terminal.getvalue().rsplit("\r", 1)[1]
@@ -382,6 +384,7 @@ def test_what_was_ignored_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with stop_requests() as stop:
+            stop.deferred = True
             send(signal.SIGHUP)
             assert stop.signal is None
             send(signal.SIGTERM)
@@ -391,7 +394,8 @@ def test_what_was_ignored_stays_ignored():
 
 
 def interrupt_twice_with_another_between() -> None:
-    with stop_requests():
+    with stop_requests() as stop:
+        stop.deferred = True
         send(signal.SIGINT, signal.SIGTERM, signal.SIGINT)
     raise SystemExit("still here")
 
@@ -528,3 +532,15 @@ def test_evaluation_of_an_unfinished_run(whole, tmp_path):
     folder.update_manifest(status="interrupted")
     line = only_line(run(f"run_dir={folder.path}", name="evaluate"), code=2)
     assert line.endswith("needs a finished run with its model.keras; status here: interrupted")
+
+
+def test_signal_before_the_run_begins_ends_it_at_once(tmp_path):
+    """While the data are read or downloaded there is nothing to save."""
+    with pytest.raises(UserError, match="SIGTERM before the run began") as stop, stop_requests():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert stop.value.exit_code == 143
+    with stop_requests() as request:
+        request.deferred = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert request.signal == signal.SIGTERM

@@ -203,7 +203,7 @@ def overwritten(finished, tree, tmp_path_factory):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes(content)
     ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = arguments("run", *SETTINGS, "tracking=disabled", "overwrite=true")
     process = subprocess.Popen(
         command, cwd=tree, env=environment(tree), stdout=theirs, stderr=subprocess.PIPE
@@ -235,9 +235,9 @@ def test_terminal_shows_a_progress_bar(overwritten):
     bars = [state for state in states if re.match(r"\d+/60 \|", state)]
     assert len(bars) > 1
     last = RunFolder(folder).rows()[-1]
-    assert bars[-1].startswith("60/60 |") and "| rate 0.001, train error" in bars[-1]
-    assert f"test error {last['test_error']:.2f} %" in bars[-1]
-    assert "images/s" in bars[-1] and "left" in bars[-1]
+    assert bars[-1].startswith("60/60 |")
+    assert "| 00:00 left, lr 0.001, train " in bars[-1]  # all of it, on 80 columns
+    assert f" %, test {last['test_error']:.2f} %, " in bars[-1] and "images/s" in bars[-1]
     assert not any(re.match(LINE.format(10), state) for state in states)
 
 
@@ -319,6 +319,7 @@ def test_run_dir_is_the_folder_exactly(interrupted, tree):
 def test_stop_request_notes_the_signal_and_gives_the_handlers_back(number):
     before = signal.getsignal(number)
     with stop_requests() as stop:
+        stop.deferred = True
         assert stop.signal is None
         os.kill(os.getpid(), number)
         assert stop.signal is number

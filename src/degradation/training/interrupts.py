@@ -5,14 +5,21 @@ import os
 import signal
 from collections.abc import Iterator
 
+from degradation.errors import UserError
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
-    """The signal that asked for a stop, None as long as there was none."""
+    """The signal that asked for a stop, None as long as there was none.
+
+    Until `deferred` is set there is nothing to save, and a signal raises `UserError` where it
+    comes, with exit code 128 + its number.
+    """
 
     def __init__(self):
         self.signal: signal.Signals | None = None
+        self.deferred = False
 
 
 @contextlib.contextmanager
@@ -29,6 +36,8 @@ def stop_requests() -> Iterator[StopRequest]:
         if number == signal.SIGHUP:
             _mute_lost_terminal()
         request.signal = signal.Signals(number)
+        if not request.deferred:
+            raise UserError(f"stopped by {request.signal.name} before the run began", 128 + number)
 
     # What was ignored from the start (nohup) stays ignored.
     before = {
