@@ -7,7 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from degradation.benchmark import results
 from degradation.benchmark.measure import STOCK, Contender, contenders, measure
-from degradation.config import option_values, relative, validate
+from degradation.config import option_values, options, relative, validate
+from degradation.errors import UserError
 from degradation.records import cpu_has_bf16, describe_machine, replace_file
 from experiments.command import Job, command, compose_again
 
@@ -15,8 +16,13 @@ FIGURES = {"Figure 1": (20, 56), "Figure 6": (20, 32, 56, 20, 32, 56)}
 
 
 def check(config: DictConfig) -> None:
-    """Check the configuration; that of the runs it stands for, too."""
+    """Check the configuration, and that there are such networks."""
     validate(config)
+    for name in config.benchmark.networks:
+        if name not in options("model"):
+            raise UserError(
+                f"benchmark.networks: {name} is no model; allowed: {', '.join(options('model'))}"
+            )
 
 
 def start(job: Job) -> None:

@@ -81,6 +81,12 @@ def validate(config: DictConfig) -> None:
     Raises `UserError` as `check_values` does.
     """
     flat = check_values(config)
+    builder = option_values("model", flat["model.name"])["model.builder"]
+    if flat["model.builder"] != builder:
+        raise UserError(
+            f"model.builder={show(flat['model.builder'])}: allowed: {builder}, that of "
+            f"model={flat['model.name']}"
+        )
     if flat["schedule.drops"] and flat["schedule.drops"][-1] >= flat["schedule.iterations"]:
         raise UserError(
             f"schedule.drops={show(flat['schedule.drops'])}: every drop must come before "

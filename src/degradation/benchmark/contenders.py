@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import keras
 import tensorflow as tf
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from degradation.data import Dataset
 from degradation.data.pipeline import PADDING, SCALE, mean_image
@@ -21,7 +21,8 @@ Step = Callable[[], None]
 
 def stock_keras(config: DictConfig, dataset: Dataset) -> Step:
     """The network in stock Keras layers, fed by a per-image `tf.data` map, as in tutorials."""
-    model = keras.models.clone_model(build_model(config.model.name), clone_function=_stock_layer)
+    network = build_model(**OmegaConf.to_container(config.model))
+    model = keras.models.clone_model(network, clone_function=_stock_layer)
     model.compile(
         keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=1e-4),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
