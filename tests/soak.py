@@ -50,8 +50,9 @@ def run_with_kills(folder: Path, chance: random.Random, starting: float, trainin
     for kill in range(1, KILLS + 1):
         if chance.random() < STARTING_UP:
             delay = chance.uniform(0.0, starting)
-        else:  # on average the whole training, less what every kill undoes
-            delay = starting + chance.uniform(0.0, 2 * training / KILLS)
+        else:  # within what is left to train, which the kills to come share
+            left = training * (1 - trained(folder) / ITERATIONS)
+            delay = starting + chance.uniform(0.0, 1.6 * left / (KILLS - kill + 1))
         process = subprocess.Popen(command(folder), cwd=ROOT, stdout=subprocess.DEVNULL)
         time.sleep(delay)
         if process.poll() is not None:
@@ -61,6 +62,11 @@ def run_with_kills(folder: Path, chance: random.Random, starting: float, trainin
         process.wait()
         print(f"kill {kill:2} after {delay:5.1f} s: {what_is_left(RunFolder(folder))}", flush=True)
     return KILLS
+
+
+def trained(folder: Path) -> int:
+    """Return after how many iterations the newest checkpoint was saved, 0 without one."""
+    return max((int(path.stem) for path in (folder / "checkpoint").glob("*.npz")), default=0)
 
 
 def what_is_left(folder: RunFolder) -> str:

@@ -80,17 +80,15 @@ def test_default_run_is_resnet20_on_the_short_schedule():
 
 
 @pytest.mark.parametrize("model", options("model"))
-def test_every_model_option_builds_with_the_papers_parameters(model):
+def test_every_model_option_builds(model):
+    """Under its name; those of a depth that the paper has, with the paper's parameters."""
     from degradation.models import build_model
 
     settings = OmegaConf.to_container(compose(f"model={model}").model)
     network = build_model(**settings)
     assert network.name == model
-    assert model.endswith(str(settings["depth"]))
-    assert (
-        sum(map(int, (w.shape.num_elements() for w in network.trainable_weights)))
-        == (PARAMETERS[settings["depth"]])
-    )
+    parameters = sum(w.shape.num_elements() for w in network.trainable_weights)
+    assert parameters == PARAMETERS.get(settings["depth"], parameters)
 
 
 @pytest.mark.parametrize("figure", options("figure"))
