@@ -10,7 +10,8 @@ from degradation.benchmark.measure import STOCK, Contender, contenders, measure
 from degradation.config import option_values, options, relative, validate
 from degradation.errors import UserError
 from degradation.records import cpu_has_bf16, describe_machine, replace_file
-from experiments.command import Job, command, compose_again
+from experiments.command import Job, command
+from experiments.refusals import compose_again
 
 FIGURES = {"Figure 1": (20, 56), "Figure 6": (20, 32, 56, 20, 32, 56)}
 

@@ -18,10 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from degradation.config import CONF
+from degradation.config import CONF, options
 from degradation.errors import UserError
 from experiments.refusals import REFUSALS, defaults, explain, unknown_key
-from experiments.refusals import compose_again as compose_again
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = tuple(128 + number for number in STOPS)
@@ -113,7 +112,11 @@ def _is_override(argument: str) -> bool:
 
 
 def _check_keys(jobs: list[Job], config_name: str, overrides: list[str]) -> None:
-    """Refuse what Hydra lets pass: keys added with `+` and deleted with `~`."""
+    """Refuse what Hydra lets pass: keys added with `+` or deleted with `~`, groups left empty."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if value.strip() == "{}" and (CONF / key).is_dir():
+            raise UserError(f"{override}: allowed: {', '.join(options(key))}")
     known = defaults(config_name).keys()
     for job in jobs:
         for key in sorted(job.config.keys() ^ known):

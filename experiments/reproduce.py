@@ -22,7 +22,8 @@ from degradation.records import RunFolder
 from degradation.report.curves import models_of
 from degradation.rules import SEEDS
 from degradation.training.tracking import Tracker, run_id
-from experiments.command import Job, command, compose_again, run_alone
+from experiments.command import Job, command, run_alone
+from experiments.refusals import compose_again
 from experiments.report import refuse_decided, report
 from experiments.run import check as check_run
 from experiments.run import precisions

@@ -148,6 +148,8 @@ WRONG = [
     ("report", "figure=figure9", ["figure=figure9", "figure1"]),
     ("report", "seeds=[a]", ["seeds=[a]", "allowed: a list"]),
     ("report", "run=elsewhere", ["run=elsewhere", "did you mean runs?"]),
+    ("run", "model={}", ["model={}", "allowed: plain110", "resnet20"]),
+    ("run", "model.builder=vgg", ["model.builder=vgg", "allowed: cifar_resnet"]),
     ("report", "model=plain20", ["model=plain20", "decided by the figure"]),
     ("report", "", ["figure=figure1", "plain20 seed 0", "experiments.reproduce"]),
 ]

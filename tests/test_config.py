@@ -24,7 +24,7 @@ from degradation.config import (
     validate,
 )
 from degradation.errors import UserError
-from experiments.command import compose_again
+from experiments.refusals import compose_again
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [(group, option) for group in GROUPS for option in options(group)]
@@ -308,7 +308,7 @@ def test_a_new_option_file_is_an_option(tmp_path, monkeypatch):
 def test_checking_a_configuration_imports_neither_tensorflow_nor_wandb():
     code = (
         "import sys, experiments.run, experiments.reproduce, experiments.report\n"
-        "from experiments.command import compose_again\n"
+        "from experiments.refusals import compose_again\n"
         "experiments.run.check(compose_again('config', ['data=synthetic']))\n"
         "experiments.reproduce.check(compose_again('reproduce', ['data=synthetic']))\n"
         "print([m for m in ('tensorflow', 'keras', 'wandb') if m in sys.modules])\n"
