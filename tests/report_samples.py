@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from omegaconf import OmegaConf
 
 from degradation.report import Run, find_runs
 
@@ -74,19 +75,12 @@ def write_run(
     """Write a finished run in the documented format and return its folder."""
     folder = folder or root / schedule / ",".join(filter(None, [model, variant])) / f"seed{seed}"
     folder.mkdir(parents=True)
-    depth = int(model[-2:])
-    network = {"name": model, "builder": "cifar_resnet", "depth": depth}
     config = {
-        "model": network | ({"shortcut": "A"} if model.startswith("resnet") else {}),
-        "data": {"name": "cifar10", "dir": None, "holdout": holdout},
+        "model": _option("model", model),
+        "data": _option("data", "cifar10") | {"holdout": holdout},
         "schedule": {"name": schedule, **SCHEDULES[schedule]},
-        "optimizer": {
-            "rate": 0.1,
-            "momentum": 0.9,
-            "weight_decay": 1e-4,
-            "decay": "all",
-            "batch": 128,
-        },
+        "optimizer": _option("optimizer", "sgd"),
+        "runtime": _option("runtime", "cpu"),
         "seed": seed,
     }
     for key, value in (settings or {}).items():
@@ -114,6 +108,11 @@ def write_run(
         writer.writeheader()
         writer.writerows(rows)
     return folder
+
+
+def _option(group: str, name: str) -> dict:
+    tree = OmegaConf.load(ROOT / "conf" / group / f"{name}.yaml")
+    return OmegaConf.to_container(tree, resolve=True)
 
 
 def figure1_runs(root: Path, schedule: str = "short", seeds=(0,), **options) -> list[Run]:

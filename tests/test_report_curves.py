@@ -62,10 +62,12 @@ class TestFindRuns:
         assert reason in skipped[broken]
         assert "\n" not in skipped[broken]
 
-    def test_a_run_put_elsewhere_is_a_variant_if_its_settings_are_not_the_papers(self, tmp_path):
+    def test_a_run_put_elsewhere_is_a_variant_if_its_settings_are_not_the_options(self, tmp_path):
         write_run(tmp_path, folder=tmp_path / "mine")
         write_run(tmp_path, folder=tmp_path / "slow", settings={"optimizer.rate": 0.01})
-        assert [run.variant for run in find_runs(tmp_path)] == ["", "rate=0.01"]
+        write_run(tmp_path, folder=tmp_path / "small", settings={"model.depth": 26})
+        found = {run.path.name: run.variant for run in find_runs(tmp_path)}
+        assert found == {"mine": "", "slow": "rate=0.01", "small": "depth=26"}
 
 
 def change_manifest(run: Path, **fields):

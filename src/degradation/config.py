@@ -100,7 +100,7 @@ def validate(config: DictConfig) -> None:
         )
 
 
-def variant(config: DictConfig, precision: str, auto_precision: str) -> list[str]:
+def variant(config: DictConfig, precision: str, auto_precision: str | None) -> list[str]:
     """Overrides that change the result, as sorted `key=value`, fit for a folder's name.
 
     Keys are those within their group. `precision` is the one in force, `auto_precision` the one

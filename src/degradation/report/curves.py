@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from omegaconf import OmegaConf
 
+from degradation.config import variant
 from degradation.errors import UserError
 from degradation.records import RunFolder
 
@@ -197,7 +199,7 @@ def _read(path: Path) -> Run:
         rows = pd.DataFrame(folder.rows())
         run = Run(
             model=config["model"]["name"],
-            variant=_variant(path, config),
+            variant=_variant(path, config, manifest["precision"]),
             schedule=config["schedule"]["name"],
             seed=config["seed"],
             precision=manifest["precision"],
@@ -228,12 +230,14 @@ def _check_rows(run: Run) -> None:
         raise _Skip(f"metrics.csv ends at iteration {last} of {end}")
 
 
-def _variant(path: Path, config: dict[str, Any]) -> str:
+def _variant(path: Path, config: dict[str, Any], precision: str) -> str:
     """Name the overrides: from the folder's name, or for a run put elsewhere from its settings."""
     model, _, overrides = path.parent.name.partition(",")
     if model == config["model"]["name"] and path.name == f"seed{config['seed']}":
         return overrides
-    return ",".join(_departures(config))
+    # Which precision `auto` picks where the run was made is not known: a chosen one is an override.
+    picked = precision if config["runtime"]["precision"] == "auto" else None
+    return ",".join(variant(OmegaConf.create(config), precision, picked))
 
 
 def _departures(config: dict[str, Any]) -> list[str]:
