@@ -40,7 +40,7 @@ lint: $(READY) ## check style and formatting
 	$(RUN) ruff check $(ARGS)
 	$(RUN) ruff format --check $(ARGS)
 
-soak: $(READY) ## kill a run twenty times and compare it with one left in peace (fifteen minutes)
+soak: $(READY) ## kill a run twenty times and compare it with one left in peace (ten minutes)
 	.venv/bin/python tests/soak.py $(ARGS)
 
 ##
