@@ -41,9 +41,7 @@ def _keras(spec: dict[str, Any]):
     from degradation.training.learner import Learner
 
     config = OmegaConf.create(spec["config"])
-    settings = OmegaConf.to_container(config.data)
-    settings.pop("holdout")
-    dataset = load_dataset(**settings, root=ROOT)
+    dataset = load_dataset(**spec["config"]["data"], root=ROOT)
     set_up(spec["precision"], spec["threads"], seed=0)
     if spec["contender"] != "this repository":
         builder = {

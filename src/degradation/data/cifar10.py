@@ -48,11 +48,12 @@ def load_cifar10(
 _LOADERS = {"cifar10": load_cifar10, "synthetic": make_synthetic}
 
 
-def load_dataset(name: str, *, root: Path, **options: Any) -> Dataset:
+def load_dataset(name: str, *, root: Path, holdout: int = 0, **options: Any) -> Dataset:
     """Load a data set by its name, with the keys of its file in `conf/data/` as options.
 
-    `root` is the repository, from which relative places are counted. Raises UserError for an
-    unknown name or key, and as the data set's own function does.
+    `root` is the repository, from which relative places are counted. With `holdout` the test part
+    is that many training images instead: `Dataset.holdout`. Raises UserError for an unknown name or
+    key, and as the data set's own function does.
     """
     if name not in _LOADERS:
         raise UserError(f"data.name={name}: must be one of {', '.join(_LOADERS)}")
@@ -60,7 +61,7 @@ def load_dataset(name: str, *, root: Path, **options: Any) -> Dataset:
     for key in options:
         if key not in keys:
             raise UserError(f"data.{key}: no key of data={name}, which has {', '.join(keys)}")
-    return _LOADERS[name](root=root, **options)
+    return _LOADERS[name](root=root, **options).holdout(holdout)
 
 
 def _only_place(dir: str) -> tuple[Path, Layout]:

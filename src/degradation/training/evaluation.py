@@ -44,8 +44,9 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
             f"here: {manifest.get('status', 'no run')}"
         )
     try:
-        settings, seed = dict(config["data"]), config["seed"]
-        holdout = settings.pop("holdout")
+        # By name: without it load_dataset would take another test set than the run had.
+        settings = dict(config["data"], holdout=config["data"]["holdout"])
+        seed = config["seed"]
         precision, fingerprint = manifest["precision"], manifest["dataset"]["fingerprint"]
     except (KeyError, TypeError) as error:
         raise UserError(
@@ -54,7 +55,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
         ) from error
     if data_dir:
         settings["dir"] = data_dir
-    dataset = load_dataset(**settings, root=ROOT).holdout(holdout)
+    dataset = load_dataset(**settings, root=ROOT)
 
     set_up(precision, describe_machine()["cores"], seed)
     model = _load(path)

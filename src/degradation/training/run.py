@@ -32,9 +32,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str) -> None:
     """
     with stop_requests() as stop:
         # The data first: without it nothing is written.
-        settings = OmegaConf.to_container(config.data)
-        holdout = settings.pop("holdout")
-        dataset = load_dataset(**settings, root=ROOT).holdout(holdout)
+        dataset = load_dataset(**OmegaConf.to_container(config.data), root=ROOT)
         stop.deferred = True
 
         with folder.lock():
