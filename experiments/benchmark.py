@@ -7,11 +7,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from degradation.benchmark import results
 from degradation.benchmark.measure import STOCK, Contender, contenders, measure
-from degradation.config import option_values, options, relative, validate
-from degradation.errors import UserError
-from degradation.records import cpu_has_bf16, describe_machine, replace_file
+from degradation.config import check_models, option_values, relative, validate
+from degradation.records import describe_machine, replace_file
 from experiments.command import Job, command
 from experiments.refusals import compose_again
+from experiments.run import precisions
 
 FIGURES = {"Figure 1": (20, 56), "Figure 6": (20, 32, 56, 20, 32, 56)}
 
@@ -19,18 +19,14 @@ FIGURES = {"Figure 1": (20, 56), "Figure 6": (20, 32, 56, 20, 32, 56)}
 def check(config: DictConfig) -> None:
     """Check the configuration, and that there are such networks."""
     validate(config)
-    for name in config.benchmark.networks:
-        if name not in options("model"):
-            raise UserError(
-                f"benchmark.networks: {name} is no model; allowed: {', '.join(options('model'))}"
-            )
+    check_models("benchmark.networks", config.benchmark.networks)
 
 
 def start(job: Job) -> None:
     """Measure, print, and write the table and the chart."""
     settings, machine = job.config.benchmark, describe_machine()
     threads = job.config.runtime.threads or machine["cores"]
-    precision = "bfloat16" if cpu_has_bf16() else "float32"
+    _, precision = precisions(job.config)
     shared = [o for o in job.overrides if not o.startswith("benchmark")]
     configs = {
         name: OmegaConf.to_container(

@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import (
     RUNS,
+    check_models,
     check_values,
-    options,
     recorded,
     relative,
     run_path,
@@ -39,11 +39,7 @@ def check(config: DictConfig) -> None:
     check_values(config)
     if config.seeds is None:
         raise UserError(f"seeds=null: allowed: {SEEDS.allowed}")
-    for model in models_of(config.figure):
-        if model not in options("model"):
-            raise UserError(
-                f"figure.panels: {model} is no model; allowed: {', '.join(options('model'))}"
-            )
+    check_models("figure.panels", models_of(config.figure))
     check_run(run_config(config))
 
 

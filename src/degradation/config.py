@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,13 @@ def check_values(config: DictConfig) -> dict[str, Any]:
         if key in RULES and not RULES[key].holds(value):
             raise UserError(f"{key}={show(value)}: allowed: {RULES[key].allowed}")
     return flat
+
+
+def check_models(key: str, models: Iterable[str]) -> None:
+    """Raise `UserError`, which names `key`, for the first of `models` that conf/model/ lacks."""
+    for model in models:
+        if model not in options("model"):
+            raise UserError(f"{key}: {model} is no model; allowed: {', '.join(options('model'))}")
 
 
 def validate(config: DictConfig) -> None:
