@@ -5,6 +5,23 @@ import numpy as np
 
 from degradation.models import build_model
 
+# One small member of each residual family, by file and keywords.
+STAGES = {"depths": [1, 2], "widths": [4, 8]}
+RESIDUAL = {
+    "plain": ("plain18", STAGES),
+    "basic": ("resnet18", STAGES),
+    "basic, ImageNet stem": ("resnet18", {**STAGES, "stem": "imagenet"}),
+    "bottleneck": ("resnet50", STAGES),
+    "bottleneck, option A": ("resnet50", {**STAGES, "shortcut": "A"}),
+    "bottleneck, option C": ("resnet50", {**STAGES, "shortcut": "C"}),
+    "pre-activation": ("preresnet20", {"depth": 8}),
+    "pre-activation, option B": ("resnet18", {**STAGES, "block": "preactivation", "shortcut": "B"}),
+    "resnet18_cifar64": ("resnet18_cifar64", STAGES),
+    "resnet34_dense512": ("resnet34_dense512", STAGES),
+    "resnet50_relu_first": ("resnet50_relu_first", STAGES),
+    "deep": ("cifar_resnet50", {"depth": 8}),
+}
+
 
 def build_small(name, depth=14, **settings):
     return build_model(name, depth=depth, **settings)

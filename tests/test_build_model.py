@@ -112,13 +112,14 @@ def test_saved_network_loads_elsewhere(tmp_path):
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
-        ("vgg16", {}, ("model=vgg16", "plain20", "resnet110")),
+        ("alexnet", {}, ("model=alexnet", "plain20", "resnet110")),
         ("../data/cifar10", {}, ("model=../data/cifar10", "plain20")),
         ("resnet26", {}, ("model=resnet26", "resnet20")),
         ("resnet20", {"dpeth": 20}, ("model.dpeth", "depth, shortcut")),
         ("plain20", {"shortcut": "A"}, ("model.shortcut", "plain20", "depth")),
         ("resnet20", {"shortcut": "D"}, ("model.shortcut=D", "A, B, C")),
         ("resnet20", {"shortcut": "a"}, ("model.shortcut=a", "A, B, C")),
+        ("resnet20", {"shortcut": None}, ("model.shortcut=null", "A, B, C")),
         ("resnet20", {"depth": 21}, ("model.depth=21", "6n+2")),
         ("plain20", {"depth": 2}, ("model.depth=2", "6n+2")),
         ("plain20", {"depth": -4}, ("model.depth=-4", "6n+2")),

@@ -17,7 +17,7 @@ from degradation.errors import UserError
 from experiments import command
 
 CONFIGURED = {"run": "config", "reproduce": "reproduce", "report": "report"}
-MODELS = "plain20, plain32, plain44, plain56, resnet110, resnet20"
+MODELS = "plain110, plain18, plain20, plain32, plain34, plain44, plain56, "
 
 
 class Result:
@@ -83,7 +83,7 @@ WRONG = [
     ("run", "~seed", ["seed: missing", "allowed: seed="]),
     # options that are not there
     ("run", "model=plain57", ["model=plain57", MODELS]),
-    ("run", "schedule=shrt", ["schedule=shrt", "medium, paper, short, smoke"]),
+    ("run", "schedule=shrt", ["schedule=shrt", "brief, medium, paper, short, smoke"]),
     ("run", "tracking=foo", ["tracking=foo", "disabled, offline, online"]),
     ("run", "model=", ["model=", MODELS]),
     ("run", "model=null", ["model=null", MODELS]),
@@ -148,10 +148,16 @@ WRONG = [
     ("report", "figure=figure9", ["figure=figure9", "figure1"]),
     ("report", "seeds=[a]", ["seeds=[a]", "allowed: a list"]),
     ("report", "run=elsewhere", ["run=elsewhere", "did you mean runs?"]),
-    ("run", "model={}", ["model={}", "allowed: plain110", "resnet20"]),
+    ("run", "model={}", ["model={}", "plain110", "resnet20"]),
     ("run", "model.builder=vgg", ["model.builder=vgg", "allowed: cifar_resnet"]),
     ("report", "model=plain20", ["model=plain20", "decided by the figure"]),
-    ("report", "", ["figure=figure1", "plain20 seed 0", "experiments.reproduce"]),
+    ("report", "figure=figure4 model.depth=26", ["model.depth=26", "allowed:"]),
+    ("report", "figure=null", ["figure=null", "figure1"]),
+    ("report", "strict=yes", ["strict=yes", "allowed: true or false"]),
+    ("report", "runs=nowhere", ["no finished run on schedule=short", "figure=figure1"]),
+    ("report", "runs=nowhere figure=figure1", ["plain20 seed 0", "experiments.reproduce"]),
+    ("report", "runs=nowhere figure=figure4 model.widths=[4,8,8,8]", ["with widths=4-8-8-8"]),
+    ("reproduce", "figure=figure6 model.shortcut=B", ["model.shortcut=B: unknown key"]),
 ]
 
 
@@ -207,7 +213,7 @@ def test_help_lists_options_and_values(start, name, line):
     result = start(name, line)
     assert (result.code, result.stderr) == (0, "")
     assert f"python -m experiments.{name}" in result.stdout
-    assert "schedule: medium, paper, short, smoke" in result.stdout
+    assert "schedule: brief, medium, paper, short, smoke" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What a configuration may say, and the folder that follows from it."""
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,13 +8,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from degradation.errors import UserError
-from degradation.rules import RULES, TRAIN_IMAGES, integer
+from degradation.model_rules import check_model
+from degradation.rules import CLASSES, RULES, TRAIN_IMAGES, check, integer, show
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 RUNS = ROOT / "results" / "runs"
 
-# Groups whose values decide the result; `runtime` enters through the precision in force alone.
+# Groups whose values decide the result; `runtime` enters through precision and replicas alone.
 RESULT_GROUPS = ("model", "data", "schedule", "optimizer")
 # Where the data lies does not change what it holds: the manifest's fingerprint says that.
 PLACES = ("dir", "search", "url")
@@ -24,15 +24,6 @@ PLACES = ("dir", "search", "url")
 def options(group: str) -> list[str]:
     """Names of the options of a group: the files of `conf/<group>/`."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-
-
-def show(value) -> str:
-    """Write a value as a command line would."""
-    if isinstance(value, list):
-        return "[" + ",".join(map(show, value)) + "]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{show(item)}" for key, item in value.items()) + "}"
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
@@ -71,8 +62,10 @@ def check_values(config: DictConfig) -> dict[str, Any]:
             raise UserError(f"{given}: {problem}; {group}={name} has {', '.join(sorted(expected))}")
     # The undotted keys from the tree: their values have no keys of their own.
     for key, value in {**tree, **flat}.items():
-        if key in RULES and not RULES[key].holds(value):
-            raise UserError(f"{key}={show(value)}: allowed: {RULES[key].allowed}")
+        if key in RULES:
+            check(key, value, RULES[key])
+    if "model" in tree:
+        check_model(tree["model"], option_values("model", flat["model.name"])["model.builder"])
     return flat
 
 
@@ -89,12 +82,8 @@ def validate(config: DictConfig) -> None:
     Raises `UserError` as `check_values` does.
     """
     flat = check_values(config)
-    builder = option_values("model", flat["model.name"])["model.builder"]
-    if flat["model.builder"] != builder:
-        raise UserError(
-            f"model.builder={show(flat['model.builder'])}: allowed: {builder}, that of "
-            f"model={flat['model.name']}"
-        )
+    if "model.classes" in flat:
+        check("model.classes", flat["model.classes"], integer(CLASSES))  # the data's, at least
     if flat["schedule.drops"] and flat["schedule.drops"][-1] >= flat["schedule.iterations"]:
         raise UserError(
             f"schedule.drops={show(flat['schedule.drops'])}: every drop must come before "
@@ -108,13 +97,18 @@ def validate(config: DictConfig) -> None:
         )
 
 
-def variant(config: DictConfig, precision: str, auto_precision: str | None) -> list[str]:
+def variant(
+    config: DictConfig, precision: str, auto_precision: str | None, replicas: int = 1
+) -> list[str]:
     """Overrides that change the result, as sorted `key=value`, fit for a folder's name.
 
     Keys are those within their group. `precision` is the one in force, `auto_precision` the one
-    that `runtime.precision=auto` picks.
+    that `runtime.precision=auto` picks. Each of several `replicas` normalises its part of a batch
+    by itself: that counts; one GPU and the processor differ in rounding alone.
     """
     changed = {} if precision == auto_precision else {"precision": precision}
+    if replicas > 1:
+        changed["replicas"] = replicas
     flat = flatten(OmegaConf.to_container(config, resolve=True))
     for group, default in zip(RESULT_GROUPS, (None, "cifar10", None, "sgd"), strict=True):
         name = flat[f"{group}.name"]
@@ -129,16 +123,16 @@ def variant(config: DictConfig, precision: str, auto_precision: str | None) -> l
     return [f"{key}={text}" for key, text in sorted(texts.items())]
 
 
-def run_name(config: DictConfig, precision: str, auto_precision: str) -> str:
+def run_name(config: DictConfig, precision: str, auto_precision: str, replicas: int = 1) -> str:
     """Name of a run: `resnet20`, or `resnet20,shortcut=B` with every override that counts."""
-    return ",".join([config.model.name, *variant(config, precision, auto_precision)])
+    return ",".join([config.model.name, *variant(config, precision, auto_precision, replicas)])
 
 
-def run_path(config: DictConfig, precision: str, auto_precision: str) -> Path:
+def run_path(config: DictConfig, precision: str, auto_precision: str, replicas: int = 1) -> Path:
     """Folder of a run: `run_dir` if set, else `<schedule>/<run name>/seed<k>` below `RUNS`."""
     if config.run_dir is not None:
         return Path(config.run_dir).expanduser().absolute()
-    name = run_name(config, precision, auto_precision)
+    name = run_name(config, precision, auto_precision, replicas)
     return RUNS / config.schedule.name / name / f"seed{config.seed}"
 
 

@@ -1,10 +1,14 @@
 """What each value of a configuration may be, and the words for it."""
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from degradation.errors import UserError
+
 TRAIN_IMAGES = 50_000  # of CIFAR-10
+CLASSES = 10
 
 
 class Rule(NamedTuple):
@@ -14,15 +18,32 @@ class Rule(NamedTuple):
     allowed: str
 
 
+def check(key: str, value, rule: Rule) -> None:
+    """Raise `UserError`, which names key, value and what is allowed, unless the rule holds."""
+    if not rule.holds(value):
+        raise UserError(f"{key}={show(value)}: allowed: {rule.allowed}")
+
+
+def show(value) -> str:
+    """Write a value as a command line would."""
+    if isinstance(value, list):
+        return "[" + ",".join(map(show, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{show(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
 def _is_int(value) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value) -> bool:
+def is_number(value) -> bool:
+    """Whether `value` is a finite number."""
     return (_is_int(value) or isinstance(value, float)) and math.isfinite(value)
 
 
-def _one_of(*names) -> Rule:
+def one_of(*names) -> Rule:
+    """Allow these names."""
     return Rule(lambda v: isinstance(v, str) and v in names, ", ".join(names))
 
 
@@ -43,17 +64,30 @@ def _rising(values) -> bool:
 def _is_panel(value) -> bool:
     return (
         isinstance(value, dict)
-        and TEXT.holds(value.get("title"))
-        and MODELS.holds(value.get("models"))
+        and {"title", "models"} <= value.keys() <= {"title", "models", "also"}
+        and TEXT.holds(value["title"])
+        and all(MODELS.holds(value[key]) for key in value if key != "title")
+    )
+
+
+def _is_part(value) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"schedule", "models", "seeds", "overrides"}
+        and TEXT.holds(value["schedule"])
+        and MODELS.holds(value["models"])
+        and SEEDS.holds(value["seeds"])
+        and isinstance(value["overrides"], list)
+        and all(map(TEXT.holds, value["overrides"]))
     )
 
 
 TEXT = Rule(lambda v: isinstance(v, str) and bool(v.strip()), "text")
 FLAG = Rule(lambda v: isinstance(v, bool), "true or false")
-POSITIVE = Rule(lambda v: _is_number(v) and v > 0, "a number above 0")
-NOT_NEGATIVE = Rule(lambda v: _is_number(v) and v >= 0, "a number of 0 or more")
-FRACTION = Rule(lambda v: _is_number(v) and 0 <= v < 1, "a number from 0 to below 1")
-PERCENT = Rule(lambda v: _is_number(v) and 0 < v <= 100, "a number above 0 and up to 100")
+POSITIVE = Rule(lambda v: is_number(v) and v > 0, "a number above 0")
+NOT_NEGATIVE = Rule(lambda v: is_number(v) and v >= 0, "a number of 0 or more")
+FRACTION = Rule(lambda v: is_number(v) and 0 <= v < 1, "a number from 0 to below 1")
+PERCENT = Rule(lambda v: is_number(v) and 0 < v <= 100, "a number above 0 and up to 100")
 PLACES = Rule(
     lambda v: isinstance(v, list) and all(x is None or TEXT.holds(x) for x in v),
     "a list of folders",
@@ -68,7 +102,6 @@ IMAGES = Rule(
     lambda v: _is_int(v) and 0 < v <= TRAIN_IMAGES and v % 10 == 0,
     f"a multiple of 10 from 10 to {TRAIN_IMAGES}",
 )
-DEPTH = Rule(lambda v: _is_int(v) and v >= 8 and v % 6 == 2, "6n+2: 8, 14, 20, 26, 32, ...")
 DROPS = Rule(
     lambda v: isinstance(v, list) and all(map(_is_int, v)) and _rising(v),
     "a rising list of iterations above 0, such as [2000,3000]",
@@ -76,12 +109,14 @@ DROPS = Rule(
 MODELS = Rule(lambda v: isinstance(v, list) and v and all(map(TEXT.holds, v)), "a list of models")
 PANELS = Rule(
     lambda v: isinstance(v, list) and v and all(map(_is_panel, v)),
-    "a list of panels, each with a title and a list of models",
+    "a list of panels, each with title and models, and if need be also: lists of models",
+)
+PLAN = Rule(
+    lambda v: isinstance(v, list) and v and all(map(_is_part, v)),
+    "a list of parts, each with schedule, models, seeds and overrides",
 )
 
 RULES: dict[str, Rule] = {
-    "model.depth": DEPTH,
-    "model.shortcut": _one_of("A", "B", "C"),
     "data.dir": _or_null(TEXT),
     "data.search": PLACES,
     "data.url": TEXT,
@@ -95,14 +130,15 @@ RULES: dict[str, Rule] = {
     "optimizer.rate": POSITIVE,
     "optimizer.momentum": FRACTION,
     "optimizer.weight_decay": NOT_NEGATIVE,
-    "optimizer.decay": _one_of("all", "kernels"),
+    "optimizer.decay": one_of("all", "kernels"),
     "optimizer.warmup.min_depth": integer(1),
     "optimizer.warmup.rate": POSITIVE,
     "optimizer.warmup.until_error": PERCENT,
-    "runtime.precision": _one_of("auto", "float32", "bfloat16", "float16"),
+    "runtime.precision": one_of("auto", "float32", "bfloat16", "float16"),
     "runtime.threads": _or_null(integer(1, 1024)),
     "runtime.checkpoint_every": POSITIVE,
-    "tracking.mode": _one_of("offline", "online", "disabled"),
+    "runtime.xla": FLAG,
+    "tracking.mode": one_of("offline", "online", "disabled"),
     "tracking.project": TEXT,
     "tracking.group": _or_null(TEXT),
     "figure.title": TEXT,
@@ -112,10 +148,16 @@ RULES: dict[str, Rule] = {
     "benchmark.repeats": integer(1),
     "benchmark.seconds": POSITIVE,
     "benchmark.out": TEXT,
+    "models": _or_null(MODELS),
+    "speed": FLAG,
+    "plan": PLAN,
+    "out": TEXT,
     "seeds": _or_null(SEEDS),
     "runs": TEXT,
+    "strict": FLAG,
     "seed": SEED,
     "run_dir": _or_null(TEXT),
     "overwrite": FLAG,
 }
-"""By dotted key. What values mean together, `degradation.config.validate` checks."""
+"""By dotted key; a network's settings have theirs in `degradation.model_rules`. What values mean
+together, `degradation.config.validate` checks."""

@@ -1,0 +1,175 @@
+"""What networks are made of: convolutions, residual blocks and their shortcuts, the classifier.
+
+A block is a function of its input, the number of its filters, its `Place` and the option of its
+shortcut: None for a plain block, or A, B, C of He et al. 2015, section 3.3.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import keras
+from keras import layers
+
+from degradation.models.layers import BatchNormalization, ZeroPadShortcut
+
+
+class Place(NamedTuple):
+    """Where a block stands: the number of its stage and its own in it, both from 1."""
+
+    stage: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Name that the names of the block's layers begin with."""
+        return f"stage{self.stage}_block{self.number}"
+
+    @property
+    def stride(self) -> int:
+        """2 where a stage begins, except the first."""
+        return 2 if self.stage > 1 and self.number == 1 else 1
+
+
+# ---------------------------------------------------------------- layers
+
+
+def conv(x, filters: int, stride: int = 1, size: int = 3, *, bias: bool = False, name: str):
+    """A convolution, He-initialised, whose windows centre on every `stride`-th pixel."""
+    padding = "same"
+    if stride > 1 and size > 1:
+        # Keras' "same" pads an even map only after it, which moves the windows off the pixels
+        # that a shortcut's subsampling picks; Caffe and Torch pad both sides.
+        x = layers.ZeroPadding2D((size - 1) // 2, name=f"{name}_pad")(x)
+        padding = "valid"
+    return layers.Conv2D(
+        filters,
+        size,
+        strides=stride,
+        padding=padding,
+        use_bias=bias,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+
+
+def conv_bn(x, filters: int, stride: int = 1, size: int = 3, *, bias: bool = False, name: str):
+    """A convolution followed by batch normalisation."""
+    x = conv(x, filters, stride, size, bias=bias, name=name)
+    return BatchNormalization(name=f"{name}_bn")(x)
+
+
+def conv_relu_bn(x, filters: int, stride: int = 1, size: int = 3, *, name: str):
+    """A convolution with the ReLU before the batch normalisation, where the paper has it after."""
+    x = layers.ReLU(name=f"{name}_relu")(conv(x, filters, stride, size, name=name))
+    return BatchNormalization(name=f"{name}_bn")(x)
+
+
+def bn_relu(x, name: str):
+    """What comes before a convolution in a network of pre-activation blocks."""
+    return layers.ReLU(name=f"{name}_relu")(BatchNormalization(name=f"{name}_bn")(x))
+
+
+def classifier(x, classes: int, l2: float | None = None):
+    """The dense layer that gives float32 logits, whatever the precision before it.
+
+    `l2` puts an L2 term of its own on the kernel, which is added to the loss.
+    """
+    return layers.Dense(
+        classes,
+        # He normal here makes the first updates at rate 0.1 blow up; N(0, 0.01) is Caffe's custom.
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        kernel_regularizer=None if l2 is None else keras.regularizers.L2(l2),
+        dtype="float32",
+        name="logits",
+    )(x)
+
+
+# ---------------------------------------------------------------- shortcuts
+
+projection = partial(conv_bn, size=1)
+
+
+def add_shortcut(y, x, place: Place, option: str | None, project: Callable = projection):
+    """Add the shortcut from `x` to `y`, a block's output; in a plain network there is none.
+
+    Section 3.3 and Table 3: with option A it is the identity, zero-padded where the width grows;
+    with B a projection where the shape changes; with C a projection everywhere.
+    """
+    if option is None:
+        return y
+    filters, name = y.shape[-1], f"{place.name}_shortcut"
+    changes = place.stride != 1 or x.shape[-1] != filters
+    if option == "C" or (option == "B" and changes):
+        x = project(x, filters, place.stride, name=name)
+    elif changes:
+        x = ZeroPadShortcut(filters, place.stride, name=name)(x)
+    return layers.Add(name=f"{place.name}_add")([y, x])
+
+
+# ---------------------------------------------------------------- blocks
+
+
+def basic(
+    x,
+    filters: int,
+    place: Place,
+    shortcut: str | None,
+    bias: bool = False,
+    project: Callable = projection,
+):
+    """Two 3×3 convolutions (Figure 5, left)."""
+    y = conv_bn(x, filters, place.stride, bias=bias, name=f"{place.name}_1")
+    y = layers.ReLU(name=f"{place.name}_1_relu")(y)
+    y = conv_bn(y, filters, bias=bias, name=f"{place.name}_2")
+    y = add_shortcut(y, x, place, shortcut, project)
+    return layers.ReLU(name=f"{place.name}_2_relu")(y)
+
+
+def bottleneck(x, filters: int, place: Place, shortcut: str | None):
+    """A 1×1 convolution, a 3×3 and a 1×1 to four times as many maps (Figure 5, right).
+
+    The stride is in the first, as in the paper; others moved it to the 3×3 later.
+    """
+    y = conv_bn(x, filters, place.stride, size=1, name=f"{place.name}_1")
+    y = layers.ReLU(name=f"{place.name}_1_relu")(y)
+    y = conv_bn(y, filters, name=f"{place.name}_2")
+    y = layers.ReLU(name=f"{place.name}_2_relu")(y)
+    y = conv_bn(y, 4 * filters, size=1, name=f"{place.name}_3")
+    y = add_shortcut(y, x, place, shortcut)
+    return layers.ReLU(name=f"{place.name}_3_relu")(y)
+
+
+def preactivation(x, filters: int, place: Place, shortcut: str | None):
+    """Two 3×3 convolutions, a batch normalisation and ReLU before each (He et al. 2016).
+
+    Figure 4(e) there. Nothing follows the addition, so that an identity shortcut stays one through
+    all blocks. The shortcut leaves after the first activation where the shape changes, as in the
+    authors' code, and in the network's first block, as in their appendix: there the activation is
+    the stem's.
+    """
+    activated = x if place == (1, 1) else bn_relu(x, name=f"{place.name}_1")
+    y = conv(activated, filters, place.stride, name=f"{place.name}_1")
+    y = conv(bn_relu(y, name=f"{place.name}_2"), filters, name=f"{place.name}_2")
+    start = activated if place.stride != 1 or x.shape[-1] != filters else x
+    return add_shortcut(y, start, place, shortcut, project=partial(conv, size=1))
+
+
+def relu_first(x, filters: int, place: Place, shortcut: str | None):
+    """`bottleneck` with each ReLU before the batch normalisation, and with 3×3 projections."""
+    y = conv_relu_bn(x, filters, place.stride, size=1, name=f"{place.name}_1")
+    y = conv_relu_bn(y, filters, name=f"{place.name}_2")
+    y = conv_relu_bn(y, 4 * filters, size=1, name=f"{place.name}_3")
+    y = add_shortcut(y, x, place, shortcut, project=conv_bn)
+    return layers.ReLU(name=f"{place.name}_relu")(y)
+
+
+BLOCKS = {
+    "basic": basic,
+    # As tutorials have it: biases, of which batch normalisation leaves nothing, and none of it
+    # on the projections.
+    "basic_biased": partial(basic, bias=True, project=partial(conv, size=1, bias=True)),
+    "bottleneck": bottleneck,
+    "preactivation": preactivation,
+    "relu_first": relu_first,
+}

@@ -1,0 +1,396 @@
+"""Residual networks beyond section 4.2: sizes, structure, arithmetic, learning, saving, limits."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from command_line import make_tree, run
+from small_networks import RESIDUAL, STAGES, draw_images, of_type, shake
+
+from degradation.config import validate
+from degradation.errors import UserError
+from degradation.model_rules import BLOCK_LAYERS, SETTINGS
+from degradation.models import build_model
+from degradation.models.residual import deep_recursion
+from degradation.training.protocol import SGD
+from degradation.training.steps import learn
+from experiments.refusals import compose_again
+
+IMAGENET = {"stem": "imagenet", "classes": 1000, "shortcut": "B"}
+# Trainable parameters. Published: the first five, resnet18_cifar64 (the same network in PyTorch
+# tutorials) and those of the CIFAR family. The others by hand: see the tests of what they add.
+SIZES = [
+    ("resnet18", IMAGENET, 11_689_512),
+    ("resnet34", IMAGENET, 21_797_672),
+    ("resnet50", IMAGENET, 25_557_032),
+    ("resnet101", IMAGENET, 44_549_160),
+    ("resnet152", IMAGENET, 60_192_808),
+    ("plain18", {}, 11_000_138),
+    ("resnet18", {}, 11_000_138),
+    ("plain34", {}, 21_108_298),
+    ("resnet34", {}, 21_108_298),
+    ("resnet18_cifar64", {}, 11_173_962),
+    ("resnet34_dense512", {}, 21_559_178),
+    ("resnet50_relu_first", {}, 45_672_010),
+    ("preresnet20", {}, 269_722),
+    ("preresnet32", {}, 464_154),
+    ("preresnet44", {}, 658_586),
+    ("preresnet56", {}, 853_018),
+    ("preresnet110", {}, 1_727_962),
+    ("cifar_resnet50", {}, 755_802),
+    ("cifar_resnet152", {}, 2_408_474),
+]
+families = pytest.mark.parametrize("family", RESIDUAL)
+
+
+def trainable(model):
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)
+
+
+def build(family, **settings):
+    name, small = RESIDUAL[family]
+    return build_model(name, **{**small, **settings})
+
+
+# ---------------------------------------------------------------- sizes
+
+
+@pytest.mark.parametrize(("name", "settings", "parameters"), SIZES)
+def test_sizes(name, settings, parameters):
+    limit = sys.getrecursionlimit()
+    model = build_model(name, **settings)
+    assert trainable(model) == parameters
+    assert model.name == name
+    assert model.input_shape == (None, 32, 32, 3)
+    assert model.output_shape == (None, settings.get("classes", 10))
+    assert sys.getrecursionlimit() == limit
+
+
+@pytest.mark.slow
+def test_1202_layers():
+    """Keras would recurse through four layers a block: Python's limit is 1,000 calls."""
+    limit = sys.getrecursionlimit()
+    model = build_model("resnet1202")
+    assert trainable(model) == 19_421_274
+    assert model.output_shape == (None, 10)
+    assert sys.getrecursionlimit() == limit
+
+
+def test_recursion_limit_is_raised_and_restored():
+    limit = sys.getrecursionlimit()
+
+    def depth(calls):
+        return 0 if calls == 0 else 1 + depth(calls - 1)
+
+    with deep_recursion(blocks=600):
+        assert depth(2 * limit) == 2 * limit
+    assert sys.getrecursionlimit() == limit
+    with pytest.raises(KeyError), deep_recursion(blocks=600):
+        raise KeyError
+    assert sys.getrecursionlimit() == limit
+
+
+def test_what_the_tutorials_add():
+    """Against option B: 3×3 for 1×1 projections; biases, 512 units, unnormalised projections."""
+    whole = {"widths": [4, 8], "depths": [2, 2]}
+    count = {
+        name: trainable(build_model(name, **whole, shortcut="B"))
+        for name in ("resnet18", "resnet18_cifar64", "resnet34_dense512", "resnet50")
+    }
+    assert count["resnet18_cifar64"] == count["resnet18"]
+    relu_first = trainable(build_model("resnet50_relu_first", **whole))
+    assert relu_first - count["resnet50"] == 8 * (4 * 16 + 16 * 32)
+    stem = (7 * 7 - 3 * 3) * 3 * 4
+    biases = 4 + 4 * 4 + 4 * 8 + 8
+    # 32×32 in a border of 3: 38, 19, 10, 5 and, pooled, 3 pixels a side.
+    hidden = (3 * 3 * 8 + 1) * 512 + (512 + 1) * 10 - (8 + 1) * 10
+    assert count["resnet34_dense512"] - count["resnet18"] == stem + biases - 2 * 8 + hidden
+
+
+# ---------------------------------------------------------------- structure
+
+
+@pytest.mark.parametrize(
+    ("option", "projections"),
+    [("A", []), ("B", [(16, 1), (32, 2)]), ("C", [(16, 1), (32, 2), (32, 1)])],
+)
+def test_where_bottlenecks_project(option, projections):
+    """As (filters, stride): the first stage widens fourfold at stride 1, which is a change too."""
+    model = build_model("resnet50", **STAGES, shortcut=option)
+    convolutions = of_type(model, keras.layers.Conv2D)
+    found = [x for x in convolutions if x.name.endswith("shortcut_conv")]
+    assert [(layer.filters, layer.strides[0]) for layer in found] == projections
+    assert all(layer.kernel_size == (1, 1) for layer in found)
+    padded = [x for x in model.layers if type(x).__name__ == "ZeroPadShortcut"]
+    assert len(padded) == (2 if option == "A" else 0)
+
+
+def test_bottlenecks_stride_in_the_first_convolution():
+    model = build_model("resnet50", **STAGES)
+    main = [x for x in of_type(model, keras.layers.Conv2D) if "shortcut" not in x.name]
+    described = [(x.kernel_size[0], x.filters, x.strides[0]) for x in main]
+    assert described == [
+        (3, 4, 1),
+        *[(1, 4, 1), (3, 4, 1), (1, 16, 1)],
+        *[(1, 8, 2), (3, 8, 1), (1, 32, 1)],
+        *[(1, 8, 1), (3, 8, 1), (1, 32, 1)],
+    ]
+
+
+def test_plain_differs_from_residual_in_the_additions_alone():
+    """Option A: of one seed, the same weights in the same order."""
+    models = []
+    for name in ("plain34", "resnet34"):
+        keras.utils.set_random_seed(0)
+        models.append(build_model(name, **STAGES))
+    for ours, theirs in zip(*(x.weights for x in models), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert [len(of_type(x, keras.layers.Add)) for x in models] == [0, 3]
+
+
+@families
+def test_layers_stand_in_the_order_of_the_data(family):
+    """Those with weights: each main path's in order, and nothing after the logits."""
+    model = build(family)
+    weighted = of_type(model, keras.layers.Conv2D, keras.layers.Dense)
+    main = [x for x in weighted if "shortcut" not in x.name]
+    depth = {}
+    for layer in model.layers:
+        before = [depth[id(x)] for x in keras.tree.flatten(layer.input) if id(x) in depth]
+        depth[id(layer.output)] = max(before, default=0) + 1
+    assert sorted(main, key=lambda layer: depth[id(layer.output)]) == main
+    assert model.layers[-1] is main[-1]
+
+
+def test_every_part_that_is_allowed_builds():
+    parts = {key: SETTINGS["resnet"][key].allowed.split(", ") for key in ("stem", "block", "head")}
+    assert parts["block"] == list(BLOCK_LAYERS)
+    for key, names in parts.items():
+        for name in names:
+            if key == "head":  # a key of the tutorials' networks alone
+                assert build_model("resnet34_dense512", **STAGES, head=name).count_params() > 0
+            else:
+                assert build_model("resnet18", **STAGES, **{key: name}).count_params() > 0
+
+
+# ---------------------------------------------------------------- arithmetic
+
+
+class Reference:
+    """Layers of a network in TensorFlow's own ops, in training mode; weights by layer name."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def conv(self, x, name, stride=1):
+        layer = self.model.get_layer(f"{name}_conv")
+        border = [layer.kernel.shape[0] // 2] * 2
+        y = tf.nn.conv2d(x, layer.kernel.value, stride, [[0, 0], border, border, [0, 0]])
+        return y + layer.bias if layer.use_bias else y
+
+    def norm(self, x, name):
+        layer = self.model.get_layer(f"{name}_bn")
+        moments = tf.nn.moments(x, [0, 1, 2])
+        return tf.nn.batch_normalization(x, *moments, layer.beta, layer.gamma, 1e-5)
+
+    def dense(self, x, name="logits"):
+        layer = self.model.get_layer(name)
+        return x @ layer.kernel + layer.bias
+
+
+def bottleneck_logits(net, x):
+    """ImageNet stem, option B."""
+    x = tf.nn.relu(net.norm(net.conv(x, "stem", 2), "stem"))
+    low = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=-np.inf)
+    x = tf.nn.max_pool2d(low, 3, 2, "VALID")
+    for block, stride in (("stage1_block1", 1), ("stage2_block1", 2), ("stage2_block2", 1)):
+        y = tf.nn.relu(net.norm(net.conv(x, f"{block}_1", stride), f"{block}_1"))
+        y = tf.nn.relu(net.norm(net.conv(y, f"{block}_2"), f"{block}_2"))
+        y = net.norm(net.conv(y, f"{block}_3"), f"{block}_3")
+        if block.endswith("1"):
+            name = f"{block}_shortcut"
+            x = net.norm(net.conv(x, name, stride), name)
+        x = tf.nn.relu(x + y)
+    return net.dense(tf.reduce_mean(x, [1, 2]))
+
+
+def preactivation_logits(net, x):
+    """Option A. The first activation comes before the split, as where the shape changes."""
+    x = tf.nn.relu(net.norm(net.conv(x, "stem"), "stem"))
+    for stage in (1, 2, 3):
+        for number in (1, 2):
+            name = f"stage{stage}_block{number}"
+            active = x
+            if (stage, number) != (1, 1):
+                active = tf.nn.relu(net.norm(x, f"{name}_1"))
+            if stage > 1 and number == 1:
+                new = x.shape[-1] // 2
+                x = tf.pad(active[:, ::2, ::2], [[0, 0], [0, 0], [0, 0], [new, new]])
+            y = net.conv(active, f"{name}_1", 2 if stage > 1 and number == 1 else 1)
+            y = net.conv(tf.nn.relu(net.norm(y, f"{name}_2")), f"{name}_2")
+            x = x + y
+    return net.dense(tf.reduce_mean(tf.nn.relu(net.norm(x, "end")), [1, 2]))
+
+
+def relu_first_logits(net, x):
+    x = net.norm(tf.nn.relu(net.conv(x, "stem")), "stem")
+    for block, stride in (("stage1_block1", 1), ("stage2_block1", 2), ("stage2_block2", 1)):
+        y = net.norm(tf.nn.relu(net.conv(x, f"{block}_1", stride)), f"{block}_1")
+        y = net.norm(tf.nn.relu(net.conv(y, f"{block}_2")), f"{block}_2")
+        y = net.norm(tf.nn.relu(net.conv(y, f"{block}_3")), f"{block}_3")
+        if block.endswith("1"):
+            name = f"{block}_shortcut"
+            assert net.model.get_layer(f"{name}_conv").kernel_size == (3, 3)
+            x = net.norm(net.conv(x, name, stride), name)
+        x = tf.nn.relu(x + y)
+    return net.dense(tf.reduce_mean(x, [1, 2]))
+
+
+def dense512_logits(net, x):
+    x = tf.pad(x, [[0, 0], [3, 3], [3, 3], [0, 0]])
+    x = tf.nn.relu(net.norm(net.conv(x, "stem", 2), "stem"))
+    x = tf.nn.max_pool2d(x, 3, 2, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    assert x.shape[1:3] == (10, 10)
+    for stage in (1, 2, 3, 4):
+        name, stride = f"stage{stage}_block1", 1 if stage == 1 else 2
+        y = tf.nn.relu(net.norm(net.conv(x, f"{name}_1", stride), f"{name}_1"))
+        y = net.norm(net.conv(y, f"{name}_2"), f"{name}_2")
+        x = tf.nn.relu(y + (x if stage == 1 else net.conv(x, f"{name}_shortcut", stride)))
+    assert x.shape[1:3] == (2, 2)
+    return net.dense(tf.nn.relu(net.dense(tf.reduce_mean(x, [1, 2]), "hidden")))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "reference"),
+    [
+        ("resnet50", {**STAGES, "stem": "imagenet"}, bottleneck_logits),
+        ("preresnet20", {"depth": 14}, preactivation_logits),
+        ("resnet50_relu_first", STAGES, relu_first_logits),
+        (
+            "resnet34_dense512",
+            {"widths": [4, 8, 8, 16], "depths": [1, 1, 1, 1]},
+            dense512_logits,
+        ),
+    ],
+)
+def test_logits_of_a_network_written_out(name, settings, reference):
+    """An independent forward pass over the same weights gives the same logits."""
+    model = shake(build_model(name, **settings))
+    chance = np.random.default_rng(0)
+    for layer in of_type(model, keras.layers.Conv2D, keras.layers.Dense):
+        if layer.use_bias:
+            layer.bias.assign(chance.normal(size=layer.bias.shape))
+    logits = model(draw_images(), training=True)
+    expected = reference(Reference(model), draw_images())
+    assert np.std(expected) > 1e-3
+    np.testing.assert_allclose(logits, expected, atol=1e-3 * np.abs(expected).max())
+
+
+# ---------------------------------------------------------------- learning and saving
+
+
+@families
+def test_ten_steps_lower_the_loss(family):
+    """The runner's own update at rate 0.01, on one batch."""
+    keras.utils.set_random_seed(0)
+    model, optimizer = build(family), SGD(learning_rate=0.01)
+    optimizer.build(model.trainable_variables)
+    images, labels = draw_images(16), np.arange(16, dtype=np.int32) % 10
+    losses = [float(learn(model, optimizer, images, labels)[0]) for _ in range(11)]
+    assert losses[10] < losses[0]
+
+
+@families
+def test_saves_and_loads(family, tmp_path):
+    model = shake(build(family))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(model(draw_images()), loaded(draw_images()))
+
+
+def test_l2_on_the_classifier_is_learnt_by_and_not_reported():
+    """It moves the kernel by rate · 2 · 1e-4 · kernel more, and the bias no more than before."""
+    models = [build_model("resnet18_cifar64", **STAGES, head=head) for head in ("linear", "l2")]
+    models[0].layers[-1].kernel.assign(np.random.default_rng(0).normal(size=(8, 10)))
+    models[1].set_weights(models[0].get_weights())
+    kernel = models[0].layers[-1].kernel.numpy()
+    losses = []
+    for model in models:
+        optimizer = SGD(learning_rate=1.0, momentum=0.0, l2=0.0)
+        optimizer.build(model.trainable_variables)
+        loss, _ = learn(model, optimizer, draw_images(), np.arange(4, dtype=np.int32))
+        losses.append(float(loss))
+    assert losses[0] == losses[1]
+    moved, bias = (
+        a.numpy() - b
+        for a, b in zip(*(x.layers[-1].trainable_weights for x in models), strict=True)
+    )
+    np.testing.assert_allclose(moved, 2e-4 * kernel, atol=1e-6)
+    np.testing.assert_allclose(bias, np.zeros(10), atol=1e-6)
+
+
+def test_trains_from_the_command_line(tmp_path):
+    """Narrow and short, in a folder that is named after it."""
+    tree = make_tree(tmp_path / "tree")
+    settings = ["model=resnet18", "model.widths=[4,8,16,32]", "model.depths=[1,1,1,1]"]
+    small = ["data.train_images=100", "data.test_images=50", "optimizer.batch=10"]
+    quiet = ["schedule=smoke", "data=synthetic", "tracking=disabled"]
+    result = run(tree, "run", *settings, *quiet, *small)
+    assert (result.returncode, result.stderr) == (0, "")
+    found = list((tree / "results" / "runs" / "smoke").glob("*/seed0/model.keras"))
+    assert len(found) == 1
+    assert "depths=1-1-1-1" in str(found[0]) and "widths=4-8-16-32" in str(found[0])
+
+
+# ---------------------------------------------------------------- what is not allowed
+
+WRONG = [
+    ("resnet18", "block", "plain", ("model.block=plain", "basic", "bottleneck")),
+    ("resnet18", "stem", "mnist", ("model.stem=mnist", "cifar, imagenet")),
+    ("resnet18", "shortcut", "D", ("model.shortcut=D", "A, B, C")),
+    ("resnet50", "widths", [64, 128], ("model.depths=[3,4,6,3]", "model.widths=[64,128]")),
+    ("resnet50", "widths", [64, 32, 64, 64], ("model.widths=[64,32,64,64]", "none below")),
+    ("resnet50", "widths", [0, 1, 1, 1], ("model.widths=[0,1,1,1]", "of 1 or more")),
+    ("resnet50", "widths", 64, ("model.widths=64", "a list such as [64,128,256,512]")),
+    ("resnet50", "depths", [3, 4, 6.5, 3], ("model.depths=[3,4,6.5,3]", "of 1 or more")),
+    ("resnet50", "depths", [], ("model.depths=[]", "a list such as [2,2,2,2]")),
+    ("resnet50", "classes", 1, ("model.classes=1", "an integer of 2 or more")),
+    ("resnet50", "classes", True, ("model.classes=true", "an integer")),
+    ("resnet50", "builder", "cifar_resnet", ("model.builder=cifar_resnet", "allowed: resnet")),
+    ("resnet34_dense512", "head", "dense256", ("model.head=dense256", "linear, l2, dense512")),
+    ("preresnet56", "block", "bottleneck", ("model.block=bottleneck", "basic, preactivation")),
+    ("preresnet56", "depth", 57, ("model.depth=57", "6n+2")),
+    ("resnet1202", "depth", 1203, ("model.depth=1203", "6n+2")),
+]
+
+
+@pytest.mark.parametrize(("name", "key", "value", "words"), WRONG)
+def test_wrong_values_are_refused_in_the_same_words_everywhere(name, key, value, words):
+    """By a command before it starts, and by `build_model`."""
+    config = compose_again("config", [f"model={name}"])
+    config.model[key] = value
+    for refuse in (lambda: validate(config), lambda: build_model(name, **{key: value})):
+        with pytest.raises(UserError) as caught:
+            refuse()
+        message = str(caught.value)
+        assert "\n" not in message and caught.value.exit_code == 2
+        assert all(word in message for word in words), message
+
+
+def test_a_run_needs_as_many_classes_as_its_data_have():
+    """A network of fewer can be built, and not trained here."""
+    config = compose_again("config", ["model=resnet18", "model.classes=9"])
+    with pytest.raises(UserError, match="model.classes=9: allowed: an integer of 10 or more"):
+        validate(config)
+    validate(compose_again("config", ["model=resnet18", "model.classes=100"]))
+    assert build_model("resnet18", **STAGES, classes=9).output_shape == (None, 9)
+
+
+def test_a_wrong_command_line_is_one_line(tmp_path):
+    result = run(make_tree(tmp_path / "tree"), "run", "model=resnet18", "model.widths=[64,32]")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: model.widths=[64,32]: allowed: ")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "tree" / "results").exists()
