@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from degradation.benchmark import results
 from degradation.benchmark.measure import STOCK, Contender, contenders, measure
 from degradation.config import check_models, option_values, relative, validate
+from degradation.errors import UserError
 from degradation.records import describe_machine, replace_file
 from experiments.command import Job, command
 from experiments.refusals import compose_again
@@ -19,6 +20,8 @@ FIGURES = {"Figure 1": (20, 56), "Figure 6": (20, 32, 56, 20, 32, 56)}
 def check(config: DictConfig) -> None:
     """Check the configuration, and that there are such networks."""
     validate(config)
+    if config.runtime.name != "cpu":
+        raise UserError(f"runtime={config.runtime.name}: the benchmark allows runtime=cpu alone")
     check_models("benchmark.networks", config.benchmark.networks)
 
 
@@ -26,7 +29,7 @@ def start(job: Job) -> None:
     """Measure, print, and write the table and the chart."""
     settings, machine = job.config.benchmark, describe_machine()
     threads = job.config.runtime.threads or machine["cores"]
-    _, precision = precisions(job.config)
+    _, precision, *_ = precisions(job.config)
     shared = [o for o in job.overrides if not o.startswith("benchmark")]
     configs = {
         name: OmegaConf.to_container(

@@ -34,16 +34,25 @@ class Job:
     overrides: list[str]
 
 
+def imply_nothing(overrides: list[str]) -> list[str]:
+    """Add no overrides to those of the command line."""
+    return []
+
+
 def command(
-    config_name: str, validate: Callable[[DictConfig], None], start: Callable[[Job], int | None]
+    config_name: str,
+    validate: Callable[[DictConfig], None],
+    start: Callable[[Job], int | None],
+    imply: Callable[[list[str]], list[str]] = imply_nothing,
 ) -> int:
     """Run the command that `conf/<config_name>.yaml` configures; return its exit code.
 
-    Arguments come from `sys.argv`. A sweep (`-m`) validates every job before the first starts, runs
-    each in a process of its own, all of them, and returns the worst code.
+    Arguments come from `sys.argv`; `imply` gives overrides that count before them. A sweep (`-m`)
+    validates every job before the first starts, runs each in a process of its own, all of them, and
+    returns the worst code.
     """
     try:
-        jobs, sweep = compose(config_name)
+        jobs, sweep = compose(config_name, imply)
         for job in jobs:
             validate(job.config)
         if sweep:
@@ -56,7 +65,9 @@ def command(
         return 128 + signal.SIGINT
 
 
-def compose(config_name: str) -> tuple[list[Job], bool]:
+def compose(
+    config_name: str, imply: Callable[[list[str]], list[str]] = imply_nothing
+) -> tuple[list[Job], bool]:
     """Let Hydra compose the jobs of the command line, and say whether they are a sweep.
 
     There are none where it only printed (`--help`, `--cfg`). Raises `UserError` for whatever Hydra
@@ -70,9 +81,11 @@ def compose(config_name: str) -> tuple[list[Job], bool]:
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         # Resolved now: Hydra's own interpolations are gone once it has returned.
         OmegaConf.resolve(config)
-        jobs.append(Job(config, list(HydraConfig.get().overrides.task)))
+        jobs.append(Job(config, list(HydraConfig.get().overrides.task)[len(implied) :]))
 
-    overrides = [quote_path(a) for a in sys.argv[1:] if _is_override(a)]
+    given = [quote_path(a) for a in sys.argv[1:] if _is_override(a)]
+    implied = imply(given)
+    overrides = [*implied, *given]
     flags = [a for a in sys.argv[1:] if not _is_override(a)]
     notices = io.StringIO()
     with tempfile.TemporaryDirectory() as scratch:
@@ -133,12 +146,15 @@ def quote_path(argument: str) -> str:
     return argument
 
 
-def import_quietly(module: str) -> ModuleType:
+def import_quietly(module: str, gpus: bool = False) -> ModuleType:
     """Import a module that imports TensorFlow, without TensorFlow's notices about itself.
 
-    They come from its C++ side before its log level is read, so that nothing but the file
-    descriptor stops them. If the import fails they are shown after all.
+    Without `gpus` TensorFlow sees the processor alone. The notices come from its C++ side before
+    its log level is read, so that nothing but the file descriptor stops them. If the import fails
+    they are shown after all.
     """
+    if not gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # TensorFlow reads it once
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as notices:

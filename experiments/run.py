@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from omegaconf import DictConfig
 
@@ -28,22 +29,47 @@ def check(config: DictConfig) -> None:
     place = config.data.get("dir")
     if place is not None and not find_layout(Path(place).expanduser()):
         raise UserError(f"data.dir={place}: no CIFAR-10 there; allowed: {FOLDER}")
+    find_gpus(config)
 
 
-def precisions(config: DictConfig) -> tuple[str, str]:
-    """Return the precision that a run computes in, and the one that `auto` picks here."""
-    auto = "bfloat16" if cpu_has_bf16() else "float32"
+def find_gpus(config: DictConfig) -> list:
+    """Return the GPUs that a run trains on: with runtime=gpu all that TensorFlow sees, else none.
+
+    Raises `UserError` if runtime=gpu has none, or more than can share a batch equally.
+    """
+    if config.runtime.name != "gpu":
+        return []
+    # The one way to know what TensorFlow will see, with this driver and these libraries.
+    return _devices().gpus_for(config.optimizer.batch)
+
+
+def precisions(config: DictConfig) -> tuple[str, str, int]:
+    """Return the precision that a run computes in, and the one that `auto` picks here; replicas.
+
+    These are what a run's folder is named after, beside its configuration.
+    """
+    if gpus := find_gpus(config):
+        auto = _devices().gpu_precision(gpus)
+    else:
+        auto = "bfloat16" if cpu_has_bf16() else "float32"
     chosen = config.runtime.precision
-    return (auto if chosen == "auto" else chosen), auto
+    return (auto if chosen == "auto" else chosen), auto, len(gpus) or 1
+
+
+def _devices() -> ModuleType:
+    return import_quietly("degradation.training.devices", gpus=True)
 
 
 def start(job: Job) -> None:
     """Train the network of a job, unless that is done already."""
-    precision, auto = precisions(job.config)
-    folder = RunFolder(run_path(job.config, precision, auto))
+    precision, auto, replicas = precisions(job.config)
+    folder = RunFolder(run_path(job.config, precision, auto, replicas))
+    gpus = find_gpus(job.config)
 
     # After everything that may be refused: importing TensorFlow takes seconds.
-    import_quietly("degradation.training.run").train(job.config, folder, precision)
+    # A run on the processor that is half on a GPU would not be the run it says it is.
+    module = import_quietly("degradation.training.run", gpus=bool(gpus))
+    module.train(job.config, folder, precision, gpus)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from degradation.training.learner import Learner
 from degradation.training.tracking import run_id
 
 
-def identity(config: DictConfig, dataset: Dataset, precision: str) -> dict:
+def identity(config: DictConfig, dataset: Dataset, precision: str, replicas: int) -> dict:
     """Everything that decides the result: two starts that differ in it are not one run."""
     settings = recorded(config)
     return {
@@ -24,6 +24,7 @@ def identity(config: DictConfig, dataset: Dataset, precision: str) -> dict:
         "data.holdout": config.data.holdout,
         "data.fingerprint": dataset.fingerprint,
         "precision": precision,
+        "replicas": replicas,
     }
 
 
@@ -40,8 +41,9 @@ def check_same_run(folder: RunFolder, identity: dict, before: dict | None = None
         before = {
             **flatten(folder.config()),
             "data.fingerprint": manifest.get("dataset", {}).get("fingerprint"),
-            "precision": manifest.get("precision"),
+            **{key: manifest[key] for key in ("precision", "replicas") if key in manifest},
         }
+    before = {"replicas": 1, **before}  # what older runs do not say
     different = [
         f"{key} is {show(before.get(key))} there and {show(value)} here"
         for key, value in identity.items()
@@ -57,7 +59,7 @@ def check_same_run(folder: RunFolder, identity: dict, before: dict | None = None
 def start(
     config: DictConfig,
     folder: RunFolder,
-    precision: str,
+    identity: dict,
     dataset: Dataset,
     learner: Learner,
     environment: dict[str, Any],
@@ -71,7 +73,8 @@ def start(
         parameters=learner.parameters,
         schedule=config.schedule.name,
         seed=config.seed,
-        precision=precision,
+        precision=identity["precision"],
+        replicas=identity["replicas"],
         dataset={
             "name": dataset.name,
             "label": dataset.label,

@@ -20,7 +20,8 @@ from degradation.training.steps import make_evaluation, make_update
 class Learner:
     """Model, optimiser, learning rate and counts of one run, taken from its configuration.
 
-    `set_up` of `devices` must have been called: precision, threads and seed come from there.
+    `set_up` of `devices` must have been called: precision, threads and seed come from there, and
+    the strategy in whose scope to make it.
     """
 
     def __init__(self, config: DictConfig, dataset: Dataset):
@@ -31,7 +32,8 @@ class Learner:
         self.meter = Meter()
         self.measured = "val" if config.data.holdout else "test"
         self._labels = dataset.test_labels
-        self._update = make_update(self.model, self.optimizer, dataset)
+        xla = config.runtime.get("xla", False)
+        self._update = make_update(self.model, self.optimizer, dataset, xla)
         self._evaluate = make_evaluation(
             self.model, dataset.test_images, dataset.test_labels, mean_image(dataset.train_images)
         )

@@ -1,6 +1,7 @@
 """One run, top to bottom: from its configuration to its folder."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -16,16 +17,17 @@ from degradation.records import (
     replace_file,
 )
 from degradation.training import journal
-from degradation.training.devices import set_up
+from degradation.training.devices import Gpu, set_up
 from degradation.training.interrupts import StopRequest, stop_requests
 from degradation.training.learner import Learner
 from degradation.training.progress import Progress
 from degradation.training.tracking import Tracker
 
 
-def train(config: DictConfig, folder: RunFolder, precision: str) -> None:
+def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[Gpu] = ()) -> None:
     """Train the network of a validated `config` in `precision`, or continue where it stopped.
 
+    It trains on `gpus`, an equal part of each batch on each, or without any on the processor.
     Everything about the run goes into `folder`. Raises `UserError` for bad data, for a folder that
     is in use or holds another run (exit code 2), for a loss that is not finite and for a disk that
     is full (1), and, after saving, for a signal that asked to stop (128 + its number).
@@ -38,7 +40,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str) -> None:
         with folder.lock():
             if config.overwrite:
                 folder.clear()
-            identity = journal.identity(config, dataset, precision)
+            identity = journal.identity(config, dataset, precision, replicas=len(gpus) or 1)
             journal.check_same_run(folder, identity)
             if folder.status == "complete":
                 print(f"{relative(folder.path)} is complete; overwrite=true trains it again")
@@ -50,11 +52,11 @@ def train(config: DictConfig, folder: RunFolder, precision: str) -> None:
                 **git_state(ROOT),
                 "packages": package_versions(),
                 **machine,
-                "gpus": [],
+                "gpus": [gpu.name for gpu in gpus],
                 "threads": config.runtime.threads or machine["cores"],
             }
-            set_up(precision, environment["threads"], config.seed)
-            learner = Learner(config, dataset)
+            with set_up(precision, environment["threads"], config.seed, gpus).scope():
+                learner = Learner(config, dataset)
             _announce(config, folder, precision, dataset, learner, environment)
 
             # Where it stands: at its checkpoint, or at the beginning.
@@ -63,7 +65,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str) -> None:
                 journal.check_same_run(folder, identity, checkpoint.state.get("identity", {}))
                 learner.restore(checkpoint)
             if not checkpoint or folder.status is None:
-                journal.start(config, folder, precision, dataset, learner, environment)
+                journal.start(config, folder, identity, dataset, learner, environment)
             if checkpoint:
                 journal.resume(folder, checkpoint, environment)
                 print(f"{'resumed':<10}after {checkpoint.iteration:,} iterations", flush=True)
@@ -147,7 +149,9 @@ def _announce(
         "data": f"{dataset.label}: {len(dataset.train_labels):,} training and "
         f"{len(dataset.test_labels):,} {unseen} images",
         "precision": f"{precision} (runtime.precision={config.runtime.precision})",
-        "device": f"{environment['cpu']}, {environment['threads']} threads",
+        "device": ", ".join(
+            [*environment["gpus"], environment["cpu"], f"{environment['threads']} threads"]
+        ),
         "folder": relative(folder.path),
     }.items():
         print(f"{name:<10}{text}", flush=True)

@@ -1,6 +1,7 @@
 """The two graphs of a run: one update, and one pass over the test images."""
 
 from collections.abc import Callable
+from functools import partial
 
 import keras
 import numpy as np
@@ -13,25 +14,32 @@ EVALUATION_BATCH = 500  # images; no influence on the result
 
 
 def make_update(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, dataset: Dataset
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    dataset: Dataset,
+    xla: bool = False,
 ) -> Callable[[BatchPlan], tuple[float, int]]:
     """Compile one update of `model` by `optimizer` on a planned batch of augmented images.
 
     The result is called with a `BatchPlan`; it gives the batch's mean cross-entropy, without the L2
     term, and how many of its images were classified wrongly, both before the update. Under a
     `tf.distribute` strategy each replica takes an equal part of the batch, in the plan's order, and
-    normalises it by its own moments; the update is by the mean of the replicas' gradients.
+    normalises it by its own moments; the update is by the mean of the replicas' gradients. With
+    `xla`, XLA compiles what comes before the gradients are put together.
     """
     strategy = tf.distribute.get_strategy()
-    images = tf.constant(dataset.train_images)
-    labels = tf.constant(dataset.train_labels)
+    with tf.device("CPU:0"):
+        images = tf.constant(dataset.train_images)
+        labels = tf.constant(dataset.train_labels)
     mean = tf.constant(mean_image(dataset.train_images))
     optimizer.build(model.trainable_variables)
+    learn_from = make_xla_learn(model, optimizer) if xla else partial(learn, model, optimizer)
 
     def on_replica(*plan):
         indices, offsets, flips = map(part_of_replica, plan)
-        batch = augment(preprocess(tf.gather(images, indices), mean), offsets, flips)
-        return learn(model, optimizer, batch, tf.gather(labels, indices))
+        with tf.device("CPU:0"):  # where all images are: a GPU gets those of its batch alone
+            chosen, answers = tf.gather(images, indices), tf.gather(labels, indices)
+        return learn_from(augment(preprocess(chosen, mean), offsets, flips), answers)
 
     @tf.function(
         input_signature=[
@@ -57,7 +65,8 @@ def learn(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Update `model` on preprocessed images `[batch, 32, 32, 3]` and int32 labels `[batch]`.
 
-    Gives the mean cross-entropy and how many images were classified wrongly, both scalars. On one
+    It learns by the mean cross-entropy and the losses of its own layers, if they have any. Gives
+    the mean cross-entropy and how many images were classified wrongly, both scalars. On one
     of several replicas these are of its images, and the optimiser adds up what each contributes.
     """
     weights = model.trainable_variables
@@ -65,10 +74,46 @@ def learn(
     with tf.GradientTape() as tape:
         logits = model(images, training=True)
         loss = tf.reduce_mean(_cross_entropy(labels, logits))
-        scaled = optimizer.scale_loss(loss / replicas)
+        # Terms that layers declare, such as a kernel's regulariser; most networks have none.
+        total = sum(model.losses, start=loss)
+        scaled = optimizer.scale_loss(total / replicas)
     optimizer.apply(tape.gradient(scaled, weights), weights)
-    wrong = tf.math.count_nonzero(tf.argmax(logits, -1, tf.int32) != labels, dtype=tf.int32)
-    return loss, wrong
+    return loss, _count_wrong(labels, logits)
+
+
+def make_xla_learn(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer
+) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Make what `learn` does of images and labels, compiled by XLA up to the gradients.
+
+    XLA can neither communicate with other replicas nor, then, assign: it gets the variables'
+    values, and gives gradients and moving averages back.
+    """
+    weights, averages = model.trainable_variables, model.non_trainable_variables
+
+    @tf.function(jit_compile=True)
+    def differentiate(weights, averages, images, labels, scale):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            logits, averages, further = model.stateless_call(
+                weights, averages, images, training=True, return_losses=True
+            )
+            loss = tf.reduce_mean(_cross_entropy(labels, logits))
+            scaled = sum(further, start=loss) * scale
+        return tape.gradient(scaled, weights), averages, loss, _count_wrong(labels, logits)
+
+    def learn_from(images, labels):
+        share = tf.constant(1.0 / tf.distribute.get_strategy().num_replicas_in_sync)
+        values = [[tf.convert_to_tensor(v.value) for v in group] for group in (weights, averages)]
+        gradients, moved, loss, wrong = differentiate(
+            *values, images, labels, optimizer.scale_loss(share)
+        )
+        optimizer.apply(gradients, weights)
+        for average, value in zip(averages, moved, strict=True):
+            average.assign(value)
+        return loss, wrong
+
+    return learn_from
 
 
 def part_of_replica(batch: tf.Tensor) -> tf.Tensor:
@@ -111,3 +156,7 @@ def make_evaluation(
 
 def _cross_entropy(labels, logits):
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def _count_wrong(labels, logits):
+    return tf.math.count_nonzero(tf.argmax(logits, -1, tf.int32) != labels, dtype=tf.int32)
