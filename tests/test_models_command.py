@@ -1,0 +1,120 @@
+"""The table of networks: its rows, their order, and what is refused."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+from command_line import files, make_tree, run
+
+from degradation.config import options
+from experiments import models
+from experiments.command import command
+
+
+@pytest.fixture
+def start(monkeypatch, capsys):
+    """Give a function that runs the command in this process: exit code, lines, errors."""
+
+    def call(*arguments: str) -> tuple[int, list[str], str]:
+        monkeypatch.setattr(sys, "argv", ["models.py", *arguments])
+        code = command("models", models.check, models.start)
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err
+
+    return call
+
+
+@pytest.fixture
+def no_tensorflow(monkeypatch):
+    """Let this process count in every network 7 layers, 1,234 parameters and so on."""
+    size = SimpleNamespace(layers=7, parameters=1_234, multiply_adds=5_000_000)
+    modules = {
+        "degradation.models": SimpleNamespace(build_model=lambda name: name),
+        "degradation.models.census": SimpleNamespace(count=lambda model: size),
+    }
+    monkeypatch.setattr(models, "import_quietly", modules.get)
+
+
+def test_table_of_chosen_networks_in_their_order(tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    before = files(tree)
+    result = run(tree, "models", "models=[vgg13,resnet20,plain32]")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "network   layers  parameters  multiply-adds",
+        "vgg13         11   9,413,066    228,267,008",
+        "resnet20      20     269,722     40,551,040",
+        "plain32       32     464,154     68,862,592",
+    ]
+    assert files(tree) == before and not (tree / "results").exists()
+
+
+def test_every_network_is_listed_by_family_and_depth(start, no_tensorflow):
+    code, (heading, *rows), err = start()
+    assert (code, err) == (0, "")
+    names = [row.split()[0] for row in rows]
+    assert sorted(names) == options("model")
+    assert names.index("plain20") < names.index("plain56") < names.index("plain110")
+    assert {len(row) for row in rows} == {len(heading)}
+    assert {tuple(row.split()[1:]) for row in rows} == {("7", "1,234", "5,000,000")}
+
+
+def test_speed_is_measured_on_generated_images_in_the_precision_of_a_run(
+    start, no_tensorflow, monkeypatch
+):
+    asked = []
+
+    def measure(configs, chosen, threads, *_):
+        asked.append((configs, chosen, threads))
+        column = SimpleNamespace(item=lambda: 2345.6)
+        return SimpleNamespace(images_per_second=column), None
+
+    monkeypatch.setattr(models, "measure", measure)
+    code, (heading, row), _ = start(
+        *("models=[plain20]", "speed=true", "runtime.precision=float32", "runtime.threads=3")
+    )
+    assert (code, heading.split()[-1], row.split()[-1]) == (0, "images/s", "2,346")
+    assert len(row) == len(heading)
+    [(configs, [contender], threads)] = asked
+    assert configs["plain20"]["model"]["name"] == "plain20"
+    assert configs["plain20"]["data"]["name"] == "synthetic"
+    assert (contender.name, contender.precision) == ("this repository", "float32")
+    assert threads == 3
+
+
+@pytest.mark.slow
+def test_speed_of_a_small_network(start, no_tensorflow, monkeypatch):
+    """Measured for half a second, in a process of its own."""
+    monkeypatch.setattr(models, "SECONDS", 0.5)
+    code, (_, row), err = start("models=[plain20]", "speed=true")
+    assert (code, err) == (0, "")
+    assert int(row.split()[-1].replace(",", "")) > 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ("models=[resnet20,resnet21]", ["models: resnet21", "allowed: ", "resnet20"]),
+        ("models=[]", ["models=[]", "allowed: a list of models, or null"]),
+        ("models=resnet20", ["models=resnet20", "allowed: a list of models, or null"]),
+        ("speed=yes", ["speed=yes", "allowed: true or false"]),
+        ("speed=true runtime=gpu", ["runtime=gpu", "speed=true allows runtime=cpu alone"]),
+        ("runtime.precision=fp8", ["runtime.precision=fp8", "allowed: auto"]),
+        ("model=resnet20", ["model=resnet20", "did you mean models?"]),
+        ("sped=true", ["sped=true", "did you mean speed?"]),
+    ],
+)
+def test_wrong_input_is_one_line(start, monkeypatch, overrides, words):
+    monkeypatch.setattr(models, "import_quietly", lambda module: pytest.fail(f"loaded {module}"))
+    code, lines, err = start(*overrides.split())
+    assert (code, lines, err.count("\n")) == (2, [], 1)
+    assert err.startswith("error: ")
+    for word in words:
+        assert word in err
+
+
+def test_help(start):
+    code, lines, _ = start("--help")
+    assert code == 0
+    assert any("python -m experiments.models" in line for line in lines)
+    assert "models: null" in lines and "speed: false" in lines
