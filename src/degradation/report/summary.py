@@ -1,87 +1,133 @@
-"""The final errors of a figure's networks, and what they say about its claim, in words."""
+"""The final errors of networks, and the claims with their verdicts, as a terminal shows them."""
 
+import re
 import textwrap
-from typing import Any
 
 import pandas as pd
 
 from degradation.report.caption import caveats, provenance, seeds_by_network
-from degradation.report.curves import Run, comparable, models_of
+from degradation.report.claims import Difference, Finding, check_one_setting
 from degradation.report.panel import WORDS
+from degradation.report.paper import final_error
+from degradation.report.runs import Run
+
+WIDTH = 100
+SEEDS_WIDTH = 20
+HEADING = "points [95 % interval]"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
-def final_errors(spec: dict[str, Any], runs: list[Run]) -> pd.DataFrame:
-    """Tabulate the last errors of each network of a figure, in percent, as means over its seeds.
+def final_errors(runs: list[Run]) -> pd.DataFrame:
+    """Tabulate the last errors of each network, in percent, as means over its seeds.
 
-    Columns: `network`, `seeds` (text), `train_error` and `test_error`, or `val_error` for runs
-    with a held-out set. Raises UserError if a network has no run or the runs are not comparable.
+    A row a network: plain ones first, then residual ones, by depth. Columns: `model`, `network`,
+    `parameters` (trainable; NA where its run does not say), `seeds` (text), `train_error`,
+    `test_error` or, for runs with a held-out set, `val_error`, and `best_error`, the mean of the
+    lowest of these in each run: chosen on the very images that it was measured on. `paper` is the
+    paper's test error and `paper_source` where it stands; NaN and "" unless all runs of the network
+    follow the paper. Raises UserError if the runs are not of one schedule and variant.
     """
-    runs = comparable(spec, runs)
-    seeds = seeds_by_network(runs)
+    check_one_setting(runs)
+    unseen, seeds = runs[0].measured, seeds_by_network(runs)
+    groups: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (run.residual, run.depth or 0)):
+        groups.setdefault(run.model, []).append(run)
     rows = []
-    for model in models_of(spec):
-        group = [run for run in runs if run.model == model]
-        errors = {column: _last(group, column).mean() for column in _columns(runs)}
-        rows.append({"network": group[0].network, "seeds": seeds[group[0].network], **errors})
-    return pd.DataFrame(rows)
+    for model, group in groups.items():
+        known = final_error(model) if all(run.faithful for run in group) else None
+        paper, source = known or (float("nan"), "")
+        rows.append(
+            {
+                "model": model,
+                "network": group[0].network,
+                "parameters": group[0].manifest.get("parameters"),
+                "seeds": seeds[group[0].network],
+                "train_error": _mean(run.rows["train_error"].iloc[-1] for run in group),
+                unseen: _mean(run.rows[unseen].iloc[-1] for run in group),
+                "best_error": _mean(run.rows[unseen].min() for run in group),
+                "paper": paper,
+                "paper_source": source,
+            }
+        )
+    return pd.DataFrame(rows).astype({"parameters": "Int64"})
 
 
-def summary_text(spec: dict[str, Any], runs: list[Run]) -> str:
-    """Say in a few lines how the figure's networks ended, and whether depth did what it should.
+def summary_text(runs: list[Run], findings: list[Finding]) -> str:
+    """Tell in 100 columns how the networks ended and what became of the claims (`judge`).
 
-    For each panel the deepest network is set against the shallowest, in percentage points:
-    without shortcuts the deeper one should have the higher errors, with them the lower ones.
+    `findings` are what `judge` makes of `runs`. Commands are not broken, so that they can be
+    copied. Raises UserError as `final_errors` does.
     """
-    runs = comparable(spec, runs)
-    table = final_errors(spec, runs)
-    names = {"network": "network", "seeds": "seeds"}
-    names |= {column: f"{WORDS[column]} error %" for column in _columns(runs)}
-    lines = [
-        f"{spec['title']}: final errors",
-        textwrap.fill(provenance(runs), 100),
-        table.rename(columns=names).to_string(index=False, float_format="{:.2f}".format),
-    ]
-    for panel in spec["panels"]:
-        networks = [[run for run in runs if run.model == model] for model in panel["models"]]
-        shallow = min(networks, key=lambda group: group[0].depth)
-        deep = max(networks, key=lambda group: group[0].depth)
-        if shallow is not deep:
-            lines += [_comparison(shallow, deep, column) for column in _columns(runs)]
-    return "\n".join(filter(None, [*lines, textwrap.fill(caveats(runs), 100)]))
+    parts = [_fill(provenance(runs)), _errors_text(runs), _claims_text(findings)]
+    return "\n\n".join(filter(None, [*parts, _notes(findings), _fill(caveats(runs))]))
 
 
-def _comparison(shallow: list[Run], deep: list[Run], column: str) -> str:
-    """One line: the difference of two networks in one error, and the word for it."""
-    difference = _last(deep, column).mean() - _last(shallow, column).mean()
-    return (
-        f"{deep[0].network} minus {shallow[0].network}, {WORDS[column]} error: "
-        f"{round(difference, 2) + 0.0:+.2f} points, {_verdict(shallow, deep, column)}"
+def _mean(errors) -> float:
+    return float(pd.Series(list(errors)).mean())
+
+
+def _errors_text(runs: list[Run]) -> str:
+    table, unseen = final_errors(runs), runs[0].measured
+    columns = {"network": "final errors, %", "seeds": "seeds", "train_error": "training"}
+    columns |= {unseen: WORDS[unseen], "best_error": "best *"}
+    if table["paper"].notna().any():
+        columns["paper"] = "paper"
+    shown = table[list(columns)].rename(columns=columns)
+    shown["seeds"] = [_few(text) for text in shown["seeds"]]
+    text = shown.to_string(index=False, float_format="{:.2f}".format, na_rep="-")
+    notes = f"* the lowest {WORDS[unseen]} error of each run: chosen on the {WORDS[unseen]} images"
+    return f"{text}\n{notes}"
+
+
+def _few(seeds: str) -> str:
+    """Name the seeds or, if they are many, count them."""
+    return seeds if len(seeds) <= SEEDS_WIDTH else f"{seeds.count(',') + 1} seeds"
+
+
+def _claims_text(findings: list[Finding]) -> str:
+    """A line a claim; where it has several differences, a line for each of them below."""
+    rows = [("", "claim", HEADING, "verdict")]
+    for finding in findings:
+        effects = [(d.label.partition(",")[0], _effect(d)) for d in finding.differences]
+        alone = effects[0][1] if len(effects) == 1 else ""
+        rows.append((str(finding.number), finding.statement, alone, finding.verdict))
+        rows += [("", f"  {pair}", effect, "") for pair, effect in effects if not alone]
+    middle, right = (max(len(row[column]) for row in rows) for column in (2, 3))
+    left = WIDTH - 3 - middle - right - 4  # the number, and two spaces between columns
+    lines = []
+    for number, words, effect, verdict in rows:
+        first, *rest = textwrap.wrap(words, left, drop_whitespace=False)
+        lines.append(f"{number:3}{first:{left}}  {effect:{middle}}  {verdict}".rstrip())
+        lines += [f"   {line.strip()}" for line in rest]
+    return "\n".join(lines)
+
+
+def _effect(difference: Difference) -> str:
+    """Write a difference and, where there is one, its interval: +1.20 [+0.85, +1.55]."""
+    if difference.low is None or difference.high is None:
+        return _signed(difference.points)
+    return f"{_signed(difference.points)} [{_signed(difference.low)}, {_signed(difference.high)}]"
+
+
+def _signed(points: float) -> str:
+    return f"{round(points, 2) + 0.0:+.2f}"
+
+
+def _notes(findings: list[Finding]) -> str:
+    """The remarks, each once, after the numbers of the claims that it belongs to."""
+    numbers: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.remark:
+            numbers.setdefault(finding.remark, []).append(str(finding.number))
+    return "\n".join(
+        _fill(f"({', '.join(known)}) {remark}", "    ") for remark, known in numbers.items()
     )
 
 
-def _verdict(shallow: list[Run], deep: list[Run], column: str) -> str:
-    """Name the outcome: it needs every seed of one network above every seed of the other.
-
-    *Reproduced* and *not reproduced* are kept for runs that follow the paper in all settings.
-    """
-    sign = -1 if deep[0].residual else 1
-    low, high = sign * _last(shallow, column), sign * _last(deep, column)
-    faithful = all(run.on_paper_schedule and not run.departures for run in shallow + deep)
-    if high.min() > low.max():
-        word = "reproduced" if faithful else "same direction"
-    elif high.max() < low.min():
-        word = "not reproduced" if faithful else "opposite direction"
-    else:
-        word = "undecided"
-    counts = sorted({len(shallow), len(deep)})
-    seeds = "one seed" if counts == [1] else f"{' and '.join(map(str, counts))} seeds"
-    return f"{word} ({seeds}, no interval)"
-
-
-def _columns(runs: list[Run]) -> list[str]:
-    return ["train_error", runs[0].measured]
-
-
-def _last(runs: list[Run], column: str) -> pd.Series:
-    """The error in the last row of each run, in percent."""
-    return pd.Series([run.rows[column].iloc[-1] for run in runs])
+def _fill(text: str, indent: str = "") -> str:
+    """Break a text into lines, but not inside the commands between its backticks."""
+    whole = re.sub(r"`[^`]+`", lambda command: command[0].replace(" ", NO_BREAK), text)
+    lines = textwrap.fill(
+        whole, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return lines.replace(NO_BREAK, " ")

@@ -1,0 +1,160 @@
+"""The statements of the paper set against recorded runs: effects, intervals and verdicts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from degradation.errors import UserError
+from degradation.report.panel import WORDS
+from degradation.report.paper import NETWORKS, final_error
+from degradation.report.remarks import how_to_train, nearness_remark, order_remark
+from degradation.report.runs import Run
+from degradation.report.statements import CLAIMS, NEARNESS, Claim, Nearness
+from degradation.report.statistics import Estimate, decide, difference, offset
+
+FAITHFUL_WORDS = {True: "reproduced", False: "not reproduced", None: "undecided"}
+OTHER_WORDS = {True: "same direction", False: "opposite direction", None: "undecided"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One effect: a difference of final errors in percentage points, with its 95 % interval.
+
+    `label` says what minus what; `low` and `high` are None where the seeds are too few for an
+    interval; `basis` names the method and the seeds.
+    """
+
+    label: str
+    points: float
+    low: float | None
+    high: float | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim, what the runs show of it, and the verdict.
+
+    `source` is its place in the paper. `differences` has one for each pair of networks, each with
+    an interval of its own; the `verdict` takes several together (Holm). `remark` says what the
+    verdict rests on, or what would give one; it may be "".
+    """
+
+    number: int
+    statement: str
+    source: str
+    differences: tuple[Difference, ...]
+    verdict: str
+    remark: str
+
+
+def judge(runs: list[Run]) -> list[Finding]:
+    """Judge every claim, in order, by the last evaluations of runs of one schedule and variant.
+
+    *Reproduced* and *not reproduced* are kept for runs that follow the paper in schedule and all
+    settings; others have the *same direction* or the *opposite direction*. *Undecided*: intervals
+    do not settle it, or there is none. Raises UserError as `check_one_setting` does.
+    """
+    check_one_setting(runs)
+    return [*(_judge_order(claim, runs) for claim in CLAIMS), _judge_nearness(NEARNESS, runs)]
+
+
+def check_one_setting(runs: list[Run]) -> None:
+    """Raise UserError if there are no runs, or if they cannot be judged together.
+
+    Those are runs that differ in schedule, overrides or what their errors were measured on, and
+    runs of one network with the same seed.
+    """
+    if not runs:
+        raise UserError("no finished runs: there is nothing to judge")
+    seen: dict[tuple[str, int], Run] = {}
+    for run in runs:
+        for key in ("schedule", "variant", "measured"):
+            value, expected = getattr(run, key), getattr(runs[0], key)
+            if value != expected:
+                raise UserError(
+                    f"runs that are judged together must not differ in {key}: {runs[0].path} has "
+                    f"{expected or 'none'}, {run.path} has {value or 'none'}"
+                )
+        twin = seen.setdefault((run.model, run.seed), run)
+        if twin is not run:
+            raise UserError(
+                f"{twin.path} and {run.path} are both {run.model} with seed={run.seed}: give one "
+                "of them"
+            )
+
+
+def _judge_order(claim: Claim, runs: list[Run]) -> Finding:
+    column = "train_error" if claim.column == "train_error" else runs[0].measured
+    error = f"{WORDS[column]} error"
+    statement = claim.statement.format(error=error)
+    ends = {model: _ends(model, column, runs) for chain in claim.chains for model in chain}
+    lacking = [model for model, known in ends.items() if not known and model not in claim.optional]
+    if lacking:
+        remark = how_to_train(", ".join(lacking), claim.figure, runs)
+        return Finding(claim.number, statement, claim.source, (), "no runs", remark)
+
+    chains = [[model for model in chain if ends[model]] for chain in claim.chains]
+    estimates = {
+        f"{NETWORKS[model]} minus {NETWORKS[before]}, {error}": difference(
+            ends[model], ends[before]
+        )
+        for chain in chains
+        for before, model in pairwise(chain)
+    }
+    holds = decide(list(estimates.values()), claim.sign)
+    faithful = all(run.faithful for run in runs if run.model in ends)
+    verdict = (FAITHFUL_WORDS if faithful else OTHER_WORDS)[holds]
+    counts = {NETWORKS[model]: len(known) for model, known in ends.items() if known}
+    single = [network for network, count in counts.items() if count == 1]
+    single = ["each network"] if len(single) == len(counts) else single
+    iterations = runs[0].config["schedule"]["iterations"]
+    remark = order_remark(claim, estimates, holds, single, iterations)
+    effects = _differences(estimates)
+    return Finding(claim.number, statement, claim.source, effects, verdict, remark)
+
+
+def _judge_nearness(claim: Nearness, runs: list[Run]) -> Finding:
+    def finding(verdict: str, remark: str, effects: tuple[Difference, ...] = ()) -> Finding:
+        return Finding(claim.number, claim.statement, claim.source, effects, verdict, remark)
+
+    used = [run for run in runs if final_error(run.model) and _is_itself(run)]
+    if not all(run.on_paper_schedule and not run.departures for run in used or runs):
+        return finding(
+            "not asked",
+            "Asked of the paper's schedule and settings alone: errors from others are not to be "
+            "compared with the paper's.",
+        )
+    if not used:
+        remark = how_to_train("a network that the paper reports", claim.figure, runs)
+        return finding("no runs", remark)
+
+    estimates = {}
+    for model in dict.fromkeys(run.model for run in used):
+        error, _ = final_error(model)
+        label = f"{NETWORKS[model]} minus the paper's {error:.2f}, test error"
+        estimates[label] = offset(_ends(model, "test_error", runs), error)
+    near = all(claim.holds_for(estimate.points) for estimate in estimates.values())
+    remark = nearness_remark(claim, estimates)
+    return finding(FAITHFUL_WORDS[near], remark, _differences(estimates))
+
+
+def _is_itself(run: Run) -> bool:
+    """Whether the run's network is what its model is called: `model.depth` was left alone."""
+    return run.network == NETWORKS[run.model]
+
+
+def _ends(model: str, column: str, runs: list[Run]) -> dict[int, float]:
+    """Map each seed of a model to the error of its last evaluation, in percent."""
+    return {
+        run.seed: float(run.rows[column].iloc[-1])
+        for run in runs
+        if run.model == model and _is_itself(run)
+    }
+
+
+def _differences(estimates: Mapping[str, Estimate]) -> tuple[Difference, ...]:
+    return tuple(
+        Difference(label, estimate.points, estimate.low, estimate.high, estimate.basis)
+        for label, estimate in estimates.items()
+    )

@@ -1,0 +1,57 @@
+"""What the paper reports, as numbers: He et al. 2015, Table 6 and the curves of Figure 6.
+
+The curves were read off the vector graphics of Figure 6 in arXiv:1512.03385v1, a point every 1,000
+iterations, to about 0.05 points. The figure's axis ends at 20 %: points above are not there.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+FIGURE6 = Path(__file__).with_name("paper_figure6.csv")
+DIGITISED = "He et al. 2015, Figure 6 (digitised)"
+TABLE6 = "He et al. 2015, Table 6"
+NETWORKS = {  # model -> its name in text
+    f"{kind}{depth}": f"{name}-{depth}"
+    for kind, name in (("plain", "plain"), ("resnet", "ResNet"))
+    for depth in (20, 32, 44, 56, 110)
+}
+TEST_ERRORS = {  # percent, and where they stand
+    "resnet20": (8.75, TABLE6),
+    "resnet32": (7.51, TABLE6),
+    "resnet44": (7.17, TABLE6),
+    "resnet56": (6.97, TABLE6),
+    "resnet110": (6.61, f"{TABLE6} (mean of five runs, the best of them 6.43)"),
+}
+SERIES = {"train_error": "train", "test_error": "test"}
+
+
+def final_error(model: str) -> tuple[float, str] | None:
+    """Return the paper's test error of a model after 64k iterations, in percent, and its source.
+
+    None for a model that the paper does not report. `model` is a name in conf/model/.
+    """
+    if model in TEST_ERRORS:
+        return TEST_ERRORS[model]
+    errors = curve(model, "test_error")
+    return None if errors is None else (float(errors.iloc[-1]), DIGITISED)
+
+
+def curve(model: str, column: str) -> pd.Series | None:
+    """Return a curve of Figure 6 (left: plain, middle: residual networks), or None if it has none.
+
+    `column` is train_error or test_error. In percent, indexed by iteration, without the points
+    above 20 %.
+    """
+    points = _figure6()
+    chosen = (points["network"] == model) & (points["series"] == SERIES.get(column))
+    if not chosen.any():
+        return None
+    return points[chosen].set_index("iteration")["error_percent"].rename(column)
+
+
+@cache
+def _figure6() -> pd.DataFrame:
+    points = pd.read_csv(FIGURE6)
+    return points[points["panel"] != "right"]  # which shows the 110 layers of the middle again

@@ -1,0 +1,89 @@
+"""Runs that end with given errors, for tests of what is made of final errors."""
+
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import OmegaConf
+from report_samples import ROOT, SCHEDULES
+
+from degradation.report import Run
+
+# What the paper has at 64k iterations: training and test error, in percent.
+PAPER = {
+    "plain20": (1.44, 9.69),
+    "plain32": (1.16, 10.11),
+    "plain44": (3.26, 11.47),
+    "plain56": (5.93, 13.26),
+    "resnet20": (0.84, 8.75),
+    "resnet32": (0.26, 7.51),
+    "resnet44": (0.20, 7.17),
+    "resnet56": (0.08, 6.97),
+}
+
+
+def ended_runs(
+    schedule: str,
+    ends: dict[str, dict | list],
+    variant: str = "",
+    holdout: int = 0,
+    settings: dict | None = None,
+    dataset: str = "CIFAR-10",
+) -> list[Run]:
+    """Runs that end with these errors: {"plain20": {seed: (train, unseen)}}.
+
+    A list has the seeds 0, 1, ...; a number is both errors. The best evaluation is half a point
+    below the last.
+    """
+    unseen = "val_error" if holdout else "test_error"
+    last = SCHEDULES[schedule]["iterations"]
+    runs = []
+    for model, by_seed in ends.items():
+        config = {
+            "model": _option("model", model),
+            "data": _option("data", "cifar10") | {"holdout": holdout},
+            "schedule": {"name": schedule, **SCHEDULES[schedule]},
+            "optimizer": _option("optimizer", "sgd"),
+            "runtime": _option("runtime", "cpu"),
+        }
+        for key, value in (settings or {}).items():
+            group, name = key.split(".")
+            config[group][name] = value
+        by_seed = dict(enumerate(by_seed)) if isinstance(by_seed, list) else by_seed
+        for seed, errors in by_seed.items():
+            train, test = errors if isinstance(errors, tuple) else (errors, errors)
+            rows = [(last // 2, train, test - 0.5), (last, train, test)]
+            runs.append(
+                Run(
+                    model=model,
+                    variant=variant,
+                    schedule=schedule,
+                    seed=seed,
+                    precision="bfloat16",
+                    dataset=dataset,
+                    canonical=dataset == "CIFAR-10",
+                    config=config | {"seed": seed},
+                    manifest={"parameters": 269_722},
+                    rows=pd.DataFrame(rows, columns=["iteration", "train_error", unseen]),
+                    path=Path("runs", schedule, f"{model},{variant}", f"seed{seed}"),
+                )
+            )
+    return runs
+
+
+def as_in_paper(*models: str, spread: tuple[float, ...] = (0.0,)) -> dict[str, list]:
+    """Ends for `ended_runs`: the paper's errors, shifted by each of `spread` in turn."""
+    return {
+        model: [(PAPER[model][0] + shift, PAPER[model][1] + shift) for shift in spread]
+        for model in models or PAPER
+    }
+
+
+def _option(group: str, name: str) -> dict:
+    return dict(_file(group, name))
+
+
+@cache
+def _file(group: str, name: str) -> dict:
+    tree = OmegaConf.load(ROOT / "conf" / group / f"{name}.yaml")
+    return OmegaConf.to_container(tree, resolve=True)
