@@ -6,36 +6,30 @@ import sys
 
 import matplotlib
 import matplotlib.image
-import matplotlib.text
 import numpy as np
 import pytest
+import yaml
 from matplotlib.colors import to_rgb
 from report_samples import (
+    ALSO_ENDS,
     ENDS,
     FIGURE1,
     FIGURE6,
     ROOT,
     SCHEDULES,
     SYNTHETIC,
+    assert_inside_and_apart,
     figure1_runs,
+    line,
     make_rows,
+    texts,
     write_run,
 )
 
 from degradation.errors import UserError
-from degradation.report import build_figure, draw_figure, find_runs, summary_text
+from degradation.report import build_figure, draw_figure, find_runs, select
+from degradation.report.paper import curve
 from degradation.report.typesetting import spread
-
-
-def texts(figure) -> str:
-    """Everything written outside the axes, on one line."""
-    return " ".join(" ".join(text.get_text().split()) for text in figure.texts)
-
-
-def line(axes, gid: str):
-    """The one curve with this id."""
-    (found,) = [line for line in axes.lines if line.get_gid() == gid]
-    return found
 
 
 class TestFigure:
@@ -92,23 +86,6 @@ class TestFigure:
         }
         assert_inside_and_apart(figure)
 
-    @pytest.mark.parametrize("schedule", ["short", "paper", "smoke"])
-    def test_nothing_overlaps_with_two_panels(self, tmp_path, schedule):
-        for model in ENDS:
-            write_run(tmp_path, model, schedule=schedule)
-        figure = build_figure(FIGURE6, find_runs(tmp_path))
-        assert [axes.get_title(loc="left") for axes in figure.axes] == [
-            "plain networks",
-            "residual networks",
-        ]
-        assert len({axes.get_ylim() for axes in figure.axes}) == 1
-        first, second = (
-            [drawn.get_color() for drawn in axes.lines if drawn.get_linewidth() == 2]
-            for axes in figure.axes
-        )
-        assert first == second  # one depth, one colour
-        assert_inside_and_apart(figure)
-
     def test_caption_names_schedule_seed_data_and_precision(self, tmp_path):
         written = texts(build_figure(FIGURE1, figure1_runs(tmp_path)))
         for words in (
@@ -136,7 +113,6 @@ class TestFigure:
         settings = {"schedule.iterations": 1600, "schedule.drops": []}
         runs = figure1_runs(tmp_path, "paper", variant="iterations=1600", settings=settings)
         assert "not the paper's schedule" in texts(build_figure(FIGURE1, runs))
-        assert "reproduced" not in summary_text(FIGURE1, runs)
 
     def test_synthetic_data_are_called_that(self, tmp_path):
         settings = {"data.name": "synthetic"}
@@ -163,9 +139,17 @@ class TestFigure:
         write_run(tmp_path, "plain56", 3, precision="float32", dataset=canonical)
         written = texts(build_figure(FIGURE1, find_runs(tmp_path)))
         assert "Seeds 0 (plain-20); 3 (plain-56)." in written
-        assert "bfloat16 (plain-20 seed 0); float32 (plain-56 seed 3)" in written
+        assert "bfloat16 (plain-20); float32 (plain-56)" in written
         assert "Data (not the same for all runs): CIFAR-10, 97" in written
         assert "Lines are means" not in written
+
+    def test_caption_tells_the_seeds_of_one_network_apart_only_where_they_differ(self, tmp_path):
+        write_run(tmp_path, "plain20", 0)
+        write_run(tmp_path, "plain20", 1, precision="float32")
+        write_run(tmp_path, "plain56", 0)
+        write_run(tmp_path, "plain56", 1)
+        written = texts(build_figure(FIGURE1, find_runs(tmp_path)))
+        assert "bfloat16 (plain-20 seed 0, plain-56); float32 (plain-20 seed 1)" in written
 
     def test_start_is_cut_only_where_it_would_hide_the_rest_and_then_said(self, tmp_path):
         whole = build_figure(FIGURE1, figure1_runs(tmp_path / "a"))
@@ -229,7 +213,7 @@ class TestFigure:
             ({"schedule": "paper"}, "schedule.name"),
             ({"settings": {"schedule.drops": [1000]}, "variant": "drops=1000"}, "schedule.drops"),
             ({"settings": {"data.holdout": 5000}, "holdout": 5000}, "data.holdout"),
-            ({"model": "plain20", "seed": 1, "variant": "rate=1"}, "overrides of plain20"),
+            ({"variant": "rate=1"}, "overrides"),
             ({"model": "plain20", "seed": 1, "settings": {"model.depth": 8}}, "depth of plain20"),
         ],
     )
@@ -256,28 +240,160 @@ class TestFigure:
         assert [path.read_bytes() for path in plain] == [path.read_bytes() for path in styled]
 
 
-def assert_inside_and_apart(figure):
-    """Every text lies inside the figure, and no two texts overlap."""
-    figure.canvas.draw()
-    written = [*figure.texts]
-    for axes in figure.axes:
-        written += [*axes.texts, axes.xaxis.label, axes.yaxis.label, axes._left_title]
-        for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-            written += [
-                tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high
-            ]
-    # Of an annotation with a leader, only the text: the leader may pass by its neighbours.
-    boxes = {
-        text: matplotlib.text.Text.get_window_extent(text)
-        for text in written
-        if text.get_text() and text.get_visible()
-    }
-    page = figure.bbox
-    for text, box in boxes.items():
-        assert page.x0 <= box.x0 and box.x1 <= page.x1, text
-        assert page.y0 <= box.y0 and box.y1 <= page.y1, text
-    pairs = [(a, b) for a in boxes for b in boxes if a is not b]
-    assert not [pair for pair in pairs if boxes[pair[0]].shrunk(0.98, 0.8).overlaps(boxes[pair[1]])]
+class TestFigure6:
+    @pytest.mark.parametrize(
+        ("schedule", "seeds"), [("short", (0, 1, 2)), ("paper", (0,)), ("smoke", (0,))]
+    )
+    def test_panels_share_axes_and_colours_and_nothing_overlaps(self, tmp_path, schedule, seeds):
+        for model in ENDS | ALSO_ENDS:
+            for seed in seeds:
+                write_run(tmp_path, model, seed, schedule)
+        figure = build_figure(FIGURE6, find_runs(tmp_path))
+        plain, residual = figure.axes
+        assert (plain.get_title(loc="left"), residual.get_title(loc="left")) == (
+            "plain networks",
+            "residual networks",
+        )
+        assert plain.get_ylim() == residual.get_ylim()
+        for depth in (20, 32, 44, 56, 110):
+            pair = (
+                line(plain, f"plain{depth}-test_error"),
+                line(residual, f"resnet{depth}-test_error"),
+            )
+            assert pair[0].get_color() == pair[1].get_color()
+        assert_inside_and_apart(figure)
+
+    def test_44_and_110_layers_are_drawn_where_runs_exist_and_not_asked_for(self, tmp_path):
+        for model in ENDS:
+            write_run(tmp_path, model)
+        few = build_figure(FIGURE6, find_runs(tmp_path))
+        write_run(tmp_path, "resnet44")
+        more = build_figure(FIGURE6, find_runs(tmp_path))
+        for before, after, added in zip(few.axes, more.axes, (0, 2), strict=True):
+            assert len(after.lines) == len(before.lines) + added
+        assert line(more.axes[1], "resnet44-train_error")
+        (tmp_path / "short/plain32/seed0/manifest.json").unlink()
+        with pytest.raises(UserError, match="no finished run of plain32;"):
+            build_figure(FIGURE6, find_runs(tmp_path))
+
+
+class TestPapersCurves:
+    KEY = "He et al. 2015, Figure 6 (digitised)"
+
+    def faint(self, figure):
+        """The ids of the paper's curves."""
+        ids = (str(drawn.get_gid()) for axes in figure.axes for drawn in axes.lines)
+        return [gid for gid in ids if gid.startswith("paper-")]
+
+    def test_lie_faint_under_ours_on_the_papers_schedule(self, tmp_path):
+        figure = build_figure(FIGURE1, figure1_runs(tmp_path, "paper"))
+        (axes,) = figure.axes
+        assert len(self.faint(figure)) == 4
+        for name in ("plain20-test_error", "plain56-train_error"):
+            ours, paper = line(axes, name), line(axes, f"paper-{name}")
+            expected = curve(*name.split("-"))
+            known = ~np.isnan(paper.get_ydata())
+            np.testing.assert_array_equal(paper.get_xdata()[known] * 1000, expected.index)
+            np.testing.assert_array_equal(paper.get_ydata()[known], expected)
+            assert paper.get_color() == ours.get_color()
+            assert paper.get_linewidth() < ours.get_linewidth()
+            assert paper.is_dashed() == ours.is_dashed()
+            assert paper.get_alpha() < 0.6
+            assert paper.get_zorder() < ours.get_zorder()
+        assert texts(figure).count(self.KEY) == 2  # beside the title, and in the caption
+        assert_inside_and_apart(figure)
+
+    def test_are_broken_where_the_papers_axis_ends(self, tmp_path):
+        (axes,) = build_figure(FIGURE1, figure1_runs(tmp_path, "paper")).axes
+        paper = line(axes, "paper-plain56-train_error")
+        shown = dict(zip(paper.get_xdata(), paper.get_ydata(), strict=True))
+        every = set(range(20, 65)) - {int(x) // 1000 for x in curve("plain56", "train_error").index}
+        assert all(np.isnan(shown[iteration]) for iteration in every)
+
+    @pytest.mark.parametrize(
+        ("schedule", "options"),
+        [
+            ("short", {}),
+            ("paper", {"variant": "rate=0.05", "settings": {"optimizer.rate": 0.05}}),
+            ("paper", {"settings": {"schedule.drops": [1000]}, "variant": "drops=1000"}),
+            ("paper", {"settings": {"data.holdout": 5000}, "holdout": 5000}),
+            ("paper", {"settings": {"data.name": "synthetic"}, "dataset": SYNTHETIC}),
+        ],
+    )
+    def test_are_absent_where_ours_could_not_agree(self, tmp_path, schedule, options):
+        figure = build_figure(FIGURE1, figure1_runs(tmp_path, schedule, **options))
+        assert not self.faint(figure)
+        assert self.KEY not in texts(figure)
+
+    def test_are_absent_for_networks_that_the_paper_does_not_show(self, tmp_path):
+        for model in ENDS | ALSO_ENDS:
+            write_run(tmp_path, model, schedule="paper")
+        shown = self.faint(build_figure(FIGURE6, find_runs(tmp_path)))
+        assert "paper-resnet110-test_error" in shown
+        assert not [name for name in shown if "plain110" in name]
+
+
+class TestOtherFamilies:
+    def figure(self, root, panels, **options):
+        """One figure of these panels, each a list of models."""
+        spec = FIGURE1 | {"panels": [{"title": "panel", "models": models} for models in panels]}
+        for model in {model: None for models in panels for model in models}:
+            write_run(root, model, **options)
+        return build_figure(spec, find_runs(root))
+
+    def labels(self, axes) -> set[str]:
+        """What stands at the ends of the thick lines."""
+        ends = (text.get_text() for text in axes.texts)
+        return {end.removesuffix(" test") for end in ends if end.endswith(" test")}
+
+    def test_figure_4_is_labelled_by_depth_and_its_caption_names_widths(self, tmp_path):
+        spec = yaml.safe_load((ROOT / "conf/figure/figure4.yaml").read_text())
+        widths = {"settings": {"model.widths": [16, 32, 64, 128]}}
+        for model in ("plain18", "plain34", "resnet18", "resnet34"):
+            write_run(tmp_path, model, variant="widths=16-32-64-128", **widths)
+        runs = select(
+            find_runs(tmp_path),
+            ["plain18", "plain34", "resnet18", "resnet34"],
+            "short",
+            variant="widths=16-32-64-128",
+        )
+        figure = build_figure(spec, runs)
+        assert [self.labels(axes) for axes in figure.axes] == [{"18-layer", "34-layer"}] * 2
+        written = texts(figure)
+        assert "Settings unlike the paper's: widths=[16,32,64,128]." in written
+        assert "The paper does not train plain-18, plain-34, ResNet-18 or ResNet-34 on" in written
+        assert "not the paper's schedule" not in written  # which is that of section 4.2
+        assert_inside_and_apart(figure)
+
+    def test_are_called_by_their_names_and_have_colours_of_their_own(self, tmp_path):
+        models = ["vgg13", "vgg13skip", "densenet40", "preresnet20", "resnet50", "resnet20"]
+        figure = self.figure(tmp_path, [models])
+        assert self.labels(figure.axes[0]) == {
+            "vgg13",
+            "vgg13skip",
+            "densenet40",
+            "pre-activation ResNet-20",
+            "ResNet-50",
+            "ResNet-20",
+        }
+        thick = [drawn for drawn in figure.axes[0].lines if drawn.get_linewidth() == 2]
+        assert len({drawn.get_color() for drawn in thick}) == len(models)
+        assert_inside_and_apart(figure)
+
+    def test_long_names_in_many_panels_leave_room_for_the_curves(self, tmp_path):
+        panels = [["preresnet20", "vgg16"], ["resnet18_cifar64", "vgg16"], ["vgg13", "vgg13skip"]]
+        figure = self.figure(tmp_path, panels)
+        for axes in figure.axes:
+            assert axes.get_position().width * figure.get_figwidth() > 1.5
+        first, second = (line(axes, "vgg16-test_error").get_color() for axes in figure.axes[:2])
+        assert first == second
+        assert_inside_and_apart(figure)
+
+    def test_more_networks_than_colours_still_have_names_that_do_not_overlap(self, tmp_path):
+        models = [*ENDS, *ALSO_ENDS, "vgg13", "vgg16", "vgg19", "densenet40"]
+        figure = self.figure(tmp_path, [models])
+        assert len(self.labels(figure.axes[0])) == len(models)
+        assert_inside_and_apart(figure)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_samples import FIGURE1, write_run
+from report_samples import FIGURE1, FIGURE6, write_run
 
 from degradation.errors import UserError
-from degradation.report import find_runs, missing, select
+from degradation.report import drawn, find_runs, missing, models_of, select
+from degradation.rules import RULES
 
 
 class TestFindRuns:
@@ -134,3 +135,72 @@ class TestSelect:
             ("plain56", 1),
         ]
         assert missing(FIGURE1, runs, "short", [0], variant="rate=0.01") == [("plain56", 0)]
+
+    def test_networks_shown_where_they_ran_are_picked_and_never_missing(self, tmp_path):
+        for model in ("plain44", "plain20", "resnet110"):
+            write_run(tmp_path, model)
+        runs = find_runs(tmp_path)
+        assert not {"plain44", "resnet110"} & set(models_of(FIGURE6))
+        picked = select(runs, drawn(FIGURE6), "short")
+        assert [run.model for run in picked] == ["plain20", "plain44", "resnet110"]
+        assert [model for model, _ in missing(FIGURE6, runs, "short", [0])] == [
+            "plain32",
+            "plain56",
+            "resnet20",
+            "resnet32",
+            "resnet56",
+        ]
+
+    @pytest.mark.parametrize(
+        ("panel", "allowed"),
+        [
+            ({"title": "plain", "models": ["plain20"]}, True),
+            ({"title": "plain", "models": ["plain20"], "also": ["plain44"]}, True),
+            ({"title": "plain", "models": ["plain20"], "also": "plain44"}, False),
+            ({"title": "plain", "models": ["plain20"], "too": ["plain44"]}, False),
+            ({"title": "plain", "also": ["plain44"]}, False),
+        ],
+    )
+    def test_a_panel_has_title_and_models_and_if_need_be_also(self, panel, allowed):
+        assert RULES["figure.panels"].holds([panel]) is allowed
+
+
+class TestRun:
+    @pytest.mark.parametrize(
+        ("model", "network", "depth", "in_paper"),
+        [
+            ("plain56", "plain-56", 56, True),
+            ("resnet110", "ResNet-110", 110, True),
+            ("resnet1202", "ResNet-1202", 1202, True),
+            ("preresnet20", "pre-activation ResNet-20", 20, False),
+            ("cifar_resnet50", "cifar_resnet50", 50, False),
+            ("plain18", "plain-18", 18, False),
+            ("resnet34", "ResNet-34", 34, False),
+            ("resnet152", "ResNet-152", 152, False),
+            ("densenet40", "densenet40", 40, False),
+            ("vgg16", "vgg16", None, False),
+        ],
+    )
+    def test_name_and_depth(self, tmp_path, model, network, depth, in_paper):
+        write_run(tmp_path, model)
+        (run,) = find_runs(tmp_path)
+        assert (run.network, run.depth, run.in_paper) == (network, depth, in_paper)
+
+    def test_a_network_of_another_depth_than_its_name_says_keeps_the_name(self, tmp_path):
+        write_run(tmp_path, "plain20", variant="depth=26", settings={"model.depth": 26})
+        (run,) = find_runs(tmp_path)
+        assert (run.network, run.departures) == ("plain20", ["depth=26"])
+
+    def test_departures_are_from_the_paper_and_from_the_networks_own_file(self, tmp_path):
+        write_run(tmp_path, "resnet50")
+        write_run(tmp_path, "resnet20", settings={"model.shortcut": "B", "optimizer.rate": 0.05})
+        departures = {run.model: run.departures for run in find_runs(tmp_path)}
+        assert departures == {"resnet50": [], "resnet20": ["rate=0.05", "shortcut=B"]}
+
+    def test_only_the_papers_networks_schedule_and_settings_are_faithful(self, tmp_path):
+        write_run(tmp_path, "plain20", schedule="paper")
+        write_run(tmp_path, "plain20", schedule="short")
+        write_run(tmp_path, "plain32", schedule="paper", settings={"optimizer.decay": "kernels"})
+        write_run(tmp_path, "vgg16", schedule="paper")
+        faithful = [run.path.parent.name for run in find_runs(tmp_path) if run.faithful]
+        assert faithful == ["plain20"]

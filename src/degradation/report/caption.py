@@ -3,13 +3,26 @@
 from collections.abc import Iterable
 from typing import Any
 
-from degradation.report.curves import PAPER_SCHEDULE, Run
+from degradation.report.curves import paper_curve
+from degradation.report.paper import DIGITISED
+from degradation.report.runs import PAPER_SCHEDULE, Run
 
 
 def caption(spec: dict[str, Any], runs: list[Run]) -> str:
     """Describe a figure's lines, runs and data; on a new line, what the schedule cannot show."""
-    facts = " ".join([f"After {spec['source']}.", _lines(runs), provenance(runs)])
-    return "\n".join(filter(None, [facts, caveats(runs)]))
+    facts = [f"After {spec['source']}.", _lines(runs), *_faint_lines(runs), provenance(runs)]
+    return "\n".join(filter(None, [" ".join(facts), caveats(runs)]))
+
+
+def depth_caption(runs: list[Run]) -> str:
+    """Describe the figure of final errors against depth, as `caption` does the curves."""
+    marks = "A dot is the last evaluation of one seed."
+    if len(runs) > len({run.model for run in runs}):
+        marks += " Seeds of one network stand side by side; lines join their means."
+    if _has_paper_curves(runs):
+        marks += f" Faint diamonds: the last points of {DIGITISED}."
+    facts = ["After He et al. 2015, section 4.2.", marks, _seeds(runs), provenance(runs)]
+    return "\n".join(filter(None, [" ".join(facts), caveats(runs)]))
 
 
 def provenance(runs: list[Run]) -> str:
@@ -25,19 +38,25 @@ def provenance(runs: list[Run]) -> str:
 
 
 def caveats(runs: list[Run]) -> str:
-    """Say what a schedule other than the paper's cannot show; nothing ("") for the paper's own."""
-    if runs[0].on_paper_schedule:
-        return ""
-    text = (
-        f"This is not the paper's schedule ({PAPER_SCHEDULE['iterations']:,} iterations): its "
-        "errors are not to be compared with the paper's."
-    )
+    """Say what networks or a schedule other than the paper's cannot show; "" for its own."""
+    sentences = []
+    strangers = list(dict.fromkeys(run.network for run in runs if not run.in_paper))
+    if strangers:
+        sentences.append(
+            f"The paper does not train {_listed(strangers)} on CIFAR-10: there are no errors of "
+            "the paper's to compare with."
+        )
+    if not runs[0].on_paper_schedule and any(run.in_paper for run in runs):
+        sentences.append(
+            f"This is not the paper's schedule ({PAPER_SCHEDULE['iterations']:,} iterations): its "
+            "errors are not to be compared with the paper's."
+        )
     if runs[0].schedule == "short" and any(run.network == "plain-56" for run in runs):
-        text += (
-            " On short, plain-56 has barely begun to learn: its gap is slower optimisation, far "
+        sentences.append(
+            "On short, plain-56 has barely begun to learn: its gap is slower optimisation, far "
             "larger than the paper's few points."
         )
-    return text
+    return " ".join(sentences)
 
 
 def seeds_by_network(runs: list[Run]) -> dict[str, str]:
@@ -54,20 +73,30 @@ def _lines(runs: list[Run]) -> str:
         held_out = runs[0].config["data"]["holdout"]
         unseen = f"validation error, on {held_out:,} training images held out"
     text = f"Thin dashed lines: training error, on augmented images; thick lines: {unseen}."
-    return " ".join([text, *_seeds(runs)])
-
-
-def _seeds(runs: list[Run]) -> list[str]:
-    seeds = seeds_by_network(runs)
-    known = next(iter(seeds.values()))
-    if len(set(seeds.values())) > 1:
-        known = "; ".join(f"{numbers} ({network})" for network, numbers in seeds.items())
-    sentences = [f"{'Seeds' if len({run.seed for run in runs}) > 1 else 'Seed'} {known}."]
-    if len(runs) > len(seeds):
+    sentences = [text, _seeds(runs)]
+    if len(runs) > len({run.model for run in runs}):
         sentences.append(
             "Lines are means over the seeds, and bands reach from the lowest seed to the highest."
         )
-    return sentences
+    return " ".join(sentences)
+
+
+def _faint_lines(runs: list[Run]) -> list[str]:
+    return [f"Faint lines: {DIGITISED}, whose axis ends at 20 %."] * _has_paper_curves(runs)
+
+
+def _has_paper_curves(runs: list[Run]) -> bool:
+    return any(paper_curve([run], "train_error") is not None for run in runs)
+
+
+def _seeds(runs: list[Run]) -> str:
+    networks: dict[str, list[str]] = {}
+    for network, numbers in seeds_by_network(runs).items():
+        networks.setdefault(numbers, []).append(network)
+    known = next(iter(networks))
+    if len(networks) > 1:
+        known = "; ".join(f"{numbers} ({', '.join(of)})" for numbers, of in networks.items())
+    return f"{'Seeds' if len({run.seed for run in runs}) > 1 else 'Seed'} {known}."
 
 
 def _schedule(run: Run) -> str:
@@ -95,10 +124,22 @@ def _departures(runs: list[Run]) -> list[str]:
 
 def _shared(what: str, values: Iterable[tuple[str, Run]]) -> str:
     """State a value that the runs share or, where they do not, each value with its runs."""
+    values = list(values)
+    networks: dict[str, set[str]] = {}  # the values that each has
+    for value, run in values:
+        networks.setdefault(run.network, set()).add(value)
     owners: dict[str, list[str]] = {}
     for value, run in values:
-        owners.setdefault(value, []).append(f"{run.network} seed {run.seed}")
+        alike = len(networks[run.network]) == 1
+        owner = run.network if alike else f"{run.network} seed {run.seed}"
+        if owner not in owners.setdefault(value, []):
+            owners[value].append(owner)
     if len(owners) == 1:
         return f"{what}: {next(iter(owners))}."
     each = "; ".join(f"{value} ({', '.join(names)})" for value, names in owners.items())
     return f"{what} (not the same for all runs): {each}."
+
+
+def _listed(names: list[str]) -> str:
+    """Join names as a sentence does: a, b or c."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -1,97 +1,13 @@
-"""Recorded runs, read from their folders and picked for a figure."""
+"""Runs picked for a figure, and their errors over the seeds."""
 
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
-from degradation.config import variant
 from degradation.errors import UserError
-from degradation.records import RunFolder
-
-PAPER_SCHEDULE = {"name": "paper", "iterations": 64_000, "drops": [32_000, 48_000]}
-PAPER_SETTINGS = {
-    "optimizer": {"rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "decay": "all", "batch": 128},
-    "data": {"name": "cifar10", "holdout": 0},
-    "model": {"shortcut": "A"},
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One finished run, as its folder tells it.
-
-    `variant` is what the folder's name holds after the model (`rate=0.01`), and "" for the model
-    as its configuration file has it. `dataset` is the data's label, `canonical` whether it is the
-    official archive. `rows` has a row an evaluation; errors are in percent.
-    """
-
-    model: str
-    variant: str
-    schedule: str
-    seed: int
-    precision: str
-    dataset: str
-    canonical: bool
-    config: dict[str, Any]
-    manifest: dict[str, Any]
-    rows: pd.DataFrame
-    path: Path
-
-    @property
-    def depth(self) -> int:
-        """Layers of the network."""
-        return self.config["model"]["depth"]
-
-    @property
-    def residual(self) -> bool:
-        """Whether the network has shortcuts."""
-        return self.config["model"].get("shortcut") is not None
-
-    @property
-    def network(self) -> str:
-        """The network's name in text: plain-56, ResNet-56."""
-        return f"{'ResNet' if self.residual else 'plain'}-{self.depth}"
-
-    @property
-    def measured(self) -> str:
-        """The column of the error on unseen images: test_error, with a held-out set val_error."""
-        return "val_error" if "val_error" in self.rows else "test_error"
-
-    @property
-    def departures(self) -> list[str]:
-        """The settings, as sorted `key=value`, that are not those of the paper's protocol."""
-        return _departures(self.config)
-
-    @property
-    def on_paper_schedule(self) -> bool:
-        """Whether the learning rate fell and training ended where the paper's did."""
-        schedule = self.config["schedule"]
-        return all(schedule[key] == value for key, value in PAPER_SCHEDULE.items())
-
-
-def find_runs(folder: Path, on_skip: Callable[[Path, str], None] | None = None) -> list[Run]:
-    """Read the finished runs in and below `folder`, in the order of their paths.
-
-    A run that is unfinished or cannot be read is left out, and `on_skip(path, reason)` is told.
-    A folder that does not exist holds no runs.
-    """
-    runs = []
-    for name, subfolders, files in os.walk(folder):
-        subfolders.sort()
-        if not {"manifest.json", "metrics.csv"} & set(files):
-            continue
-        subfolders.clear()  # a run's checkpoint and wandb folders hold no runs
-        try:
-            runs.append(_read(Path(name)))
-        except _Skip as skip:
-            if on_skip:
-                on_skip(Path(name), str(skip))
-    return runs
+from degradation.report.paper import curve
+from degradation.report.runs import Run
 
 
 def select(
@@ -136,33 +52,51 @@ def missing(
 
 
 def models_of(spec: dict[str, Any]) -> list[str]:
-    """List the networks of a figure, each once, in the order of its panels."""
+    """List the networks that a figure needs, each once, in the order of its panels."""
     return list(dict.fromkeys(model for panel in spec["panels"] for model in panel["models"]))
+
+
+def drawn(spec: dict[str, Any]) -> list[str]:
+    """List the networks that a figure shows: `models_of`, and `also` those that have runs."""
+    return list(dict.fromkeys(model for panel in spec["panels"] for model in panel_models(panel)))
+
+
+def panel_models(panel: dict[str, Any]) -> list[str]:
+    """List the networks that a panel shows: `models`, which it needs, and `also` if they ran."""
+    return [*panel["models"], *panel.get("also", [])]
 
 
 def comparable(spec: dict[str, Any], runs: Iterable[Run]) -> list[Run]:
     """Pick the runs of a figure's networks, and make sure that they can stand side by side.
 
-    Raises UserError if a network has no run, or the runs differ in schedule, in what their errors
-    were measured on (test or held-out images) or, of one network, in its depth or overrides.
+    Raises UserError if a network that the figure needs has no run, or as `check_alike` does.
     """
-    runs = [run for run in runs if run.model in models_of(spec)]
+    runs = [run for run in runs if run.model in drawn(spec)]
     absent = [model for model in models_of(spec) if model not in {run.model for run in runs}]
     if absent:
         raise UserError(
             f"figure={spec['name']}: no finished run of {', '.join(absent)}; `python -m "
             f"experiments.reproduce figure={spec['name']}` with the same schedule trains it"
         )
+    check_alike(f"figure={spec['name']}", runs)
+    return runs
+
+
+def check_alike(figure: str, runs: Iterable[Run]) -> None:
+    """Raise UserError, which names `figure`, for runs that cannot stand side by side.
+
+    Those are runs that differ in schedule, overrides, in what their errors were measured on (test
+    or held-out images) or, of one network, in its depth.
+    """
     seen: dict[str, tuple[Any, Run]] = {}
     for run in runs:
         for key, value in _traits(run).items():
             expected, first = seen.setdefault(key, (value, run))
             if value != expected:
                 raise UserError(
-                    f"figure={spec['name']}: its runs must not differ in {key}, but {first.path} "
-                    f"has {expected} and {run.path} has {value}"
+                    f"{figure}: its runs must not differ in {key}, but {first.path} has "
+                    f"{expected} and {run.path} has {value}"
                 )
-    return runs
 
 
 def error_curve(runs: list[Run], column: str) -> pd.DataFrame:
@@ -174,8 +108,12 @@ def error_curve(runs: list[Run], column: str) -> pd.DataFrame:
     )
 
 
-class _Skip(Exception):
-    """Why a run folder is left out."""
+def paper_curve(runs: list[Run], column: str) -> pd.Series | None:
+    """The paper's own curve of one network, in percent by iteration; None where it has none.
+
+    None as well if a run differs from the paper's in schedule or settings: the two could not agree.
+    """
+    return curve(runs[0].model, column) if all(run.faithful for run in runs) else None
 
 
 def _traits(run: Run) -> dict[str, Any]:
@@ -184,66 +122,6 @@ def _traits(run: Run) -> dict[str, Any]:
         "schedule.name": run.schedule,
         **{f"schedule.{key}": value for key, value in run.config["schedule"].items()},
         "data.holdout": run.config["data"]["holdout"],
-        f"overrides of {run.model}": run.variant or "none",
+        "overrides": run.variant or "none",
         f"depth of {run.model}": run.depth,
     }
-
-
-def _read(path: Path) -> Run:
-    """Read one run folder; raises _Skip."""
-    folder = RunFolder(path)
-    try:
-        manifest, config = folder.manifest(), folder.config()
-        if manifest["status"] != "complete":
-            raise _Skip(f"{manifest['status']}, not complete")
-        rows = pd.DataFrame(folder.rows())
-        run = Run(
-            model=config["model"]["name"],
-            variant=_variant(path, config, manifest["precision"]),
-            schedule=config["schedule"]["name"],
-            seed=config["seed"],
-            precision=manifest["precision"],
-            dataset=manifest["dataset"]["label"],
-            canonical=manifest["dataset"]["canonical"],
-            config=config,
-            manifest=manifest,
-            rows=rows,
-            path=path,
-        )
-        _check_rows(run)
-    except KeyError as error:
-        raise _Skip(f"its config or manifest has no {error}") from error
-    except (OSError, ValueError, TypeError, AttributeError, UserError) as error:
-        raise _Skip(f"cannot be read: {error}") from error
-    return run
-
-
-def _check_rows(run: Run) -> None:
-    columns = ["iteration", "train_error", run.measured]
-    lacking = [column for column in columns if column not in run.rows]
-    if lacking:
-        raise _Skip(f"metrics.csv has no column {', '.join(lacking)}")
-    if run.rows[columns].isna().any(axis=None) or not run.rows["iteration"].is_monotonic_increasing:
-        raise _Skip("metrics.csv has gaps or rows out of order")
-    last, end = run.rows["iteration"].max(), run.config["schedule"]["iterations"]
-    if last != end:
-        raise _Skip(f"metrics.csv ends at iteration {last} of {end}")
-
-
-def _variant(path: Path, config: dict[str, Any], precision: str) -> str:
-    """Name the overrides: from the folder's name, or for a run put elsewhere from its settings."""
-    model, _, overrides = path.parent.name.partition(",")
-    if model == config["model"]["name"] and path.name == f"seed{config['seed']}":
-        return overrides
-    # Which precision `auto` picks where the run was made is not known: a chosen one is an override.
-    picked = precision if config["runtime"]["precision"] == "auto" else None
-    return ",".join(variant(OmegaConf.create(config), precision, picked))
-
-
-def _departures(config: dict[str, Any]) -> list[str]:
-    return sorted(
-        f"{key if key != 'name' else group}={config[group][key]}"
-        for group, settings in PAPER_SETTINGS.items()
-        for key, value in settings.items()
-        if config[group].get(key, value) not in (value, None)
-    )

@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from degradation.records.files import faults_as_user_errors, replace_file
 from degradation.report.caption import caption
-from degradation.report.curves import Run, comparable
-from degradation.report.panel import LEADER, Curve, draw_panel, panel_curves
+from degradation.report.curves import comparable
+from degradation.report.panel import LEADER, PAPER_LINE, Curve, draw_panel, figure_curves
+from degradation.report.paper import DIGITISED
+from degradation.report.runs import Run
 from degradation.report.typesetting import SMALL, TEXT, TITLE, line_height, text_width, wrap
 
 # Whatever matplotlibrc the user has; and neither dates, versions nor random ids in the files, so
@@ -22,8 +25,9 @@ UNDATED = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 DPI = 300
 # All in inches. One panel takes 1.5 columns of a journal, several the width of the page.
-ONE_PANEL, FULL_PAGE = (5.5, 2.9), (7.2, 2.6)  # width of the figure, height of its axes
+ONE_PANEL, FULL_PAGE = (5.5, 2.9), (7.2, 3.0)  # width of the figure, height of its axes
 LEFT, BELOW, GAP, MARGIN = 0.55, 0.5, 0.2, 0.1
+NARROWEST = 1.6  # axes, before the figure grows beyond the page
 
 
 @matplotlib.style.context(STYLE)
@@ -34,11 +38,18 @@ def draw_figure(spec: dict[str, Any], runs: list[Run], out_dir: Path) -> list[Pa
     bytes. Raises UserError if a network has no run, the runs cannot stand in one figure, or
     (exit code 1) a file cannot be written.
     """
-    figure = build_figure(spec, runs)
-    about = {"Title": spec["title"], "Description": caption(spec, comparable(spec, runs))}
+    description = caption(spec, comparable(spec, runs))
+    return write_figure(build_figure(spec, runs), out_dir, spec["name"], spec["title"], description)
+
+
+def write_figure(
+    figure: Figure, out_dir: Path, name: str, title: str, description: str
+) -> list[Path]:
+    """Write a figure to `out_dir` as `<name>.png` and `<name>.svg`, and return their paths."""
+    about = {"Title": title, "Description": description}
     with faults_as_user_errors(f"cannot make the folder {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
-    paths = [out_dir / f"{spec['name']}.{suffix}" for suffix in UNDATED]
+    paths = [out_dir / f"{name}.{suffix}" for suffix in UNDATED]
     for path, undated in zip(paths, UNDATED.values(), strict=True):
         with replace_file(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:], metadata=about | undated)
@@ -49,23 +60,26 @@ def draw_figure(spec: dict[str, Any], runs: list[Run], out_dir: Path) -> list[Pa
 def build_figure(spec: dict[str, Any], runs: list[Run]) -> Figure:
     """Lay out a figure: title, panels on the same axes, caption. See `draw_figure`."""
     runs = comparable(spec, runs)
-    panels = [panel_curves(panel["models"], runs) for panel in spec["panels"]]
+    panels = figure_curves(spec["panels"], runs)
     everything = [curve for panel in panels for curve in panel]
     total = runs[0].config["schedule"]["iterations"]
     limit, cut = _error_limit(everything, total)
 
     count = len(panels)
     width, axes_height = ONE_PANEL if count == 1 else FULL_PAGE
-    figure = Figure(figsize=(width, axes_height), dpi=DPI)
-    FigureCanvasAgg(figure)  # measures text
-    lines = wrap(figure, "\n".join([caption(spec, runs), *cut]), SMALL, width - 2 * MARGIN)
+    axes_height = max(axes_height, line_height(SMALL) * max(map(len, panels)))  # all names fit
+    figure = empty_figure(width)
     names = max(text_width(figure, curve.label, SMALL, "bold") for curve in everything)
     beside = LEADER + names + MARGIN / 2
-    axes_width = (width - LEFT - count * beside - (count - 1) * GAP) / count
+    axes_width = max((width - LEFT - (count - 1) * GAP) / count - beside, NARROWEST)
+    width = LEFT + count * (axes_width + beside) + (count - 1) * GAP
+    key = any(curve.paper is not None for curve in everything)
+    lines = wrap(figure, "\n".join([caption(spec, runs), *cut]), SMALL, width - 2 * MARGIN)
     below = BELOW + len(lines) * line_height(SMALL) + MARGIN
     above = MARGIN + line_height(TITLE) + (count > 1) * line_height(TEXT) + 0.2
+    above += key * line_height(SMALL)
     height = below + axes_height + above
-    figure.set_figheight(height)
+    figure.set_size_inches(width, height)
 
     for number, (panel, curves) in enumerate(zip(spec["panels"], panels, strict=True)):
         left = LEFT + number * (axes_width + beside + GAP)
@@ -78,9 +92,33 @@ def build_figure(spec: dict[str, Any], runs: list[Run]) -> Figure:
         axes.tick_params(labelleft=number == 0)
         if count > 1:
             axes.set_title(panel["title"], fontsize=TEXT, loc="left", pad=15)
-    _text(figure, spec["title"], LEFT, height - MARGIN, TITLE, weight="bold")
-    _text(figure, "\n".join(lines), MARGIN, below - BELOW, SMALL, linespacing=1.3)
+    write_text(figure, spec["title"], LEFT, height - MARGIN, TITLE, weight="bold")
+    write_text(figure, "\n".join(lines), MARGIN, below - BELOW, SMALL, linespacing=1.3)
+    if key:
+        draw_key(figure, LEFT, height - MARGIN - line_height(TITLE))
     return figure
+
+
+def empty_figure(width: float) -> Figure:
+    """Return a figure that measures text, `width` inches wide; it gets its height at the end."""
+    figure = Figure(figsize=(width, width), dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def draw_key(figure: Figure, x: float, y: float) -> None:
+    """Say whose the faint lines are; the top left corner of the text is at (x, y) inches."""
+    width, height = figure.get_size_inches()
+    middle, length = (y - 0.45 * line_height(SMALL)) / height, 0.25
+    ends = [x / width, (x + length) / width]
+    figure.add_artist(Line2D(ends, [middle, middle], color="black", gid="paper-key", **PAPER_LINE))
+    write_text(figure, DIGITISED, x + length + 0.06, y, SMALL)
+
+
+def write_text(figure: Figure, text: str, x: float, y: float, size: float, **style: Any) -> None:
+    """Write text whose top left corner is at (x, y) inches."""
+    x, y = x / figure.get_figwidth(), y / figure.get_figheight()
+    figure.text(x, y, text, fontsize=size, va="top", parse_math=False, **style)
 
 
 def _error_limit(curves: list[Curve], total: int) -> tuple[float, list[str]]:
@@ -101,9 +139,3 @@ def _error_limit(curves: list[Curve], total: int) -> tuple[float, list[str]]:
         f"The axis cuts off the start: until iteration {cut.index.max():,} there are errors of up "
         f"to {cut.max():.0f} %."
     ]
-
-
-def _text(figure: Figure, text: str, x: float, y: float, size: float, **style: Any) -> None:
-    """Write text whose top left corner is at (x, y) inches."""
-    x, y = x / figure.get_figwidth(), y / figure.get_figheight()
-    figure.text(x, y, text, fontsize=size, va="top", parse_math=False, **style)

@@ -1,18 +1,24 @@
 """One panel of a figure: its curves, the drops of the learning rate, and the names at the ends."""
 
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from degradation.report.curves import Run, error_curve
+from degradation.report.curves import error_curve, panel_models, paper_curve
+from degradation.report.runs import Run
 from degradation.report.typesetting import SMALL, TEXT, line_height, spread
 
 # Deeper is darker: about ten or more CIE L* apart for greyscale print, and at least 26 apart in
 # CIE Lab for normal sight, protanopia, deuteranopia and tritanopia.
 COLOURS = {20: "#D97700", 32: "#0A8A86", 44: "#A32A2A", 56: "#15306F", 110: "#000000"}
+# For other depths: those that differ most first, then five that are at least 19 apart from all.
+PALETTE = [COLOURS[depth] for depth in (20, 56, 32, 44, 110)]
+PALETTE += ["#AA00FF", "#8877CC", "#AA8866", "#7733BB", "#CC0000"]
 GREY = "#555555"
 LEADER = 0.16  # inches from the axes to the names
 LINES = {  # column -> how its curve is drawn
@@ -20,6 +26,7 @@ LINES = {  # column -> how its curve is drawn
     "test_error": {"linewidth": 2.0, "linestyle": "-", "zorder": 3},
     "val_error": {"linewidth": 2.0, "linestyle": "-", "zorder": 3},
 }
+PAPER_LINE = {"linewidth": 0.8, "alpha": 0.55, "zorder": 2.5}  # over bands, under all lines
 WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
 
 
@@ -32,6 +39,7 @@ class Curve:
     label: str
     colour: str
     errors: pd.DataFrame  # mean, low, high by iteration
+    paper: pd.Series | None = None  # the paper's own errors, where the two can be compared
 
     @property
     def end(self) -> float:
@@ -39,26 +47,32 @@ class Curve:
         return self.errors["mean"].iloc[-1]
 
 
-def panel_curves(models: list[str], runs: list[Run]) -> list[Curve]:
-    """Average the runs of some networks into the curves of one panel, two a network.
+def figure_curves(panels: list[dict[str, Any]], runs: list[Run]) -> list[list[Curve]]:
+    """Average the runs of a figure into the curves of each panel, two for each network with runs.
 
-    A curve is labelled by its depth where that tells the networks apart, by its network elsewhere.
+    A curve is labelled by its depth where that tells the networks of a panel apart, by its network
+    elsewhere; curves with one label have one colour in all panels.
     """
-    networks = [[run for run in runs if run.model == model] for model in models]
-    firsts = [group[0] for group in networks]
-    depth_tells = len({run.depth for run in firsts}) == len(firsts)
-    names = [f"{run.depth}-layer" if depth_tells else run.network for run in firsts]
-    colours = _colours([run.depth for run in firsts])
+    groups = [
+        [[run for run in runs if run.model == model] for model in panel_models(panel)]
+        for panel in panels
+    ]
+    named = [_named([group for group in panel if group]) for panel in groups]
+    colours = _colours({name: runs[0].depth for panel in named for name, runs in panel.items()})
     return [
-        Curve(
-            model=group[0].model,
-            column=column,
-            label=f"{name} {WORDS[column]}",
-            colour=colour,
-            errors=error_curve(group, column),
-        )
-        for group, name, colour in zip(networks, names, colours, strict=True)
-        for column in ("train_error", group[0].measured)
+        [
+            Curve(
+                model=group[0].model,
+                column=column,
+                label=f"{name} {WORDS[column]}",
+                colour=colours[name],
+                errors=error_curve(group, column),
+                paper=paper_curve(group, column),
+            )
+            for name, group in panel.items()
+            for column in ("train_error", group[0].measured)
+        ]
+        for panel in named
     ]
 
 
@@ -72,23 +86,39 @@ def draw_panel(axes: Axes, curves: list[Curve], limit: float, schedule: dict[str
         _draw_curve(axes, curve, unit)
     axes.set(xlim=(0, total / unit), ylim=(-0.015 * limit, limit))  # an error of 0 is seen whole
     axes.set_xlabel(name, fontsize=TEXT)
+    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    style_axes(axes)
+    _label_ends(axes, curves, limit)
+
+
+def style_axes(axes: Axes) -> None:
+    """Draw what frames the curves of every figure: quiet axes, and a grid for the errors."""
     axes.tick_params(labelsize=SMALL, width=0.6, color=GREY)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=True))
-    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set(color=GREY, linewidth=0.6)
-    _label_ends(axes, curves, limit)
 
 
-def _colours(depths: list[int]) -> list[str]:
-    """Give each depth its own colour, the same in every figure; any that is free where taken."""
-    colours: list[str] = []
-    for depth in depths:
-        free = [colour for colour in COLOURS.values() if colour not in colours] or [GREY]
-        colours.append(COLOURS[depth] if COLOURS.get(depth) in free else free[0])
-    return colours
+def _named(groups: list[list[Run]]) -> dict[str, list[Run]]:
+    """Name the networks of a panel, each given by its runs."""
+    firsts = [group[0] for group in groups]
+    of_a_kind = len({run.family for run in firsts}) == 1 and firsts[0].family is not None
+    depth_tells = of_a_kind and len({run.depth for run in firsts}) == len(firsts)
+    names = [f"{run.depth}-layer" if depth_tells else run.network for run in firsts]
+    return dict(zip(names, groups, strict=True))
+
+
+def _colours(depths: dict[str, int | None]) -> dict[str, str]:
+    """Give each name a colour: that of its depth, the same in every figure, or one that is free."""
+    colours: dict[str, str] = {}
+    for name, depth in depths.items():
+        if COLOURS.get(depth) not in (None, *colours.values()):
+            colours[name] = COLOURS[depth]
+    free = [colour for colour in PALETTE if colour not in colours.values()]
+    others = [name for name in depths if name not in colours]
+    return colours | dict(zip(others, cycle([*free, *PALETTE]), strict=False))
 
 
 def _mark_drop(axes: Axes, drop: int, unit: int) -> None:
@@ -110,6 +140,8 @@ def _draw_curve(axes: Axes, curve: Curve, unit: int) -> None:
     """Draw the mean of the seeds and, if there are several, the band that they span."""
     x, errors = curve.errors.index / unit, curve.errors
     style = {"color": curve.colour, "gid": f"{curve.model}-{curve.column}"}
+    if curve.paper is not None:
+        _draw_paper(axes, curve, unit)
     marker = "." if len(x) == 1 else None  # a line of one point would not be seen
     axes.plot(x, errors["mean"], label=curve.label, marker=marker, **style, **LINES[curve.column])
     if (errors["high"] > errors["low"]).any():
@@ -117,6 +149,20 @@ def _draw_curve(axes: Axes, curve: Curve, unit: int) -> None:
         axes.fill_between(
             x, errors["low"], errors["high"], alpha=0.2, linewidth=0, zorder=2, **style
         )
+
+
+def _draw_paper(axes: Axes, curve: Curve, unit: int) -> None:
+    """Draw the paper's own curve, broken where its figure does not show it."""
+    known = curve.paper.index
+    grid = range(known.min(), known.max() + 1, int(min(np.diff(known))))
+    axes.plot(
+        np.array(grid) / unit,
+        curve.paper.reindex(grid),
+        color=curve.colour,
+        linestyle=LINES[curve.column]["linestyle"],
+        gid=f"paper-{curve.model}-{curve.column}",
+        **PAPER_LINE,
+    )
 
 
 def _label_ends(axes: Axes, curves: list[Curve], limit: float) -> None:

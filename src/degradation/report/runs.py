@@ -1,0 +1,187 @@
+"""Recorded runs, as their folders tell them."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from degradation.config import flatten, option_values, options, show, variant
+from degradation.errors import UserError
+from degradation.model_rules import BLOCK_LAYERS
+from degradation.records import RunFolder
+
+PAPER_SCHEDULE = {"name": "paper", "iterations": 64_000, "drops": [32_000, 48_000]}
+PAPER_SETTINGS = {
+    "optimizer": {"rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "decay": "all", "batch": 128},
+    "data": {"name": "cifar10", "holdout": 0},
+}
+FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One finished run, as its folder tells it.
+
+    `variant` is what the folder's name holds after the model (`rate=0.01`), and "" for the model
+    as its configuration file has it. `dataset` is the data's label, `canonical` whether it is the
+    official archive. `rows` has a row an evaluation; errors are in percent.
+    """
+
+    model: str
+    variant: str
+    schedule: str
+    seed: int
+    precision: str
+    dataset: str
+    canonical: bool
+    config: dict[str, Any]
+    manifest: dict[str, Any]
+    rows: pd.DataFrame
+    path: Path
+
+    @property
+    def depth(self) -> int | None:
+        """Layers of the network; None where its settings do not tell."""
+        model = self.config["model"]
+        if model["builder"] == "resnet" and model.get("block") in BLOCK_LAYERS:
+            return 2 + BLOCK_LAYERS[model["block"]] * sum(model["depths"])
+        return model.get("depth")
+
+    @property
+    def residual(self) -> bool:
+        """Whether the network has shortcuts."""
+        return self.config["model"].get("shortcut") is not None
+
+    @property
+    def family(self) -> str | None:
+        """What the network is but for its depth: plain, ResNet; None if its name says no more."""
+        return next(
+            (words for name, words in FAMILIES.items() if self.model == f"{name}{self.depth}"), None
+        )
+
+    @property
+    def network(self) -> str:
+        """The network's name in text: plain-56, ResNet-56, vgg16."""
+        return f"{self.family}-{self.depth}" if self.family else self.model
+
+    @property
+    def in_paper(self) -> bool:
+        """Whether it is a network that the paper trains on CIFAR-10 (section 4.2)."""
+        builder = self.config["model"]["builder"]
+        return builder == "cifar_resnet" and self.family in ("plain", "ResNet")
+
+    @property
+    def measured(self) -> str:
+        """The column of the error on unseen images: test_error, with a held-out set val_error."""
+        return "val_error" if "val_error" in self.rows else "test_error"
+
+    @property
+    def departures(self) -> list[str]:
+        """Settings, sorted `key=value`, unlike the paper's protocol or the network's own file."""
+        return _departures(self.config)
+
+    @property
+    def on_paper_schedule(self) -> bool:
+        """Whether the learning rate fell and training ended where the paper's did."""
+        schedule = self.config["schedule"]
+        return all(schedule[key] == value for key, value in PAPER_SCHEDULE.items())
+
+    @property
+    def faithful(self) -> bool:
+        """Whether network, schedule and settings are the paper's: its numbers may stand beside."""
+        return self.in_paper and self.on_paper_schedule and not self.departures
+
+
+def find_runs(folder: Path, on_skip: Callable[[Path, str], None] | None = None) -> list[Run]:
+    """Read the finished runs in and below `folder`, in the order of their paths.
+
+    A run that is unfinished or cannot be read is left out, and `on_skip(path, reason)` is told.
+    A folder that does not exist holds no runs.
+    """
+    runs = []
+    for name, subfolders, files in os.walk(folder):
+        subfolders.sort()
+        if not {"manifest.json", "metrics.csv"} & set(files):
+            continue
+        subfolders.clear()  # a run's checkpoint and wandb folders hold no runs
+        try:
+            runs.append(_read(Path(name)))
+        except _Skip as skip:
+            if on_skip:
+                on_skip(Path(name), str(skip))
+    return runs
+
+
+class _Skip(Exception):
+    """Why a run folder is left out."""
+
+
+def _read(path: Path) -> Run:
+    """Read one run folder; raises _Skip."""
+    folder = RunFolder(path)
+    try:
+        manifest, config = folder.manifest(), folder.config()
+        if manifest["status"] != "complete":
+            raise _Skip(f"{manifest['status']}, not complete")
+        rows = pd.DataFrame(folder.rows())
+        run = Run(
+            model=config["model"]["name"],
+            variant=_variant(path, config, manifest["precision"], manifest.get("replicas", 1)),
+            schedule=config["schedule"]["name"],
+            seed=config["seed"],
+            precision=manifest["precision"],
+            dataset=manifest["dataset"]["label"],
+            canonical=manifest["dataset"]["canonical"],
+            config=config,
+            manifest=manifest,
+            rows=rows,
+            path=path,
+        )
+        _check_rows(run)
+    except KeyError as error:
+        raise _Skip(f"its config or manifest has no {error}") from error
+    except (OSError, ValueError, TypeError, AttributeError, UserError) as error:
+        raise _Skip(f"cannot be read: {error}") from error
+    return run
+
+
+def _check_rows(run: Run) -> None:
+    columns = ["iteration", "train_error", run.measured]
+    lacking = [column for column in columns if column not in run.rows]
+    if lacking:
+        raise _Skip(f"metrics.csv has no column {', '.join(lacking)}")
+    if run.rows[columns].isna().any(axis=None) or not run.rows["iteration"].is_monotonic_increasing:
+        raise _Skip("metrics.csv has gaps or rows out of order")
+    last, end = run.rows["iteration"].max(), run.config["schedule"]["iterations"]
+    if last != end:
+        raise _Skip(f"metrics.csv ends at iteration {last} of {end}")
+
+
+def _variant(path: Path, config: dict[str, Any], precision: str, replicas: int) -> str:
+    """Name the overrides: from the folder's name, or for a run put elsewhere from its settings."""
+    model, _, overrides = path.parent.name.partition(",")
+    if model == config["model"]["name"] and path.name == f"seed{config['seed']}":
+        return overrides
+    # Which precision `auto` picks where the run was made is not known: a chosen one is an override.
+    picked = precision if config["runtime"]["precision"] == "auto" else None
+    return ",".join(variant(OmegaConf.create(config), precision, picked, replicas))
+
+
+def _departures(config: dict[str, Any]) -> list[str]:
+    changed = {
+        key if key != "name" else group: config[group][key]
+        for group, settings in PAPER_SETTINGS.items()
+        for key, value in settings.items()
+        if config[group].get(key, value) != value
+    }
+    model = flatten(config["model"], "model.")
+    known = model["model.name"] in options("model")
+    # Of a key that came later than the run, or has gone since, nothing is known.
+    for key, value in (option_values("model", model["model.name"]) if known else {}).items():
+        if model.get(key, value) != value:
+            changed[key.removeprefix("model.")] = model[key]
+    return [f"{key}={show(value)}" for key, value in sorted(changed.items())]
