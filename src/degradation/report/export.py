@@ -1,0 +1,128 @@
+"""Runs as tables, for people who plot elsewhere: a DataFrame, curves.csv and summary.csv."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from degradation.errors import UserError
+from degradation.records.files import faults_as_user_errors, replace_file
+from degradation.report.runs import Run, find_runs
+
+LONG = {
+    "run": str,
+    "model": str,
+    "variant": str,
+    "schedule": str,
+    "seed": int,
+    "precision": str,
+    "iteration": int,
+    "metric": str,
+    "value": float,
+}
+CURVES = ["run", "seed", "iteration", "metric", "value"]
+
+
+def load_runs(
+    folder: Path | str, on_skip: Callable[[Path, str], None] | None = None
+) -> pd.DataFrame:
+    """Read the finished runs in and below `folder` as a tidy table: a row a run, iteration, metric.
+
+    Columns: `run` (its folder, relative to `folder`), `model`, `variant` (its overrides, "" if
+    none), `schedule`, `seed`, `precision`, `iteration` (finished updates), `metric` and `value`.
+    The metrics are the columns of metrics.csv: `train_error` and `test_error` in percent;
+    `train_loss` and `test_loss`, cross-entropy in nats, without the L2 term; with a held-out set
+    `val_error` and `val_loss` in place of the test's; `epoch`, `learning_rate`,
+    `images_per_second`, and `wall_seconds` since the start. `curves.csv` has the same rows.
+
+    A column a metric is one call away:
+    `runs.pivot(index=["run", "model", "seed", "iteration"], columns="metric", values="value")`.
+
+    A run that is unfinished or cannot be read is left out, and `on_skip(path, reason)` is told. No
+    run gives a table without rows. Raises `UserError` if `folder` is not a folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; allowed: one that holds runs, at any depth")
+    runs = find_runs(folder, on_skip)
+    return _long({run.path.relative_to(folder).as_posix(): run for run in runs})
+
+
+def write_export(runs: list[Run], out_dir: Path, suffix: str = "") -> list[Path]:
+    """Write `curves<suffix>.csv` and `summary<suffix>.csv` to `out_dir`, and return their paths.
+
+    `curves` has a row a run, iteration and metric: run, seed, iteration, metric, value. `summary`
+    has a row a run: what it was, its last losses and errors, the lowest error on unseen images
+    (chosen on them) and its iteration, the speed. Units are those of `load_runs`. A run is named
+    `<schedule>/<model>[,overrides]/seed<k>`, wherever it lies. Numbers are written with as many
+    digits as bring them back exactly, and the same runs give the same bytes.
+
+    Raises `UserError` if two of the runs have one name or (exit code 1) a file cannot be written.
+    """
+    named = _by_name(runs)
+    # As objects: a column of integers with a gap would become one of floats.
+    summary = pd.DataFrame([_summary(name, run) for name, run in named.items()], dtype=object)
+    with faults_as_user_errors(f"cannot make the folder {out_dir}"):
+        out_dir.mkdir(parents=True, exist_ok=True)
+    tables = {"curves": _long(named)[CURVES], "summary": summary}
+    paths = []
+    for name, table in tables.items():
+        paths.append(out_dir / f"{name}{suffix}.csv")
+        with replace_file(paths[-1]) as temporary:
+            table.to_csv(temporary, index=False, lineterminator="\n")
+    return paths
+
+
+def _long(named: dict[str, Run]) -> pd.DataFrame:
+    """Stack the rows of runs, metric by metric; the keys are what to call the runs."""
+    tables = [
+        run.rows.melt("iteration", var_name="metric").assign(
+            run=name,
+            model=run.model,
+            variant=run.variant,
+            schedule=run.schedule,
+            seed=run.seed,
+            precision=run.precision,
+        )
+        for name, run in named.items()
+    ]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(LONG))
+    return table[list(LONG)].astype(LONG)
+
+
+def _by_name(runs: list[Run]) -> dict[str, Run]:
+    named: dict[str, Run] = {}
+    for run in runs:
+        network = ",".join(filter(None, [run.model, run.variant]))
+        name = f"{run.schedule}/{network}/seed{run.seed}"
+        if name in named:
+            raise UserError(
+                f"{named[name].path} and {run.path} are both {name}: give a folder that holds one "
+                "of them"
+            )
+        named[name] = run
+    return named
+
+
+def _summary(name: str, run: Run) -> dict[str, Any]:
+    unseen = run.measured.removesuffix("_error")
+    last, best = run.rows.iloc[-1], run.rows.loc[run.rows[run.measured].idxmin()]
+    metrics = [f"{images}_{what}" for images in ("train", unseen) for what in ("loss", "error")]
+    return {
+        "run": name,
+        "network": run.network,
+        "model": run.model,
+        "variant": run.variant,
+        "schedule": run.schedule,
+        "seed": run.seed,
+        "precision": run.precision,
+        "parameters": run.manifest.get("parameters"),
+        "data": run.dataset,
+        "iterations": int(last["iteration"]),
+        **{f"final_{metric}": last.get(metric) for metric in metrics},
+        f"best_{run.measured}": best[run.measured],
+        "best_iteration": int(best["iteration"]),
+        **{key: run.manifest.get(key) for key in ("images_per_second", "wall_seconds")},
+        "git_commit": run.manifest.get("git_commit"),
+    }

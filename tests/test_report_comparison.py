@@ -1,0 +1,167 @@
+"""A user's runs against the recorded ones: which are compared, and what is said."""
+
+import pytest
+from report_samples import SCHEDULES, make_rows, write_run
+
+from degradation.report import find_runs
+from degradation.report.comparison import Comparison, compare
+
+CANONICAL = {"label": "CIFAR-10", "fingerprint": "sha256:1", "canonical": True}
+
+
+def write(root, error: float, seed: int = 0, model: str = "plain20", **options):
+    """Write a run whose last test (or validation) error is this; its noise goes by the seed."""
+    unseen = "val" if options.get("holdout") else "test"
+    schedule = options.get("schedule", "short")
+    rows = make_rows(SCHEDULES[schedule], (error, error), options.pop("noise", seed), unseen)
+    rows[-1][f"{unseen}_error"] = error
+    return write_run(root, model, seed, rows=rows, **options)
+
+
+@pytest.fixture
+def compared(tmp_path):
+    """Compare the runs below own/ with those below recorded/."""
+    return lambda: compare(find_runs(tmp_path / "own"), find_runs(tmp_path / "recorded"))
+
+
+@pytest.fixture
+def own(tmp_path):
+    return tmp_path / "own"
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    return tmp_path / "recorded"
+
+
+class TestNumbers:
+    def test_means_over_the_seeds_and_their_difference(self, own, recorded, compared):
+        for seed, error in ((3, 19.5), (4, 20.5)):
+            write(own, error, seed)
+        for seed, error in ((0, 19.0), (1, 20.0), (2, 19.2)):
+            write(recorded, error, seed)
+        assert compared() == [
+            Comparison(
+                network="plain-20",
+                setting="short",
+                error="test error",
+                own=20.0,
+                own_seeds="3, 4",
+                recorded=pytest.approx(19.4),
+                recorded_seeds="0, 1, 2",
+                difference=pytest.approx(0.6),
+                within="within the recorded seeds' range (19.00 to 20.00 %)",
+            )
+        ]
+
+    def test_outside_the_range(self, own, recorded, compared):
+        write(own, 21, 3)
+        for seed, error in ((0, 19), (1, 20)):
+            write(recorded, error, seed)
+        assert compared()[0].within == "outside the recorded seeds' range (19.00 to 20.00 %)"
+
+    def test_one_recorded_seed_has_no_range(self, own, recorded, compared):
+        write(own, 21, 3)
+        write(recorded, 19)
+        (comparison,) = compared()
+        assert comparison.difference == 2
+        assert comparison.within == "one recorded seed has no range: that takes two"
+
+    def test_validation_error_is_called_that(self, own, recorded, compared):
+        held_out = {"holdout": 5000, "variant": "holdout=5000"}
+        write(own, 21, 3, **held_out)
+        write(recorded, 19, **held_out)
+        write(recorded, 30)  # measured on the test set
+        (comparison,) = compared()
+        assert (comparison.error, comparison.recorded) == ("validation error", 19)
+        assert comparison.setting == "short; holdout=5000"
+
+
+class TestIdenticalRuns:
+    def test_timings_aside_the_rows_agree_in_every_bit(self, own, recorded, compared):
+        path = write(own, 19)
+        write(recorded, 19)
+        metrics = path / "metrics.csv"
+        metrics.write_text(metrics.read_text().replace(",1000.0,", ",777.0,"))
+        (comparison,) = compared()
+        assert comparison.within == (
+            "identical to the last digit; one recorded seed has no range: that takes two"
+        )
+
+    def test_some_seeds_are_named(self, own, recorded, compared):
+        for seed in (0, 2):
+            write(own, 19, seed, noise=seed)
+        for seed in (0, 1, 2):
+            write(recorded, 19, seed, noise=0)
+        assert compared()[0].within.startswith("seed 0 identical to the last digit; within")
+
+    def test_the_same_final_error_is_not_enough(self, own, recorded, compared):
+        write(own, 19, noise=1)
+        write(recorded, 19, noise=2)
+        assert "identical" not in compared()[0].within
+
+
+class TestSameConfiguration:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"model": "plain56"},
+            {"schedule": "paper"},
+            {"settings": {"schedule.drops": [1000]}, "variant": "drops=1000"},
+            {"settings": {"optimizer.rate": 0.05}, "variant": "rate=0.05"},
+            {"settings": {"model.depth": 8}, "variant": "depth=8"},
+            {"settings": {"data.name": "synthetic"}, "variant": "data=synthetic"},
+        ],
+    )
+    def test_what_changes_the_result_is_not_compared(self, own, recorded, compared, options):
+        write(own, 19, **options)
+        write(recorded, 19)
+        assert compared() == []
+
+    @pytest.mark.parametrize(
+        "settings",
+        [{"data.dir": "/elsewhere"}, {"runtime.threads": 7}, {"runtime.checkpoint_every": 5}],
+    )
+    def test_what_does_not_change_the_result_is_no_matter(self, own, recorded, compared, settings):
+        write(own, 19, settings=settings)
+        write(recorded, 19)
+        assert compared()[0].setting == "short"
+
+    def test_overrides_that_both_have_are_named(self, own, recorded, compared):
+        options = {"settings": {"optimizer.rate": 0.05}, "variant": "rate=0.05"}
+        write(own, 19, **options)
+        write(recorded, 19, **options)
+        assert compared()[0].setting == "short; rate=0.05"
+
+    def test_another_precision_and_other_data_are_compared_and_named(self, own, recorded, compared):
+        write(own, 19, variant="precision=float32", precision="float32", dataset=CANONICAL)
+        write(recorded, 19)
+        assert compared()[0].setting == (
+            "short; float32 against bfloat16; "
+            "CIFAR-10 against CIFAR-10, 97 of 60,000 images from JPEG"
+        )
+
+    def test_other_files_under_the_same_label(self, own, recorded, compared):
+        write(own, 19, dataset=CANONICAL)
+        write(recorded, 19, dataset=CANONICAL | {"fingerprint": "sha256:2"})
+        assert compared()[0].setting == "short; other files of CIFAR-10"
+
+    def test_recorded_runs_of_the_same_precision_come_first(self, own, recorded, compared):
+        float32 = {"variant": "precision=float32", "precision": "float32"}
+        write(own, 19, **float32)
+        write(own, 18)
+        write(recorded, 17)
+        write(recorded, 16, **float32, dataset=CANONICAL)
+        assert {(c.own, c.recorded) for c in compared()} == {(19, 16), (18, 17)}
+
+    def test_a_run_is_not_set_against_itself(self, tmp_path):
+        write(tmp_path, 19)
+        runs = find_runs(tmp_path)
+        assert compare(runs, runs) == []
+
+    def test_every_network_that_both_have_in_the_order_of_the_runs(self, own, recorded, compared):
+        for model in ("resnet20", "plain56", "plain20"):
+            write(own, 19, model=model)
+        for model in ("plain20", "resnet20"):
+            write(recorded, 19, model=model)
+        assert [comparison.network for comparison in compared()] == ["plain-20", "ResNet-20"]
