@@ -834,11 +834,14 @@ def test_git_state_follows_tracked_files(tmp_path, monkeypatch):
     git("init")
     assert records.git_state(root) == unknown  # no commit yet
     (root / "code.py").write_text("1")
-    git("add", "code.py")
+    (root / "results").mkdir()
+    (root / "results" / "report.md").write_text("1")
+    git("add", "code.py", "results")
     git("commit", "-m", "one")
     clean = {"git_commit": git("rev-parse", "HEAD"), "git_dirty": False}
     assert records.git_state(root) == clean
     (root / "untracked").write_text("x")
+    (root / "results" / "report.md").write_text("2")  # a record, not the program
     assert records.git_state(root) == clean
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as inside a hook
     assert records.git_state(root) == clean
