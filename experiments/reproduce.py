@@ -9,24 +9,15 @@ from itertools import product
 
 from omegaconf import DictConfig, OmegaConf
 
-from degradation.config import (
-    RUNS,
-    check_models,
-    check_values,
-    recorded,
-    relative,
-    run_path,
-)
+from degradation.config import RUNS, check_models, check_values, recorded, relative
 from degradation.errors import UserError
-from degradation.records import RunFolder
-from degradation.report.curves import models_of
+from degradation.report.curves import drawn, models_of
 from degradation.rules import SEEDS
 from degradation.training.tracking import Tracker, run_id
-from experiments.command import Job, command, run_alone
-from experiments.refusals import compose_again
-from experiments.report import refuse_decided, report
+from experiments.command import Job, command
+from experiments.planned import Planned, plan, train_missing
+from experiments.report import imply_network, refuse_decided, report
 from experiments.run import check as check_run
-from experiments.run import precisions
 
 
 def run_config(config: DictConfig) -> DictConfig:
@@ -39,29 +30,30 @@ def check(config: DictConfig) -> None:
     check_values(config)
     if config.seeds is None:
         raise UserError(f"seeds=null: allowed: {SEEDS.allowed}")
-    check_models("figure.panels", models_of(config.figure))
+    check_models("figure.panels", drawn(config.figure))
     check_run(run_config(config))
 
 
+def planned(job: Job) -> list[Planned]:
+    """List the runs that the figure needs, seed by seed; raises `UserError` as `plan` does."""
+    figure = job.config.figure
+    shared = [o for o in job.overrides if o.split("=")[0].split(".")[0] not in ("figure", "seeds")]
+    shared.append(f"tracking.group={figure.name}")
+    return [
+        plan([*shared, f"model={model}", f"seed={seed}"])
+        for seed, model in product(job.config.seeds, models_of(figure))
+    ]
+
+
 def start(job: Job) -> int:
-    """Train what is missing, seed by seed, then draw; the first run that fails ends it."""
+    """Train what is missing, then write the report; the first run that fails ends it."""
     refuse_decided(job.overrides)
     config, figure = job.config, OmegaConf.to_container(job.config.figure)
-    shared = [o for o in job.overrides if o.split("=")[0].split(".")[0] not in ("figure", "seeds")]
-    shared.append(f"tracking.group={figure['name']}")
+    if code := train_missing(planned(job), config.overwrite):
+        return code
 
-    for seed, model in product(config.seeds, models_of(figure)):
-        overrides = [*shared, f"model={model}", f"seed={seed}"]
-        run = compose_again("config", overrides)
-        folder = RunFolder(run_path(run, *precisions(run)))
-        if folder.status == "complete" and not config.overwrite:
-            print(f"{relative(folder.path)} is complete")
-            continue
-        print(f"\n{model}, seed {seed}", flush=True)
-        if code := run_alone("experiments.run", overrides):
-            return code
-
-    picture = report(config, RUNS)
+    page = report(config, RUNS, job.overrides)
+    picture = next(picture.png for picture in page.pictures if picture.name == figure["name"])
     folder = picture.with_suffix("")
     tracker = Tracker(
         mode=config.tracking.mode,
@@ -81,4 +73,4 @@ def start(job: Job) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command("reproduce", check, start))
+    sys.exit(command("reproduce", check, start, imply_network))

@@ -1,4 +1,4 @@
-"""Figure 1 with one command, from training to picture; and drawn again from runs that are there."""
+"""Figure 1 with one command, from training to report; and reports on runs that are there."""
 
 import json
 import struct
@@ -15,6 +15,14 @@ MODELS = ("plain20", "plain56")
 RUNS = Path("results", "runs", "smoke")
 PICTURE = "figure1,data=synthetic.png"
 DRAWING = "figure1,data=synthetic.svg"
+REPORTS = {  # what a report on Figure 1 leaves beside the runs
+    *("depth.png", "depth.svg", "figure1.png", "figure1.svg"),
+    *("report.html", "report.md", "curves.csv", "summary.csv"),
+}
+
+
+def named(variant: str) -> set[str]:
+    return {name.replace(".", f",{variant}.") for name in REPORTS}
 
 
 def folder_of(tree: Path, model: str) -> Path:
@@ -53,23 +61,34 @@ def test_figure_is_drawn_as_png_and_svg(reproduced):
     assert "<svg" in (tree / RUNS / DRAWING).read_text()
 
 
-def test_end_of_the_output_has_errors_differences_and_path(reproduced):
+def test_end_of_the_output_has_errors_claims_and_paths(reproduced):
     tree, result = reproduced
     plain20, plain56 = (RunFolder(folder_of(tree, model)).rows()[-1] for model in MODELS)
-    for column, words in {"train_error": "training error", "test_error": "test error"}.items():
-        difference = plain56[column] - plain20[column]
-        assert f"plain-56 minus plain-20, {words}: {difference:+.2f} points" in result.stdout
+    for column in ("train_error", "test_error"):
+        assert f"{plain56[column] - plain20[column]:+.2f}" in result.stdout
         for row in (plain20, plain56):
             assert f"{row[column]:.2f}" in result.stdout
+    assert "plain-56 has a higher training error than plain-20" in result.stdout
     assert "synthetic data, not CIFAR-10" in result.stdout
-    assert result.stdout.splitlines()[-1] == f"figure    {RUNS / PICTURE} and {DRAWING}"
+    *_, picture, last = result.stdout.splitlines()
+    assert picture == f"figure    {RUNS / PICTURE} and {DRAWING}"
+    report = f"{RUNS}/report,data=synthetic.html, report,data=synthetic.md"
+    assert last.startswith(f"report    {report}, curves,data=synthetic.csv")
+
+
+def test_the_report_says_how_to_make_it_again(reproduced):
+    tree, _ = reproduced
+    text = (tree / RUNS / "report,data=synthetic.md").read_text()
+    command = "figure=figure1 schedule=smoke 'seeds=[0]' data=synthetic   #"
+    assert f".venv/bin/python -m experiments.reproduce {command}" in text
+    assert "tracking" not in text and str(tree) not in text
 
 
 def test_tree_holds_nothing_else(reproduced):
     tree, _ = reproduced
     assert {path.name for path in tree.iterdir()} == {"conf", "experiments", "src", "results"}
     assert {path.name for path in (tree / RUNS).iterdir()} == {
-        *(PICTURE, DRAWING, "plain20,data=synthetic", "plain56,data=synthetic")
+        *("plain20,data=synthetic", "plain56,data=synthetic", *named("data=synthetic"))
     }
 
 
@@ -81,13 +100,13 @@ def test_again_trains_nothing_and_draws_the_same(reproduced):
     assert "trainable parameters" not in again.stdout
     for model in MODELS:
         assert f"{RUNS}/{model},data=synthetic/seed0 is complete\n" in again.stdout
-    assert again.stdout.splitlines()[-8:] == first.stdout.splitlines()[-8:]
+    assert again.stdout.splitlines()[-20:] == first.stdout.splitlines()[-20:]
     after = files(tree / RUNS)
     assert {name: content for name, (_, content) in after.items()} == {
         name: content for name, (_, content) in before.items()
     }
     for name, (modified, _) in after.items():
-        assert name in (PICTURE, DRAWING) or modified == before[name][0]
+        assert name in named("data=synthetic") or modified == before[name][0]
 
 
 def test_a_run_that_fails_ends_the_reproduction_with_its_code(reproduced):
@@ -103,49 +122,102 @@ def test_a_run_that_fails_ends_the_reproduction_with_its_code(reproduced):
         result = run(tree, "reproduce", *SETTINGS)
         assert result.returncode == 2
         assert result.stderr.count("\n") == 1 and "data.fingerprint" in result.stderr
-        assert "plain56" not in result.stdout and "final errors" not in result.stdout
+        assert "plain56" not in result.stdout and "report " not in result.stdout
         assert files(tree / RUNS) == before
     finally:
         manifest.write_text(content)
 
 
-# Drawn again, without training
-
-
-def test_report_draws_recorded_runs(reproduced):
-    tree, _ = reproduced
-    result = run(tree, "report", "figure=figure1", "runs=results/recorded")
-    assert (result.returncode, result.stderr) == (0, "")
-    recorded = Path("results", "recorded", "short")
-    assert result.stdout.splitlines()[-1] == f"figure    {recorded / 'figure1.png'} and figure1.svg"
-    assert "plain-56 minus plain-20, test error: +" in result.stdout
-    assert (tree / recorded / "figure1.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_report_draws_your_own_runs_and_names_what_it_left_out(tmp_path):
+def test_networks_settings_are_passed_on_and_decide_nothing_else(tmp_path):
+    """`model.KEY=` is for all networks of the figure; one that lacks KEY is refused in time."""
     tree = make_tree(tmp_path / "tree")
-    for model in MODELS:
-        for seed in (0, 1):
-            write_run(tree / "results" / "runs", model, seed)
-    write_run(tree / "results" / "runs", "plain20", 2, status="interrupted")
-    result = run(tree, "report", "seeds=[0,1]")
+    settings = ["schedule=smoke", "data=synthetic", "tracking=disabled"]
+    result = run(tree, "reproduce", "figure=figure6", "model.shortcut=B", *settings)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: model.shortcut=B: unknown key")
+    assert result.stderr.count("\n") == 1 and not (tree / "results").exists()
+
+
+# Reports on runs that are there, without training
+
+
+def test_report_without_a_figure_covers_what_there_is(tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    for model in ("plain20", "plain56", "resnet20"):
+        write_run(tree / "results" / "recorded", model)
+    write_run(tree / "results" / "recorded", "resnet56", variant="rate=0.05")
+    result = run(tree, "report", "runs=results/recorded")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "left out  results/runs/short/plain20/seed2: interrupted" in result.stdout
-    assert (tree / "results/runs/short/figure1.svg").exists()
+    folder = tree / "results" / "recorded" / "short"
+    assert {path.name for path in folder.iterdir() if path.is_file()} == REPORTS
+    text = (folder / "report.md").read_text()
+    assert "| ResNet-20 |" in text and "| ResNet-56 |" not in text
+    assert "Beside the recorded runs" not in text
+    assert "resnet20/seed0" in (folder / "curves.csv").read_text()
+
+    other = run(tree, "report", "runs=results/recorded", "optimizer.rate=0.05")
+    assert (other.returncode, other.stderr) == (0, "")
+    assert "| ResNet-56 |" in (folder / "report,rate=0.05.md").read_text()
+    assert (folder / "report.md").read_text() == text
+
+
+def test_report_on_a_figure_that_is_named_covers_the_rest_as_well(tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    for model in (*MODELS, "resnet20"):
+        write_run(tree / "results" / "runs", model)
+    write_run(tree / "results" / "recorded", "plain20")
+    assert run(tree, "report").returncode == 0
+    text = (tree / "results/runs/short/report.md").read_text()
+    assert "Beside the recorded runs" in text and "identical to the last digit" in text
     before = files(tree / "results")
-    again = run(tree, "report", "seeds=[0,1]")
-    assert again.stdout == result.stdout
+    result = run(tree, "report", "figure=figure1")
+    assert (result.returncode, result.stderr) == (0, "")
     assert {n: c for n, (_, c) in files(tree / "results").items()} == {
         n: c for n, (_, c) in before.items()
     }
 
 
+def test_report_names_the_unfinished_runs_that_it_would_be_about(tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    for model in MODELS:
+        for seed in (0, 1):
+            write_run(tree / "results" / "runs", model, seed)
+    for model, seed, options in [
+        *[("plain20", 2, {}), ("resnet20", 0, {})],
+        *[("plain20", 0, {"variant": "rate=0.05"}), ("plain20", 0, {"schedule": "smoke"})],
+    ]:
+        write_run(tree / "results" / "runs", model, seed, status="interrupted", **options)
+    lines = [
+        f"left out  results/runs/short/{run_}: interrupted, not complete"
+        for run_ in ("plain20/seed2", "resnet20/seed0")
+    ]
+    result = run(tree, "report", "seeds=[0,1]")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [line for line in result.stdout.splitlines() if "left out" in line] == lines
+    result = run(tree, "report", "figure=figure1")
+    assert [line for line in result.stdout.splitlines() if "left out" in line] == lines[:1]
+
+
+def test_strict_fails_on_a_claim_that_did_not_come_out(tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    for model in MODELS:
+        write_run(tree / "results" / "runs", model)
+    result = run(tree, "report", "strict=true")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: strict=true: ") and result.stderr.count("\n") == 1
+    assert "1 (undecided)" in result.stderr and "3 (no runs)" in result.stderr
+    assert "not asked" not in result.stderr
+    assert (tree / "results/runs/short/report.html").is_file()
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ([], ["plain56 seed 0", "schedule=short", "seeds=[0]"]),
-        (["seeds=[0,4]"], ["plain20 seed 4", "plain56 seed 4", "seeds=[0,4]"]),
-        (["schedule=paper"], ["plain20 seed 0", "schedule=paper", "experiments.reproduce"]),
+        (["schedule=paper"], ["no finished run on schedule=paper", "figure1 schedule=paper"]),
+        (["data=synthetic"], ["with data=synthetic in results/runs", "and the same overrides"]),
+        (["figure=figure1"], ["plain56 seed 0", "schedule=short", "seeds=[0]"]),
+        (["figure=figure1", "seeds=[0,4]"], ["plain20 seed 4", "plain56 seed 4", "seeds=[0,4]"]),
+        (["figure=figure1", "schedule=paper"], ["plain20 seed 0", "experiments.reproduce"]),
     ],
 )
 def test_report_says_which_runs_are_missing_and_how_to_train_them(tmp_path, overrides, words):

@@ -1,17 +1,36 @@
 """From run folders to figures and words: reads files alone, and never imports TensorFlow."""
 
-from degradation.report.curves import Run, find_runs, missing, models_of, select
+from degradation.report.claims import Finding, judge
+from degradation.report.comparison import compare
+from degradation.report.curves import drawn, missing, models_of, select
+from degradation.report.depth import build_depth, draw_depth
+from degradation.report.export import load_runs, write_export
 from degradation.report.figures import build_figure, draw_figure
+from degradation.report.page import Page, write_page
+from degradation.report.pictures import Picture, draw_pictures
+from degradation.report.runs import Run, find_runs
 from degradation.report.summary import final_errors, summary_text
 
 __all__ = [
+    "Finding",
+    "Page",
+    "Picture",
     "Run",
+    "build_depth",
     "build_figure",
+    "compare",
+    "draw_depth",
     "draw_figure",
+    "draw_pictures",
+    "drawn",
     "final_errors",
     "find_runs",
+    "judge",
+    "load_runs",
     "missing",
     "models_of",
     "select",
     "summary_text",
+    "write_export",
+    "write_page",
 ]

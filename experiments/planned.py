@@ -1,0 +1,52 @@
+"""Runs that a command plans: all composed and checked before the first starts."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from degradation.config import RUNS, relative, run_path
+from degradation.errors import UserError
+from degradation.records import RunFolder
+from experiments.command import run_alone
+from experiments.refusals import REFUSALS, compose_again, explain
+from experiments.run import check, precisions
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run to be trained: its folder, and the overrides that train it there."""
+
+    folder: RunFolder
+    overrides: list[str]
+
+
+def plan(overrides: list[str], root: Path = RUNS) -> Planned:
+    """Plan the run of some overrides, in its place below `root`.
+
+    Raises `UserError` for a run that there cannot be.
+    """
+    try:
+        config = compose_again("config", overrides)
+    except REFUSALS as error:
+        raise UserError(explain(error, "config", overrides)) from error
+    check(config)
+    path = run_path(config, *precisions(config))
+    if root != RUNS:
+        path = root / path.relative_to(RUNS)
+        overrides = [*overrides, f"run_dir={path}"]
+    return Planned(RunFolder(path), overrides)
+
+
+def train_missing(runs: Iterable[Planned], overwrite: bool = False) -> int:
+    """Train what is not complete, each in a process of its own; the first that fails ends it.
+
+    With `overwrite` complete runs are trained again. Gives the exit code.
+    """
+    for run in runs:
+        if run.folder.status == "complete" and not overwrite:
+            print(f"{relative(run.folder.path)} is complete")
+            continue
+        print(f"\n{relative(run.folder.path)}", flush=True)
+        if code := run_alone("experiments.run", run.overrides):
+            return code
+    return 0

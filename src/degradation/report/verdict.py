@@ -1,0 +1,80 @@
+"""What runs say about the paper, in a few sentences."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from degradation.report.claims import Finding
+from degradation.report.panel import WORDS
+from degradation.report.runs import Run
+
+GOOD = ("reproduced", "same direction")
+BAD = ("not reproduced", "opposite direction")
+UNTESTED = ("no runs", "not asked")
+PHRASES = {
+    "reproduced": "reproduced",
+    "same direction": "in the same direction as in the paper",
+    "not reproduced": "not reproduced",
+    "opposite direction": "in the opposite direction",
+    "undecided": "undecided",
+}
+
+
+def headline(findings: Iterable[Finding]) -> str:
+    """Say in a sentence what became of the paper's claims."""
+    verdicts = Counter(finding.verdict for finding in findings)
+    tested = sum(count for verdict, count in verdicts.items() if verdict not in UNTESTED)
+    if not tested:
+        return "None of the paper's claims can be tested with these runs yet."
+    counts = [(verdicts[verdict], phrase) for verdict, phrase in PHRASES.items()]
+    (count, phrase), *others = [(count, phrase) for count, phrase in counts if count]
+    if others:
+        told = f"Of {tested} claims tested, {_are(count)} {phrase}"
+    elif tested == 1:
+        told = f"The one claim tested is {phrase}"
+    else:
+        told = f"{'Both' if tested == 2 else f'All {tested}'} claims tested are {phrase}"
+    told += "".join(f", {count} {phrase}" for count, phrase in others)
+    rest = verdicts["no runs"]
+    more = f"; {rest} more {'has' if rest == 1 else 'have'} no runs yet" if rest else ""
+    return f"{told}{more}."
+
+
+def _are(count: int) -> str:
+    return f"{count} {'is' if count == 1 else 'are'}"
+
+
+def outcomes(runs: list[Run]) -> list[str]:
+    """Set the deepest of the paper's networks against the shallowest, plain ones and residual."""
+    sentences = []
+    for residual, start in ((False, "Without shortcuts"), (True, "With shortcuts")):
+        group = [run for run in runs if run.in_paper and run.residual is residual]
+        depths = sorted({run.depth for run in group})
+        if len(depths) > 1:
+            deep, shallow = (
+                [run for run in group if run.depth == depth] for depth in (depths[-1], depths[0])
+            )
+            sentences.append(f"{start}, {_outcome(deep, shallow)}")
+    return sentences
+
+
+def _outcome(deep: list[Run], shallow: list[Run]) -> str:
+    columns = ("train_error", deep[0].measured)
+    unseen = WORDS[columns[1]]
+    ends = [[_last(group, column) for column in columns] for group in (deep, shallow)]
+    high, low = (" / ".join(f"{error:.1f}" for error in errors) for errors in ends)
+    words = [
+        "higher" if high > low else "lower" if high < low else "the same"
+        for high, low in zip(*ends, strict=True)
+    ]
+    if words[0] == words[1]:
+        told = f"{words[0]} for the deeper network"
+    else:
+        told = f"for the deeper network {words[0]} in training and {words[1]} in {unseen}"
+    return (
+        f"{deep[0].network} ends at {high} % (training / {unseen} error) and "
+        f"{shallow[0].network} at {low} %: {told}."
+    )
+
+
+def _last(runs: list[Run], column: str) -> float:
+    return sum(run.rows[column].iloc[-1] for run in runs) / len(runs)
