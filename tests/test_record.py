@@ -1,0 +1,69 @@
+"""The runs recorded with the repository: their plan, and training what is missing of it, once."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from command_line import files, make_tree, run
+from report_samples import write_run
+
+from degradation.records import RunFolder
+from degradation.report import find_runs
+
+ROOT = Path(__file__).resolve().parents[1]
+PART = "{schedule: smoke, models: [plain20], seeds: [0], overrides: ['data=synthetic']}"
+
+
+def test_every_recorded_run_is_planned():
+    plan = yaml.safe_load((ROOT / "conf" / "record.yaml").read_text())["plan"]
+    planned = {
+        (part["schedule"], model, seed, "".join(part["overrides"]).removeprefix("runtime."))
+        for part in plan
+        for model in part["models"]
+        for seed in part["seeds"]
+    }
+    recorded = find_runs(ROOT / "results" / "recorded")
+    assert recorded
+    assert {(run.schedule, run.model, run.seed, run.variant) for run in recorded} <= planned
+
+
+def test_what_is_missing_is_trained_and_reported(tmp_path):
+    """Of two runs one is there already: it keeps every byte, and the report has both."""
+    tree = make_tree(tmp_path)
+    out = tree / "results" / "recorded"
+    synthetic = {"name": "synthetic", "label": "synthetic data", "canonical": False}
+    there = write_run(
+        out, "plain20", seed=1, schedule="smoke", variant="data=synthetic", dataset=synthetic
+    )
+    before = files(there)
+    part = PART.replace("[0]", "[0, 1]").replace("c']", "c', 'tracking=disabled']")
+    result = run(tree, "record", f"plan=[{part}]")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert files(there) == before
+    made = RunFolder(out / "smoke" / "plain20,data=synthetic" / "seed0")
+    assert made.status == "complete" and not (tree / "results" / "runs").exists()
+    assert "seed1 is complete" in result.stdout
+    page = (out / "smoke" / "report,data=synthetic.md").read_text()
+    assert "plain-20" in page and "0, 1" in page
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("plan=[]", "plan=[]: allowed: a list of parts, each with schedule, models, seeds and"),
+        (f"plan=[{PART.replace('plain20', 'plain')}]", "model=plain: unknown; allowed: "),
+        (f"plan=[{PART.replace('smoke', 'long')}]", "schedule=long: unknown; allowed: "),
+        (f"plan=[{PART.replace('data=', 'date=')}]", "date=synthetic: unknown key; did you"),
+        (
+            f"plan=[{PART.replace('[0]', '[-1]')}]",
+            "each with schedule, models, seeds and overrides",
+        ),
+        ("out=", "out=: allowed: text"),
+    ],
+)
+def test_a_wrong_plan_is_refused_in_one_line(tmp_path, override, line):
+    tree = make_tree(tmp_path)
+    result = run(tree, "record", override)
+    assert result.returncode == 2 and not result.stdout
+    assert line in result.stderr and result.stderr.count("\n") == 1
+    assert not (tree / "results").exists()
