@@ -8,6 +8,7 @@ PYTHON ?= python3
 SCHEDULE ?= short
 SEEDS ?= 0
 ARGS ?=
+GPU ?= 0
 
 SUPPORTED = 3.11 3.12 3.13
 READY = .venv/ready
@@ -16,7 +17,7 @@ PIP = $(RUN) pip install --quiet --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce-figure1 report benchmark test lint soak
+.PHONY: help setup reproduce-figure1 reproduce-figure4 reproduce-figure6 report models benchmark record test lint soak
 
 help: ## list the targets (this)
 	@awk -F ':[^#]*## ' '/^## ?/ { sub(/^## ?/, ""); print } \
@@ -24,14 +25,32 @@ help: ## list the targets (this)
 
 setup: $(READY) ## make .venv with the pinned requirements and the package; nothing when nothing changed
 
-reproduce-figure1: $(READY) ## train the runs of Figure 1 that are missing, then draw it
-	$(RUN) experiments.reproduce figure=figure1 schedule=$(SCHEDULE) 'seeds=[$(SEEDS)]' $(ARGS)
+# reproduce-figureN makes conf/figure/figureN.yaml: a target a figure, all with the same recipe.
+REPRODUCE = $(RUN) experiments.reproduce figure=$(@:reproduce-%=%) schedule=$(SCHEDULE) 'seeds=[$(SEEDS)]' $(widths) $(ARGS)
 
-report: $(READY) ## draw Figure 1 again from the runs that are there, without training
-	$(RUN) experiments.report figure=figure1 schedule=$(SCHEDULE) $(ARGS)
+reproduce-figure1: $(READY) ## train the runs of Figure 1 that are missing, then write the report
+	$(REPRODUCE)
+
+# A quarter of the paper's widths and 2,000 iterations, unless asked for others: with them the runs would take days.
+reproduce-figure4: SCHEDULE := $(if $(filter file,$(origin SCHEDULE)),brief,$(SCHEDULE))
+reproduce-figure4: widths = 'model.widths=[16,32,64,128]'
+reproduce-figure4: $(READY) ## the same for Figure 4, on CIFAR-10; full width by ARGS='model.widths=[64,128,256,512]'
+	$(REPRODUCE)
+
+reproduce-figure6: $(READY) ## the same for Figure 6, plain and residual networks side by side
+	$(REPRODUCE)
+
+report: $(READY) ## figures, tables and verdict from the runs that are there, without training
+	$(RUN) experiments.report schedule=$(SCHEDULE) $(ARGS)
+
+models: $(READY) ## list every network: layers, parameters, multiply-adds
+	$(RUN) experiments.models $(ARGS)
 
 benchmark: $(READY) ## measure the training speed here, side by side with other ways
 	$(RUN) experiments.benchmark $(ARGS)
+
+record: $(READY) ## train the runs of results/recorded/ that are missing (days), then write their reports
+	$(RUN) experiments.record $(ARGS)
 
 test: $(READY) ## run the tests
 	$(RUN) pytest $(ARGS)
@@ -46,8 +65,9 @@ soak: $(READY) ## kill a run twenty times and compare it with one left in peace 
 ##
 ## settings
 ##   PYTHON=python3     interpreter for .venv (3.11, 3.12 or 3.13)
-##   SCHEDULE=short     paper, medium, short or smoke
-##   SEEDS=0            for reproduce-figure1: one seed, or several (0,1,2)
+##   GPU=1              with TensorFlow's CUDA libraries as well, several GB, for runtime=gpu (Linux, x86-64)
+##   SCHEDULE=short     paper, medium, short, brief or smoke; for reproduce-figure4 brief is the default
+##   SEEDS=0            for reproduce-figure…: one seed, or several (0,1,2)
 ##   ARGS=              more for the command: Hydra overrides such as ARGS="data=synthetic", or pytest's options
 
 # .venv/ready is written last and names the folder that the environment was made in. Without it (a set-up that was cut
@@ -68,10 +88,15 @@ check_python = $(if $(version),,$(error "$(PYTHON)" is no Python that runs here:
     $(if $(has_venv),,\
         $(error "$(PYTHON)" has no ensurepip: install python$(version)-venv with your package manager, or $(choose)))
 
-ifneq ($(intact),yes)
+# An environment that has the CUDA libraries keeps them; GPU=1 adds them to one that has not.
+has_cuda := $(wildcard .venv/lib/python*/site-packages/nvidia/cudnn)
+add_cuda := $(if $(has_cuda),,$(filter 1,$(GPU)))
+requirements := requirements.txt $(if $(has_cuda)$(add_cuda),requirements-gpu.txt)
+
+ifneq ($(intact)$(add_cuda),yes)
 .PHONY: $(READY)
 endif
-$(READY): requirements.txt pyproject.toml
+$(READY): $(requirements) pyproject.toml
 ifneq ($(intact),yes)
 	$(check_python)
 	@echo "Set-up 1/3: .venv with Python $(version)"
@@ -79,9 +104,9 @@ ifneq ($(intact),yes)
 	@"$(PYTHON)" -m venv .venv
 endif
 	@rm -f $@
-	@echo "Set-up 2/3: the pinned requirements (a few minutes; the first time 0.8 GB to download)"
+	@echo "Set-up 2/3: the pinned requirements (a few minutes; the first time 0.8 GB to download$(if $(add_cuda),; CUDA: several more))"
 	@$(PIP) --constraint requirements.txt setuptools wheel
-	@$(PIP) --no-build-isolation --requirement requirements.txt
+	@$(PIP) --no-build-isolation $(requirements:%=--requirement %)
 	@echo "Set-up 3/3: the package"
 	@$(PIP) --no-build-isolation --no-deps --editable .
 	@pwd -P > $@
