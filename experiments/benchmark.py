@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from degradation.benchmark import results
 from degradation.benchmark.measure import STOCK, Contender, contenders, measure
-from degradation.config import check_models, option_values, relative, validate
+from degradation.config import check_models, option_values, options, relative, validate
 from degradation.errors import UserError
 from degradation.records import describe_machine, replace_file
 from experiments.command import Job, command
@@ -23,6 +23,22 @@ def check(config: DictConfig) -> None:
     if config.runtime.name != "cpu":
         raise UserError(f"runtime={config.runtime.name}: the benchmark allows runtime=cpu alone")
     check_models("benchmark.networks", config.benchmark.networks)
+    for name in config.benchmark.networks:
+        if name not in comparable():
+            raise UserError(
+                f"benchmark.networks: {name}: allowed: {', '.join(comparable())}; `python -m "
+                f"experiments.models models=[{name}] speed=true` measures it alone"
+            )
+
+
+def comparable() -> list[str]:
+    """Name the networks of section 4.2: the other contenders build them, and figures need them."""
+    values = {name: option_values("model", name) for name in options("model")}
+    return [
+        name
+        for name, known in values.items()
+        if known["model.builder"] == "cifar_resnet" and "model.block" not in known
+    ]
 
 
 def start(job: Job) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from degradation.records import METRIC_COLUMNS
-from degradation.report import build_figure, find_runs, select, summary_text
+from degradation.report import build_figure, final_errors, find_runs, judge, select
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "results" / "recorded"
@@ -56,12 +56,32 @@ def test_the_figure_draws_from_the_recorded_rows():
 
 
 def test_the_readme_quotes_the_recorded_errors():
-    """Final errors in the README, to a tenth of a percent, and the figure that it shows."""
+    """Figure 1's final errors, to a tenth of a percent, the table of all, and the pictures."""
     runs = select(recorded_runs(), ["plain20", "plain56"], "short", seeds=[0])
     shallow, deep = (run.rows.iloc[-1] for run in runs)
-    readme = " ".join((ROOT / "README.md").read_text().split())
+    text = (ROOT / "README.md").read_text()
+    readme = " ".join(text.split())
     assert f"{deep['train_error']:.1f} / {deep['test_error']:.1f} % (training / test)" in readme
     assert f"{shallow['train_error']:.1f} / {shallow['test_error']:.1f} %, schedule" in readme
+    short = [run for run in recorded_runs() if run.schedule == "short" and not run.variant]
+    for row in final_errors(short).itertuples():
+        numbers = f"{row.train_error:.2f} | {row.test_error:.2f}"
+        assert f"| {row.network} | {row.parameters:,} | {row.seeds} | {numbers} |" in text
     for picture in re.findall(r"!\[.*?\]\((.+?)\)", readme):
         assert (ROOT / picture).is_file()
-    assert "same direction (one seed, no interval)" in summary_text(FIGURE1, runs)
+
+
+@pytest.mark.parametrize("page", sorted(RECORDED.glob("*/report*.md")), ids=lambda p: p.parent.name)
+def test_a_recorded_report_has_every_run_of_its_schedule(page):
+    """Its claims too are those that the runs lead to now."""
+    overrides = page.stem.partition(",")[2]
+    runs = [
+        run
+        for run in recorded_runs()
+        if run.schedule == page.parent.name and run.variant == overrides
+    ]
+    text = page.read_text()
+    for row in final_errors(runs).itertuples():
+        assert f"| {row.network} | {row.parameters:,} | {row.seeds} |" in text
+    for finding in judge(runs):
+        assert f"| {finding.number} | {finding.statement} | **{finding.verdict}** |" in text
