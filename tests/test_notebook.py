@@ -1,0 +1,127 @@
+"""The notebook runs from top to bottom, and shows what it gave when it was run.
+
+`.venv/bin/python tests/test_notebook.py` runs it and writes its outputs anew: after runs were
+recorded, or the words of the report changed.
+"""
+
+import base64
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from degradation.records import write_atomically
+from degradation.report import find_runs
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOK = ROOT / "notebooks" / "degradation.ipynb"
+REFRESH = ".venv/bin/python tests/test_notebook.py"
+
+
+def execute() -> NotebookNode:
+    """Run the notebook as Jupyter would, from its folder; a cell that fails raises its error."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
+        # Nothing of the user's: neither start-up files nor a history or connection files.
+        for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"):
+            patch.setenv(name, os.path.join(scratch, name.lower()))
+        client = NotebookClient(
+            notebook,
+            timeout=300,
+            record_timing=False,
+            resources={"metadata": {"path": str(NOTEBOOK.parent)}},
+        )
+        return client.execute()
+
+
+def refresh() -> None:
+    """Write the notebook with its outputs of now, and nothing about the machine."""
+    notebook = execute()
+    notebook.metadata["language_info"] = {"name": "python"}  # not its version as well
+    write_atomically(NOTEBOOK, (nbformat.writes(notebook) + "\n").encode())
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def texts(cell: NotebookNode) -> list[str]:
+    """What a cell printed, and its last value as text."""
+    return [output.get("text") or output["data"]["text/plain"] for output in cell.outputs]
+
+
+def runs_shown(notebook: NotebookNode) -> set[str]:
+    """The runs in the table of final errors."""
+    (cell,) = (cell for cell in notebook.cells if cell.id == "errors")
+    return set(re.findall(r"^(\S+/seed\d+) ", "\n".join(texts(cell)), re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def committed() -> NotebookNode:
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+@pytest.fixture(scope="module")
+def executed() -> NotebookNode:
+    return execute()
+
+
+@pytest.mark.slow
+class TestExecuted:
+    def test_every_cell_runs_and_shows_something(self, executed):
+        for cell in code_cells(executed):
+            assert [output.output_type for output in cell.outputs] in (
+                ["stream"],
+                ["execute_result"],
+            ), cell.source
+            assert all(output.get("name", "stdout") == "stdout" for output in cell.outputs)
+
+    def test_trains_a_network(self, executed):
+        (cell,) = (cell for cell in executed.cells if cell.id == "train")
+        rows = [line.split() for line in texts(cell)[0].splitlines()[-2:]]
+        assert [(int(row[0]), float(row[1])) for row in rows] == [(4, 0.1), (8, 0.001)]
+
+    def test_gives_what_is_committed(self, executed, committed):
+        recorded = ROOT / "results" / "recorded"
+        there = {run.path.relative_to(recorded).as_posix() for run in find_runs(recorded)}
+        if there != runs_shown(committed):
+            pytest.skip(f"other runs are recorded than the notebook shows: {REFRESH}")
+        for now, then in zip(code_cells(executed), code_cells(committed), strict=True):
+            if "machine-dependent" not in now.metadata.get("tags", ()):
+                assert texts(now) == texts(then), f"{REFRESH} writes the outputs anew"
+
+
+class TestCommitted:
+    def test_is_valid_and_was_run_once_from_top_to_bottom(self, committed):
+        nbformat.validate(committed)
+        cells = code_cells(committed)
+        assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)], REFRESH
+        assert all(cell.outputs for cell in cells)
+
+    def test_names_no_machine_and_no_time(self, committed):
+        assert committed.metadata == {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+        for cell in committed.cells:
+            assert cell.metadata.keys() <= {"tags"}
+            for output in cell.get("outputs", ()):
+                shown = {"text": output.get("text", "")} | output.get("data", {})
+                shown.pop("image/png", None)
+                for text in shown.values():
+                    assert not re.search(r"/(home|tmp|root|usr|var|Users)/", text)
+
+    def test_has_one_picture_of_modest_size(self, committed):
+        outputs = [output for cell in code_cells(committed) for output in cell.outputs]
+        pictures = [o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})]
+        assert len(pictures) == 1
+        assert 20_000 < len(base64.b64decode(pictures[0])) < 300_000
+
+
+if __name__ == "__main__":
+    refresh()
