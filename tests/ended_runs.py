@@ -20,6 +20,8 @@ PAPER = {
     "resnet44": (0.20, 7.17),
     "resnet56": (0.08, 6.97),
 }
+WIDTHS = {"variant": "widths=16-32-64-128", "settings": {"model.widths": [16, 32, 64, 128]}}
+"""How `make reproduce-figure4` trains, as options of `ended_runs`."""
 
 
 def ended_runs(

@@ -114,6 +114,33 @@ class TestFigure:
         runs = figure1_runs(tmp_path, "paper", variant="iterations=1600", settings=settings)
         assert "not the paper's schedule" in texts(build_figure(FIGURE1, runs))
 
+    @pytest.mark.parametrize(
+        ("schedule", "settings", "variant", "start"),
+        [
+            ("smoke", {}, "", "On smoke"),
+            ("paper", {"schedule.iterations": 1600}, "iterations=1600", "After 1,600 iterations"),
+        ],
+    )
+    def test_what_few_iterations_cannot_show_goes_by_their_number(
+        self, tmp_path, schedule, settings, variant, start
+    ):
+        rows = make_rows(SCHEDULES["smoke"], (80.0, 80.0), 0, "test")
+        rows[-1]["iteration"] = settings.get("schedule.iterations", 8)
+        options = {"settings": settings, "variant": variant, "rows": rows}
+        written = texts(build_figure(FIGURE1, figure1_runs(tmp_path, schedule, **options)))
+        assert f"{start}, plain-56 has barely begun to learn" in written
+
+    def test_figure_6_says_that_resnet_56_is_slow_to_overtake(self, tmp_path):
+        for schedule in ("short", "paper"):
+            for model in ENDS:
+                write_run(tmp_path / schedule, model, schedule=schedule)
+        short, paper = (
+            texts(build_figure(FIGURE6, find_runs(tmp_path / schedule)))
+            for schedule in ("short", "paper")
+        )
+        for words in ("trails ResNet-20 until about 7,000", "says nothing against the paper"):
+            assert words in short and words not in paper
+
     def test_synthetic_data_are_called_that(self, tmp_path):
         settings = {"data.name": "synthetic"}
         runs = figure1_runs(tmp_path, "smoke", dataset=SYNTHETIC, settings=settings)

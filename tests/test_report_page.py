@@ -1,5 +1,6 @@
 """The report's two pages: what they say, in which words, and that they need nothing else."""
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,7 @@ from degradation.report.claims import Difference
 from degradation.report.comparison import Comparison
 from degradation.report.formats import cell, code, count, interval, percent, points
 from degradation.report.making import STANDING, deviations, duration, facts, run_row
+from degradation.report.precision import Agreement
 from degradation.report.verdict import headline, outcomes
 
 NETWORKS = ["plain20", "plain32", "plain56", "resnet20", "resnet32", "resnet56"]
@@ -212,6 +214,41 @@ def test_on_the_papers_schedule_its_numbers_stand_beside_ours(tmp_path):
         assert "Beside the recorded runs" not in text
 
 
+def test_networks_without_a_claim_have_no_section_of_claims(tmp_path):
+    write_page(make_page(tmp_path, ["vgg16"]), tmp_path / "page", "report")
+    document, markdown = read(tmp_path / "page")
+    assert not document.unbalanced and "\n\n\n" not in markdown
+    for text in (document.text, markdown):
+        assert "The paper makes no claim about these networks." in text
+        assert "Claims" not in text and "95 %" not in text
+
+
+def test_figure_4_has_its_own_verdict(tmp_path):
+    page = make_page(tmp_path, ["plain18", "plain34", "resnet18", "resnet34"], (0, 1))
+    write_page(page, tmp_path / "page", "report")
+    for text in (read(tmp_path / "page")[0].text, read(tmp_path / "page")[1]):
+        assert "claims tested" in text and "plain-34 has a higher training error" in text
+        assert "no runs" not in text and "plain-56" not in text
+
+
+def test_precisions_are_set_side_by_side_where_both_were_run(written, tmp_path):
+    page, folder = written
+    assert "float32 against bfloat16" not in read(folder)[0].text
+    known = Agreement("plain-20", "short", "0, 1", 19.5, 19.6, 0.1, -0.3, 0.5, "agree")
+    single = Agreement("plain-56", "short", "0", 55.0, 54.0, -1.0, None, None, "undecided")
+    both = dataclasses.replace(page, agreements=[known, single], pictures=[])
+    write_page(both, tmp_path, "report")
+    document, markdown = read(tmp_path)
+    assert not document.unbalanced and "\n\n\n" not in markdown
+    assert "under 0.5 points" in document.text
+    for row in (
+        "| plain-20 | short | 0, 1 | 19.50 | 19.60 | +0.10 | −0.30 to +0.50 | agree |",
+        "| plain-56 | short | 0 | 55.00 | 54.00 | −1.00 | none | undecided |",
+    ):
+        assert row in markdown
+        assert "".join(row.strip("| ").split(" | ")) in document.text
+
+
 def test_held_out_images_are_called_validation(tmp_path):
     page = make_page(tmp_path, ["plain20", "plain56"], holdout=5000)
     write_page(page, tmp_path / "page", "report")
@@ -231,6 +268,7 @@ def found(*verdicts: str) -> list[Finding]:
     ("verdicts", "sentence"),
     [
         (["no runs", "not asked"], "None of the paper's claims can be tested with these runs yet."),
+        ([], "The paper makes no claim about these networks."),
         (["reproduced"] * 8, "All 8 claims tested are reproduced."),
         (["reproduced", "not asked"], "The one claim tested is reproduced."),
         (["not reproduced"], "The one claim tested is not reproduced."),
@@ -274,9 +312,27 @@ def test_what_runs_do_not_share_names_its_runs(tmp_path):
     write_run(tmp_path, "plain56", 0, **MACHINE | {"gpus": ["A100"], "precision": "float32"})
     told = {(fact.what, fact.runs): fact.value for fact in facts(find_runs(tmp_path))}
     assert told[("Data", "")].startswith("CIFAR-10, 97 of 60,000")
-    assert told[("Precision", "plain-20 seed 0, 1")] == "bfloat16"
-    assert told[("Precision", "plain-56 seed 0")] == "float32"
-    assert told[("Machine", "plain-56 seed 0")].startswith("A100, AMD EPYC, 2 cores")
+    assert told[("Precision", "plain-20")] == "bfloat16"
+    assert told[("Precision", "plain-56")] == "float32"
+    assert told[("Machine", "plain-56")].startswith("A100, AMD EPYC, 2 cores")
+
+
+def test_another_warm_up_of_110_layers_is_a_setting_and_told(tmp_path):
+    settings = {"optimizer.warmup": {"min_depth": 110, "rate": 0.05, "until_error": 80}}
+    write_run(tmp_path, "resnet110", schedule="paper", settings=settings)
+    (run,) = find_runs(tmp_path)
+    assert run.departures == ["warmup.rate=0.05"] and not run.faithful
+    told = {deviation.what: deviation.here for deviation in deviations([run])}
+    assert told["settings"] == "warmup.rate=0.05"
+    assert told["first updates at 110 layers"].startswith("rate 0.05 until error < 80 %, the error")
+
+
+def test_the_papers_warm_up_is_its_own(tmp_path):
+    write_run(tmp_path, "resnet110", schedule="paper")
+    (run,) = find_runs(tmp_path)
+    assert run.faithful
+    told = {deviation.what: deviation.here for deviation in deviations([run])}
+    assert told["first updates at 110 layers"].startswith("the same, the error measured over")
 
 
 def test_a_run_row_says_whether_its_code_had_changes_and_what_is_not_known(tmp_path):
@@ -308,7 +364,7 @@ def test_deviations_are_the_runs_own_and_then_those_of_every_run(tmp_path):
         ("data", "CIFAR-10, 97 of 60,000 images from JPEG (not the canonical archive)"),
         ("precision", "bfloat16; weights, statistics, logits and loss in float32"),
     ]
-    assert all(deviation.here.endswith("(plain-56 seed 0)") for deviation in own)
+    assert all(deviation.here.endswith("(plain-56)") for deviation in own)
 
 
 # How numbers and words are written

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from degradation.report.statistics import (
+    STEP,
     Estimate,
     decide,
     difference,
@@ -22,6 +23,11 @@ pytestmark = pytest.mark.filterwarnings("error")
 def known(points, p, seeds=3, deviation=1.0):
     """An estimate with an interval, of which only the p-value matters."""
     return Estimate(points, "", seeds, low=points - 1, high=points + 1, p=p, deviation=deviation)
+
+
+def needed(estimates):
+    """The seeds that would settle whether all of the differences are above zero."""
+    return seeds_to_decide(estimates, lambda more: decide(more, 1))
 
 
 class TestDifference:
@@ -74,18 +80,25 @@ class TestDifference:
             ({0: 13.1, 1: 13.1, 2: 13.1}, {0: 9.1, 1: 9.1}),
         ],
     )
-    def test_without_spread_the_interval_is_a_point(self, a, b):
+    def test_without_spread_the_interval_is_that_of_one_step(self, a, b):
         found = difference(a, b)
-        assert found.points == found.low == found.high == pytest.approx(4)
-        assert found.p == 0 and decide([found], 1) is True
+        assert found.points == pytest.approx(4) and found.deviation >= STEP
+        assert 3.9 < found.low < 4 < found.high < 4.1
+        assert 0 < found.p < 0.05 and decide([found], 1) is True
+
+    def test_seeds_that_agree_by_chance_do_not_make_a_small_difference_sure(self):
+        """Two seeds, each 0.05 points higher: t(0.975; 1) × 0.01 / sqrt(2) is 0.09."""
+        found = difference({0: 9.05, 1: 9.35}, {0: 9.0, 1: 9.3})
+        assert (found.low, found.high) == pytest.approx((0.05 - 0.0898, 0.05 + 0.0898), abs=1e-4)
+        assert decide([found], 1) is None
 
     def test_equal_networks_have_no_difference(self):
         found = difference({0: 90.0, 1: 90.0}, {0: 90.0, 1: 90.0})
-        assert (found.points, found.low, found.high, found.p) == (0, 0, 0, 1)
-        assert decide([found], 1) is None and seeds_to_decide([found], 1) is None
+        assert found.points == 0 and found.low == -found.high < 0 and found.p == 1
+        assert decide([found], 1) is None and needed([found]) is None
 
     def test_seeds_that_agree_on_one_side_alone(self):
-        """SciPy warns of nearly identical data there; the other side's spread is enough."""
+        """SciPy warns of nearly identical data there; here it is one step."""
         found = difference({0: 10.0, 1: 11.0, 2: 12.0}, {0: 8.0, 1: 8.0})
         assert found.low < 3 < found.high and math.isfinite(found.p)
 
@@ -136,29 +149,28 @@ class TestSeedsToDecide:
         a, b = {0: 10.4, 1: 9.8, 2: 11.3}, {0: 10.0, 1: 10.0, 2: 10.0}
         found = difference(a, b)
         assert decide([found], 1) is None
-        needed = seeds_to_decide([found], 1)
         deviation = np.std([0.4, -0.2, 1.3], ddof=1)
 
         def low(seeds):
             return 0.5 - stats.t.ppf(0.975, seeds - 1) * deviation / math.sqrt(seeds)
 
-        assert needed == 12
-        assert low(needed) > 0 > low(needed - 1)
+        assert needed([found]) == 12
+        assert low(12) > 0 > low(11)
 
     def test_takes_both_spreads_with_welch(self):
         """As many seeds of each with the same spreads, by SciPy, decide; one fewer do not."""
         found = difference({0: 10.0, 1: 12.0, 2: 11.0}, {3: 9.8, 4: 10.2, 5: 9.4})
-        needed = seeds_to_decide([found], 1)
+        seeds = needed([found])
         p = [
             stats.ttest_ind_from_stats(11, 1, n, 9.8, 0.4, n, equal_var=False).pvalue
-            for n in (needed - 1, needed)
+            for n in (seeds - 1, seeds)
         ]
         assert p[1] < 0.05 < p[0]
 
     def test_several_differences_need_more_than_one(self):
         found = difference({0: 10.4, 1: 9.8, 2: 11.3}, {0: 10.0, 1: 10.0, 2: 10.0})
-        assert seeds_to_decide([found, found, found], 1) > seeds_to_decide([found], 1)
+        assert needed([found, found, found]) > needed([found])
 
     def test_a_hundred_may_be_too_few(self):
         found = difference({0: 10.01, 1: 9.0, 2: 11.0}, {0: 10.0, 1: 10.0, 2: 10.0})
-        assert seeds_to_decide([found], 1) is None
+        assert needed([found]) is None

@@ -139,9 +139,21 @@ class TestSummaryText:
 
     def test_commands_can_be_copied_and_are_told_once(self):
         text = told(ended_runs("short", {"plain20": [19.0]}))
-        command = "`python -m experiments.reproduce figure=figure6 schedule=short seeds=[0,1,2]`"
+        command = (
+            "`.venv/bin/python -m experiments.reproduce figure=figure6 schedule=short "
+            "'seeds=[0,1,2]'`"
+        )
         assert any(line.strip() == command for line in text.splitlines())
         assert text.count("figure=figure1") == 1 and "(1, 2) No finished run of plain56" in text
+
+    def test_says_so_where_the_paper_claims_nothing(self):
+        text = told(ended_runs("short", {"vgg16": [9.0]}))
+        assert "vgg16" in text and "claim  " not in text and "verdict" not in text
+
+    def test_says_that_resnet_56_is_slow_to_overtake(self):
+        text = flat(told(ended_runs("short", {"resnet20": [17.0], "resnet56": [20.0]})))
+        assert "ResNet-56 trails ResNet-20 until about 7,000 iterations" in text
+        assert "says nothing against the paper" in text and "plain-56" not in text.split(")")[-1]
 
     @pytest.mark.parametrize("schedule", ["short", "paper"])
     @pytest.mark.parametrize("seeds", [1, 2, 12])

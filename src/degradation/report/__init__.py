@@ -8,10 +8,12 @@ from degradation.report.export import load_runs, write_export
 from degradation.report.figures import build_figure, draw_figure
 from degradation.report.page import Page, write_page
 from degradation.report.pictures import Picture, draw_pictures
+from degradation.report.precision import Agreement, compare_precisions
 from degradation.report.runs import Run, find_runs
 from degradation.report.summary import final_errors, summary_text
 
 __all__ = [
+    "Agreement",
     "Finding",
     "Page",
     "Picture",
@@ -19,6 +21,7 @@ __all__ = [
     "build_depth",
     "build_figure",
     "compare",
+    "compare_precisions",
     "draw_depth",
     "draw_figure",
     "draw_pictures",

@@ -1,11 +1,12 @@
 """What stands under a figure: where its curves come from, and what they cannot show."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from degradation.report.curves import paper_curve
 from degradation.report.paper import DIGITISED
-from degradation.report.runs import PAPER_SCHEDULE, Run
+from degradation.report.runs import PAPER_SCHEDULE, Run, sharing
+from degradation.report.statements import EARLY
 
 
 def caption(spec: dict[str, Any], runs: list[Run]) -> str:
@@ -30,7 +31,7 @@ def provenance(runs: list[Run]) -> str:
     return " ".join(
         [
             _schedule(runs[0]),
-            _shared("Data", ((_data(run), run) for run in runs)),
+            _shared("Data", ((run.data, run) for run in runs)),
             _shared("Precision", ((run.precision, run) for run in runs)),
             *_departures(runs),
         ]
@@ -51,12 +52,27 @@ def caveats(runs: list[Run]) -> str:
             f"This is not the paper's schedule ({PAPER_SCHEDULE['iterations']:,} iterations): its "
             "errors are not to be compared with the paper's."
         )
-    if runs[0].schedule == "short" and any(run.network == "plain-56" for run in runs):
-        sentences.append(
-            "On short, plain-56 has barely begun to learn: its gap is slower optimisation, far "
-            "larger than the paper's few points."
-        )
+    if runs[0].config["schedule"]["iterations"] < EARLY:
+        sentences += _early(runs)
     return " ".join(sentences)
+
+
+def _early(runs: list[Run]) -> Iterator[str]:
+    """Say what the paper's networks cannot show after so few iterations."""
+    networks = {run.network for run in runs if run.in_paper}
+    if "plain-56" in networks:
+        shortened = "iterations=" in runs[0].variant  # then it is not what its name says
+        iterations = runs[0].config["schedule"]["iterations"]
+        yield (
+            f"{f'After {iterations:,} iterations' if shortened else f'On {runs[0].schedule}'}, "
+            "plain-56 has barely begun to learn: its gap is slower optimisation, far larger than "
+            "the paper's few points."
+        )
+    if networks >= {"ResNet-20", "ResNet-56"}:
+        yield (
+            f"In the paper's own curves ResNet-56 trails ResNet-20 until about {EARLY:,} "
+            "iterations: what these runs show of the two says nothing against the paper."
+        )
 
 
 def seeds_by_network(runs: list[Run]) -> dict[str, str]:
@@ -108,13 +124,6 @@ def _schedule(run: Run) -> str:
     return text + "."
 
 
-def _data(run: Run) -> str:
-    remark = "" if run.canonical else "not the canonical archive"
-    if run.config["data"]["name"] != "cifar10":
-        remark = "not CIFAR-10"
-    return run.dataset if remark in run.dataset else f"{run.dataset} ({remark})"
-
-
 def _departures(runs: list[Run]) -> list[str]:
     settings = [(", ".join(run.departures) or "none", run) for run in runs]
     if all(text == "none" for text, _ in settings):
@@ -124,19 +133,10 @@ def _departures(runs: list[Run]) -> list[str]:
 
 def _shared(what: str, values: Iterable[tuple[str, Run]]) -> str:
     """State a value that the runs share or, where they do not, each value with its runs."""
-    values = list(values)
-    networks: dict[str, set[str]] = {}  # the values that each has
-    for value, run in values:
-        networks.setdefault(run.network, set()).add(value)
-    owners: dict[str, list[str]] = {}
-    for value, run in values:
-        alike = len(networks[run.network]) == 1
-        owner = run.network if alike else f"{run.network} seed {run.seed}"
-        if owner not in owners.setdefault(value, []):
-            owners[value].append(owner)
+    owners = sharing(values)
     if len(owners) == 1:
-        return f"{what}: {next(iter(owners))}."
-    each = "; ".join(f"{value} ({', '.join(names)})" for value, names in owners.items())
+        return f"{what}: {owners[0][0]}."
+    each = "; ".join(f"{value} ({names})" for value, names in owners)
     return f"{what} (not the same for all runs): {each}."
 
 

@@ -9,7 +9,7 @@ from degradation.report.panel import WORDS
 from degradation.report.paper import NETWORKS, final_error
 from degradation.report.remarks import how_to_train, nearness_remark, order_remark
 from degradation.report.runs import Run
-from degradation.report.statements import CLAIMS, NEARNESS, Claim, Nearness
+from degradation.report.statements import CLAIMS, FIGURE4_CLAIMS, NEARNESS, Claim, Nearness
 from degradation.report.statistics import Estimate, decide, difference, offset
 
 FAITHFUL_WORDS = {True: "reproduced", False: "not reproduced", None: "undecided"}
@@ -49,14 +49,22 @@ class Finding:
 
 
 def judge(runs: list[Run]) -> list[Finding]:
-    """Judge every claim, in order, by the last evaluations of runs of one schedule and variant.
+    """Judge what the paper claims, by the last evaluations of runs of one schedule and variant.
 
+    Claims 1 to 8 are about the networks of section 4.2, 9 and 10 about those of Figure 4: of the
+    two, those are judged, in order, that have a network among the runs; none for other networks.
     *Reproduced* and *not reproduced* are kept for runs that follow the paper in schedule and all
     settings; others have the *same direction* or the *opposite direction*. *Undecided*: intervals
     do not settle it, or there is none. Raises UserError as `check_one_setting` does.
     """
     check_one_setting(runs)
-    return [*(_judge_order(claim, runs) for claim in CLAIMS), _judge_nearness(NEARNESS, runs)]
+    models, findings = {run.model for run in runs}, []
+    if any(run.in_paper or run.model in NETWORKS for run in runs):
+        findings += [_judge_order(claim, runs) for claim in CLAIMS]
+        findings.append(_judge_nearness(NEARNESS, runs))
+    if any(not models.isdisjoint(claim.models) for claim in FIGURE4_CLAIMS):
+        findings += [_judge_order(claim, runs) for claim in FIGURE4_CLAIMS]
+    return findings
 
 
 def check_one_setting(runs: list[Run]) -> None:
@@ -88,28 +96,26 @@ def _judge_order(claim: Claim, runs: list[Run]) -> Finding:
     column = "train_error" if claim.column == "train_error" else runs[0].measured
     error = f"{WORDS[column]} error"
     statement = claim.statement.format(error=error)
-    ends = {model: _ends(model, column, runs) for chain in claim.chains for model in chain}
+    ends = {model: _ends(model, column, runs) for model in claim.models}
     lacking = [model for model, known in ends.items() if not known and model not in claim.optional]
     if lacking:
         remark = how_to_train(", ".join(lacking), claim.figure, runs)
         return Finding(claim.number, statement, claim.source, (), "no runs", remark)
 
     chains = [[model for model in chain if ends[model]] for chain in claim.chains]
+    names = {run.model: run.network for run in runs if ends.get(run.model)}
     estimates = {
-        f"{NETWORKS[model]} minus {NETWORKS[before]}, {error}": difference(
-            ends[model], ends[before]
-        )
+        f"{names[model]} minus {names[before]}, {error}": difference(ends[model], ends[before])
         for chain in chains
         for before, model in pairwise(chain)
     }
     holds = decide(list(estimates.values()), claim.sign)
     faithful = all(run.faithful for run in runs if run.model in ends)
     verdict = (FAITHFUL_WORDS if faithful else OTHER_WORDS)[holds]
-    counts = {NETWORKS[model]: len(known) for model, known in ends.items() if known}
+    counts = {names[model]: len(known) for model, known in ends.items() if known}
     single = [network for network, count in counts.items() if count == 1]
     single = ["each network"] if len(single) == len(counts) else single
-    iterations = runs[0].config["schedule"]["iterations"]
-    remark = order_remark(claim, estimates, holds, single, iterations)
+    remark = order_remark(claim, estimates, holds, single)
     effects = _differences(estimates)
     return Finding(claim.number, statement, claim.source, effects, verdict, remark)
 
@@ -134,23 +140,18 @@ def _judge_nearness(claim: Nearness, runs: list[Run]) -> Finding:
         error, _ = final_error(model)
         label = f"{NETWORKS[model]} minus the paper's {error:.2f}, test error"
         estimates[label] = offset(_ends(model, "test_error", runs), error)
-    near = all(claim.holds_for(estimate.points) for estimate in estimates.values())
-    remark = nearness_remark(claim, estimates)
-    return finding(FAITHFUL_WORDS[near], remark, _differences(estimates))
+    verdict = FAITHFUL_WORDS[claim.decided(list(estimates.values()))]
+    return finding(verdict, nearness_remark(claim, estimates), _differences(estimates))
 
 
 def _is_itself(run: Run) -> bool:
-    """Whether the run's network is what its model is called: `model.depth` was left alone."""
-    return run.network == NETWORKS[run.model]
+    """Whether the run's network is what its model is called: its depth was left alone."""
+    return run.family is not None
 
 
 def _ends(model: str, column: str, runs: list[Run]) -> dict[int, float]:
     """Map each seed of a model to the error of its last evaluation, in percent."""
-    return {
-        run.seed: float(run.rows[column].iloc[-1])
-        for run in runs
-        if run.model == model and _is_itself(run)
-    }
+    return {run.seed: run.final(column) for run in runs if run.model == model and _is_itself(run)}
 
 
 def _differences(estimates: Mapping[str, Estimate]) -> tuple[Difference, ...]:

@@ -79,7 +79,7 @@ def _unlike(run: Run, other: Run) -> tuple[bool, ...]:
 
 
 def _comparison(own: list[Run], recorded: list[Run]) -> Comparison:
-    ours, theirs = ([_last_error(run) for run in group] for group in (own, recorded))
+    ours, theirs = ([run.final(run.measured) for run in group] for group in (own, recorded))
     mean, reference = fmean(ours), fmean(theirs)
     return Comparison(
         network=own[0].network,
@@ -130,10 +130,6 @@ def _spread(mean: float, recorded: list[float]) -> str:
     low, high = min(recorded), max(recorded)
     place = "within" if low <= mean <= high else "outside"
     return f"{place} the recorded seeds' range ({low:.2f} to {high:.2f} %)"
-
-
-def _last_error(run: Run) -> float:
-    return float(run.rows[run.measured].iloc[-1])
 
 
 def _seeds(runs: list[Run]) -> str:

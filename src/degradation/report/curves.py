@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from degradation.config import command_line
 from degradation.errors import UserError
 from degradation.report.paper import curve
 from degradation.report.runs import Run
@@ -75,8 +76,9 @@ def comparable(spec: dict[str, Any], runs: Iterable[Run]) -> list[Run]:
     absent = [model for model in models_of(spec) if model not in {run.model for run in runs}]
     if absent:
         raise UserError(
-            f"figure={spec['name']}: no finished run of {', '.join(absent)}; `python -m "
-            f"experiments.reproduce figure={spec['name']}` with the same schedule trains it"
+            f"figure={spec['name']}: no finished run of {', '.join(absent)}; "
+            f"`{command_line('reproduce', 'figure=' + spec['name'])}` with the same schedule "
+            "trains it"
         )
     check_alike(f"figure={spec['name']}", runs)
     return runs

@@ -101,7 +101,7 @@ def _final(runs: list[Run], column: str) -> pd.DataFrame:
     for run in runs:
         paper = paper_curve([run], column)
         last = None if paper is None else paper.iloc[-1]
-        rows.append((run.family, run.depth, run.rows[column].iloc[-1], last))
+        rows.append((run.family, run.depth, run.final(column), last))
     table = pd.DataFrame(rows, columns=["family", "depth", "error", "paper"])
     return table.astype({"error": float, "paper": float})
 

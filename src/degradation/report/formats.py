@@ -3,13 +3,18 @@
 import base64
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import pandas as pd
 from markupsafe import Markup, escape
 
-from degradation.report.claims import Difference
+
+class Bounded(Protocol):
+    """What has a 95 % interval, or None and None where there are too few seeds for one."""
+
+    low: float | None
+    high: float | None
 
 
 def percent(value: float | None) -> str:
@@ -27,7 +32,7 @@ def points(value: float) -> str:
     return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
 
 
-def interval(difference: Difference) -> str:
+def interval(difference: Bounded) -> str:
     """Write the 95 % interval of a difference, or that there is none."""
     if difference.low is None or difference.high is None:
         return "none"

@@ -1,10 +1,11 @@
 """How runs were made, and where that is not what the paper did, as text for the report."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
-from degradation.report.runs import PAPER_SCHEDULE, Run
+from degradation.report.runs import PAPER_SCHEDULE, Run, sharing
 
+PAPER_WARMUP = "rate 0.01 until error < 80 %"
 COMMIT = 10  # characters of a commit's hash that tell it from others
 NAMES = {
     "python": "Python",
@@ -65,7 +66,7 @@ STANDING = (
 def facts(runs: list[Run]) -> list[Fact]:
     """Say on which data, in which precision, and with which machine and versions runs were made."""
     told: dict[str, Callable[[Run], str]] = {
-        "Data": _data,
+        "Data": lambda run: run.data,
         "Precision": lambda run: run.precision,
         "Machine": _machine,
         "Versions": _versions,
@@ -73,7 +74,7 @@ def facts(runs: list[Run]) -> list[Fact]:
     return [
         Fact(what, value, names)
         for what, tell in told.items()
-        for value, names in _shared((tell(run), run) for run in runs)
+        for value, names in sharing((tell(run), run) for run in runs)
     ]
 
 
@@ -118,40 +119,21 @@ def deviations(runs: list[Run]) -> list[Deviation]:
     own = [
         *_of("schedule", _paper_schedule(), runs, _schedule),
         *_of("settings", "as in section 4.2", runs, lambda run: ", ".join(run.departures)),
-        *_of("data", "CIFAR-10", runs, lambda run: "" if run.canonical else _data(run)),
+        *_of("data", "CIFAR-10", runs, lambda run: "" if run.canonical else run.data),
         *_of("precision", "float32", runs, _precision),
-        *_of("first updates at 110 layers", "rate 0.01 until error < 80 %", runs, _warmup),
+        *_of("first updates at 110 layers", PAPER_WARMUP, runs, _warmup),
     ]
     return own + list(STANDING)
 
 
 def _of(what: str, paper: str, runs: list[Run], tell: Callable[[Run], str]) -> list[Deviation]:
     """State what `tell` says of the runs; nothing where that is ""."""
-    shared = _shared((tell(run), run) for run in runs)
+    shared = sharing((tell(run), run) for run in runs)
     return [
         Deviation(what, paper, f"{value} ({names})" if names else value)
         for value, names in shared
         if value
     ]
-
-
-def _shared(values: Iterable[tuple[str, Run]]) -> list[tuple[str, str]]:
-    """Pair each value with the runs that have it; with "" where all have the same."""
-    owners: dict[str, dict[str, list[str]]] = {}
-    for value, run in values:
-        owners.setdefault(value, {}).setdefault(run.network, []).append(str(run.seed))
-    if len(owners) == 1:
-        return [(value, "") for value in owners]
-    return [
-        (value, "; ".join(f"{network} seed {', '.join(seeds)}" for network, seeds in named.items()))
-        for value, named in owners.items()
-    ]
-
-
-def _data(run: Run) -> str:
-    if run.config["data"]["name"] != "cifar10":
-        return run.dataset if "not CIFAR-10" in run.dataset else f"{run.dataset} (not CIFAR-10)"
-    return run.dataset + ("" if run.canonical else " (not the canonical archive)")
 
 
 def _machine(run: Run) -> str:
@@ -200,4 +182,6 @@ def _warmup(run: Run) -> str:
     warmup = run.config["optimizer"].get("warmup")
     if not warmup or run.config["model"].get("depth", 0) < warmup["min_depth"]:
         return ""
-    return "the same, the error measured over windows of 100 updates"
+    start = f"rate {warmup['rate']:g} until error < {warmup['until_error']:g} %"
+    start = "the same" if start == PAPER_WARMUP else start
+    return f"{start}, the error measured over windows of 100 updates"

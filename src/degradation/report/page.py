@@ -1,6 +1,6 @@
 """The report: one page for a browser, without script or anything from outside, one for GitHub."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from degradation.report.formats import FILTERS
 from degradation.report.making import deviations, facts, run_row
 from degradation.report.panel import WORDS
 from degradation.report.pictures import Picture
+from degradation.report.precision import Agreement
 from degradation.report.runs import Run
 from degradation.report.summary import final_errors
 from degradation.report.verdict import BAD, GOOD, headline, outcomes
@@ -28,6 +29,7 @@ class Page:
     pictures: list[Picture]
     comparisons: list[Comparison]
     commands: list[tuple[str, str]]
+    agreements: list[Agreement] = field(default_factory=list)
 
 
 def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
@@ -77,6 +79,7 @@ def describe(page: Page, name: str) -> dict[str, Any]:
         "has_paper": bool(errors["paper"].notna().any()),
         "paper_sources": sorted(set(errors["paper_source"][errors["paper"].notna()])),
         "comparisons": page.comparisons,
+        "agreements": page.agreements,
         "facts": facts(runs),
         "rows": [run_row(run) for run in runs],
         "deviations": deviations(runs),

@@ -9,7 +9,7 @@ from degradation.report.curves import comparable
 from degradation.report.depth import TITLE_TEXT, draw_depth
 from degradation.report.figures import draw_figure
 from degradation.report.panel import WORDS
-from degradation.report.runs import Run
+from degradation.report.runs import Run, mean_final
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def draw_pictures(
 def _alt(what: str, axis: str, runs: list[Run]) -> str:
     """Say what is drawn, and at which error each network ends, as a mean over its seeds."""
     column = runs[0].measured
-    errors: dict[str, list[float]] = {}
+    networks: dict[str, list[Run]] = {}
     for run in runs:
-        errors.setdefault(run.network, []).append(run.rows[column].iloc[-1])
-    ends = [f"{name} at {sum(ends) / len(ends):.1f} %" for name, ends in errors.items()]
+        networks.setdefault(run.network, []).append(run)
+    ends = [f"{name} at {mean_final(group, column):.1f} %" for name, group in networks.items()]
     return f"{what} against {axis}; final {WORDS[column]} error of {', '.join(ends)}."

@@ -1,11 +1,13 @@
 """What a verdict rests on, in words, or what would give one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from degradation.config import RESULT_GROUPS, flatten, show
+from degradation.config import command_line, option_values, overrides_of, show
+from degradation.report.curves import models_of
+from degradation.report.formats import points
 from degradation.report.runs import Run
-from degradation.report.statements import EARLY, Claim, Nearness
-from degradation.report.statistics import MOST_SEEDS, Estimate, directions, seeds_to_decide
+from degradation.report.statements import Claim, Nearness
+from degradation.report.statistics import MOST_SEEDS, Estimate, decide, directions, seeds_to_decide
 
 SEEDS = {0, 1, 2}  # enough for an interval
 
@@ -15,11 +17,10 @@ def order_remark(
     estimates: Mapping[str, Estimate],
     holds: bool | None,
     single: list[str],
-    iterations: int,
 ) -> str:
     """Explain whether a claim holds (None: undecided) by its differences, each under its label.
 
-    `single` names the networks with one seed; `iterations` is the length of the runs.
+    `single` names the networks with one seed.
     """
     known = list(estimates.values())
     sentences = []
@@ -33,43 +34,59 @@ def order_remark(
             "more, at least 2 in all."
         )
     elif holds is None:
-        sentences.append(_more_seeds(claim, known))
+        sentences.append(_more_seeds(known, lambda more: decide(more, claim.sign)))
     if len(known) > 1 and any(estimate.sure for estimate in known):
         sentences.append(
             f"The verdict takes all {len(known)} differences together (Holm); each interval is "
             "for its difference alone."
         )
-    if claim.early and iterations < EARLY and any(e.points * claim.sign < 0 for e in known):
-        sentences.append(claim.early)
     return " ".join(sentences)
 
 
 def nearness_remark(claim: Nearness, estimates: Mapping[str, Estimate]) -> str:
-    """Say which networks were compared with the paper, and what is not sure about it."""
+    """Say which networks were compared with the paper, how far off one seed is, what is open."""
     named = {label.partition(" minus ")[0]: estimate for label, estimate in estimates.items()}
     sentences = [f"Asked of the networks that have runs: {', '.join(named)}."]
-    if far := [name for name, e in named.items() if not claim.holds_for(e.points)]:
+    if far := [name for name, e in named.items() if claim.settled(e) is False]:
         sentences.append(f"Further off: {', '.join(far)}.")
-    if single := [name for name, e in named.items() if not e.sure]:
-        sentences.append(f"One seed decides for {', '.join(single)}.")
-    if unsettled := [name for name, e in named.items() if _straddles(e, claim.points)]:
+    single = {name: estimate for name, estimate in named.items() if not estimate.sure}
+    for near, place in ((True, "within"), (False, "further off than")):
+        alike = {n: e.points for n, e in single.items() if claim.holds_for(e.points) is near}
+        if alike:
+            names = " and ".join(f"{name} ({points(off)})" for name, off in alike.items())
+            sentences.append(
+                f"One seed of {names}: {place} {claim.points} points; an interval needs 1 more, at "
+                "least 2 in all."
+            )
+    opened = {n: e for n, e in named.items() if e.sure and claim.settled(e) is None}
+    if opened:
         sentences.append(
-            f"The mean decides for {', '.join(unsettled)}: the interval reaches both sides of "
-            f"{claim.points}."
+            f"Open for {', '.join(opened)}: the interval reaches both sides of {claim.points}."
         )
+        if not far:
+            sentences.append(_more_seeds(list(opened.values()), claim.decided))
     return " ".join(sentences)
 
 
 def how_to_train(networks: str, figure: str, runs: list[Run]) -> str:
     """Say that `networks` have no run beside `runs`, and give the command that makes them."""
     text = f"No finished run of {networks}"
-    overrides = list(_overrides(runs[0]))
-    if any(override.startswith("model.") for override in overrides):
-        return f"{text} with {runs[0].variant}."  # not every network of a figure has such a key
+    overrides = overrides_of(runs[0].variant, runs[0].config)
+    if not _all_take(figure, overrides, runs):
+        return f"{text} with {runs[0].variant or 'these settings'}."
     present = {run.seed for run in runs}
     seeds = sorted(present if len(present) > 1 else present | SEEDS)
-    words = [f"figure={figure}", f"schedule={runs[0].schedule}", f"seeds={show(seeds)}", *overrides]
-    return f"{text}; to train: `python -m experiments.reproduce {' '.join(words)}`"
+    words = [f"figure={figure}", f"schedule={runs[0].schedule}", f"seeds={show(seeds)}"]
+    return f"{text}; to train: `{command_line('reproduce', *words, *overrides)}`"
+
+
+def _all_take(figure: str, overrides: list[str], runs: list[Run]) -> bool:
+    """Whether every network of a figure can have the runs' overrides, and be itself with them."""
+    models = models_of({"panels": option_values("figure", figure)["figure.panels"]})
+    keys = {o.partition("=")[0] for o in overrides if o.startswith("model.")}
+    if any(run.model in models and run.family is None for run in runs):
+        return False
+    return all(keys <= option_values("model", model).keys() for model in models)
 
 
 def _leaning(claim: Claim, estimates: list[Estimate]) -> str:
@@ -82,30 +99,14 @@ def _leaning(claim: Claim, estimates: list[Estimate]) -> str:
     return f"the difference points {way} way"
 
 
-def _more_seeds(claim: Claim, estimates: list[Estimate]) -> str:
-    needed = seeds_to_decide(estimates, claim.sign)
+def _more_seeds(
+    estimates: list[Estimate], decided: Callable[[Sequence[Estimate]], bool | None]
+) -> str:
+    needed = seeds_to_decide(estimates, decided)
     if needed is None:
         return f"Even {MOST_SEEDS} seeds with these means and this spread would not decide it."
-    have = min(estimate.seeds for estimate in estimates)
-    more = needed - have
+    more = needed - min(estimate.seeds for estimate in estimates)
     return (
         f"About {more} more {'seed' if more == 1 else 'seeds'} of each network, {needed} in all, "
-        f"would decide it if they spread as these {have} do."
+        "would decide it if means and spread stay as they are."
     )
-
-
-def _straddles(estimate: Estimate, points: float) -> bool:
-    """Whether the interval holds values within `points` of zero and values beyond."""
-    if not estimate.sure:
-        return False
-    beyond = estimate.low < -points or estimate.high > points
-    return beyond and estimate.low <= points and estimate.high >= -points
-
-
-def _overrides(run: Run) -> Iterator[str]:
-    """Write the overrides of a run as a command line takes them, from its variant's short keys."""
-    values = flatten(run.config)
-    for override in filter(None, run.variant.split(",")):
-        keys = [f"{group}.{override.partition('=')[0]}" for group in (*RESULT_GROUPS, "runtime")]
-        known = next((key for key in keys if key in values), None)
-        yield f"{known}={show(values[known])}" if known else override

@@ -1,9 +1,10 @@
 """Recorded runs, as their folders tell them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,10 @@ from degradation.records import RunFolder
 
 PAPER_SCHEDULE = {"name": "paper", "iterations": 64_000, "drops": [32_000, 48_000]}
 PAPER_SETTINGS = {
-    "optimizer": {"rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "decay": "all", "batch": 128},
+    "optimizer": {
+        **{"rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "decay": "all", "batch": 128},
+        **{"warmup.min_depth": 110, "warmup.rate": 0.01, "warmup.until_error": 80},
+    },
     "data": {"name": "cifar10", "holdout": 0},
 }
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
@@ -59,6 +63,8 @@ class Run:
     @property
     def family(self) -> str | None:
         """What the network is but for its depth: plain, ResNet; None if its name says no more."""
+        if self.config["model"].get("shortcut", "none needed") is None:
+            return None  # a residual network's name, without its shortcuts
         return next(
             (words for name, words in FAMILIES.items() if self.model == f"{name}{self.depth}"), None
         )
@@ -80,6 +86,14 @@ class Run:
         return "val_error" if "val_error" in self.rows else "test_error"
 
     @property
+    def data(self) -> str:
+        """The data's label, with a remark where it is not the canonical CIFAR-10."""
+        remark = "" if self.canonical else "not the canonical archive"
+        if self.config["data"]["name"] != "cifar10":
+            remark = "not CIFAR-10"
+        return self.dataset if remark in self.dataset else f"{self.dataset} ({remark})"
+
+    @property
     def departures(self) -> list[str]:
         """Settings, sorted `key=value`, unlike the paper's protocol or the network's own file."""
         return _departures(self.config)
@@ -94,6 +108,35 @@ class Run:
     def faithful(self) -> bool:
         """Whether network, schedule and settings are the paper's: its numbers may stand beside."""
         return self.in_paper and self.on_paper_schedule and not self.departures
+
+    def final(self, column: str) -> float:
+        """The error at the last evaluation, in percent; `column` is train_error or `measured`."""
+        return float(self.rows[column].iloc[-1])
+
+
+def mean_final(runs: Iterable[Run], column: str) -> float:
+    """The mean of `Run.final` over runs, in percent."""
+    return fmean(run.final(column) for run in runs)
+
+
+def sharing(values: Iterable[tuple[str, Run]]) -> list[tuple[str, str]]:
+    """Pair each value with the names of the runs that have it; with "" where all have the same.
+
+    A network whose runs all have one value is named alone, others with their seeds.
+    """
+    values = list(values)
+    networks: dict[str, set[str]] = {}  # the values that each has
+    for value, run in values:
+        networks.setdefault(run.network, set()).add(value)
+    owners: dict[str, list[str]] = {}
+    for value, run in values:
+        alike = len(networks[run.network]) == 1
+        owner = run.network if alike else f"{run.network} seed {run.seed}"
+        if owner not in owners.setdefault(value, []):
+            owners[value].append(owner)
+    if len(owners) == 1:
+        return [(value, "") for value in owners]
+    return [(value, ", ".join(names)) for value, names in owners.items()]
 
 
 def find_runs(folder: Path, on_skip: Callable[[Path, str], None] | None = None) -> list[Run]:
@@ -172,11 +215,12 @@ def _variant(path: Path, config: dict[str, Any], precision: str, replicas: int) 
 
 
 def _departures(config: dict[str, Any]) -> list[str]:
+    flat = flatten(config)
     changed = {
-        key if key != "name" else group: config[group][key]
+        key if key != "name" else group: flat[f"{group}.{key}"]
         for group, settings in PAPER_SETTINGS.items()
         for key, value in settings.items()
-        if config[group].get(key, value) != value
+        if flat.get(f"{group}.{key}", value) != value
     }
     model = flatten(config["model"], "model.")
     known = model["model.name"] in options("model")

@@ -1,9 +1,11 @@
 """The statements of the paper that runs can be held against: He et al. 2015."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-EARLY = 7_000  # iterations
-TRAILING = "In the paper's own curves ResNet-56 trails ResNet-20 until about 7,000 iterations."
+from degradation.report.statistics import Estimate
+
+EARLY = 7_000  # iterations: until about then ResNet-56 trails ResNet-20 in the paper's own curves
 
 
 @dataclass(frozen=True)
@@ -13,8 +15,7 @@ class Claim:
     In each of `chains`, the error of every model minus that of the one before has `sign`. `column`
     is train_error, or test_error, which stands for val_error where runs have a held-out set; its
     words take the place of {error} in `statement`. Models in `optional` are left out where they
-    have no run. `figure` is the one that trains the runs. `early` is what to bear in mind where
-    runs of fewer than `EARLY` iterations point the other way.
+    have no run. `figure` is the one that trains the runs.
     """
 
     number: int
@@ -25,7 +26,11 @@ class Claim:
     sign: int
     figure: str = "figure6"
     optional: tuple[str, ...] = ()
-    early: str = ""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The networks that it is about, in the order of `chains`."""
+        return tuple(model for chain in self.chains for model in chain)
 
 
 CLAIMS = (
@@ -54,7 +59,6 @@ CLAIMS = (
         column="train_error",
         chains=(("resnet20", "resnet56"),),
         sign=-1,
-        early=TRAILING,
     ),
     Claim(
         number=4,
@@ -63,7 +67,6 @@ CLAIMS = (
         column="test_error",
         chains=(("resnet20", "resnet56"),),
         sign=-1,
-        early=TRAILING,
     ),
     Claim(
         number=5,
@@ -92,7 +95,29 @@ CLAIMS = (
         chains=(("resnet20", "resnet32", "resnet44", "resnet56"),),
         sign=-1,
         optional=("resnet44",),
-        early=TRAILING,
+    ),
+)
+
+
+ELSEWHERE = "on ImageNet, so that the direction alone can be compared"
+FIGURE4_CLAIMS = (
+    Claim(
+        number=9,
+        statement="plain-34 has a higher {error} than plain-18",
+        source=f"section 4.1; Figure 4, left: {ELSEWHERE}",
+        column="train_error",
+        chains=(("plain18", "plain34"),),
+        sign=1,
+        figure="figure4",
+    ),
+    Claim(
+        number=10,
+        statement="ResNet-34 has a lower {error} than ResNet-18",
+        source=f"section 4.1; Figure 4, right: {ELSEWHERE}",
+        column="train_error",
+        chains=(("resnet18", "resnet34"),),
+        sign=-1,
+        figure="figure4",
     ),
 )
 
@@ -111,6 +136,20 @@ class Nearness:
         """Whether a difference from the paper's error, in percentage points, is small enough."""
         # Errors have two decimals: what binary fractions leave behind must not decide.
         return round(abs(difference), 6) <= self.points
+
+    def decided(self, estimates: Sequence[Estimate]) -> bool | None:
+        """True if every interval lies within `points`, False if one does not at all, else None."""
+        settled = {self.settled(estimate) for estimate in estimates}
+        return False if False in settled else None if None in settled else True
+
+    def settled(self, estimate: Estimate) -> bool | None:
+        """Whether the interval lies within `points` (True), wholly outside (False), or neither."""
+        if not estimate.sure:
+            return None
+        if self.holds_for(estimate.low) and self.holds_for(estimate.high):
+            return True
+        outside = estimate.low > self.points or estimate.high < -self.points
+        return False if outside else None
 
 
 NEARNESS = Nearness(

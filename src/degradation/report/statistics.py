@@ -1,8 +1,7 @@
 """Differences over seeds: their 95 % intervals, joint decisions, and the seeds that these need."""
 
 import math
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,9 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 MOST_SEEDS = 100
+# Errors on 10,000 test images come in steps of this, in percentage points. Seeds that happen to
+# agree more closely are not surer: a smaller standard deviation counts as one step.
+STEP = 0.01
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,12 @@ class Estimate:
         """Whether there are seeds enough for an interval."""
         return self.low is not None
 
-    def p_with(self, seeds: int) -> float:
-        """The p-value if `seeds` seeds showed the same mean and the same spread."""
-        if self.deviation == 0:
-            return float(self.points == 0)
-        t = abs(self.points) * math.sqrt(seeds) / self.deviation
-        return 2 * stats.t.sf(t, self.freedom * (seeds - 1))
+    def with_seeds(self, seeds: int) -> "Estimate":
+        """What it would be if `seeds` seeds showed the same mean and the same spread."""
+        error, degrees = self.deviation / math.sqrt(seeds), self.freedom * (seeds - 1)
+        return _estimate(
+            self.points, self.basis, seeds, error, degrees, self.deviation, self.freedom
+        )
 
 
 def difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
@@ -58,15 +60,12 @@ def difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
         both = len(x) == len(y)
         return Estimate(points, "one seed each" if both else f"{len(x)} and {len(y)} seeds", 1)
     basis = f"Welch, {len(x)} and {len(y)} seeds"
-    variances = x.var(ddof=1), y.var(ddof=1)
-    if not any(variances):
-        return _without_spread(points, basis, fewest)
-    with warnings.catch_warnings():
-        # SciPy doubts a network whose seeds all agree; the other one's spread is enough.
-        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
-        test = stats.ttest_ind(x, y, equal_var=False)
-    freedom = sum(variances) ** 2 / sum(variance**2 for variance in variances)
-    return _estimate(test, points, basis, fewest, math.sqrt(sum(variances)), freedom)
+    counts = np.array([len(x), len(y)])
+    variances = np.maximum([x.var(ddof=1), y.var(ddof=1)], STEP**2)
+    error, deviation = (math.sqrt(part.sum()) for part in (variances / counts, variances))
+    degrees = error**4 / ((variances / counts) ** 2 / (counts - 1)).sum()
+    freedom = deviation**4 / (variances**2).sum()
+    return _estimate(points, basis, fewest, error, degrees, deviation, freedom)
 
 
 def offset(values: Mapping[int, float], reference: float) -> Estimate:
@@ -86,72 +85,64 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def directions(estimates: Sequence[Estimate], p: Sequence[float] | None = None) -> list[int]:
+def directions(estimates: Sequence[Estimate]) -> list[int]:
     """Tell for each difference whether it is above zero (1), below (-1), or not settled (0).
 
-    Settled is what lies beyond the 5 % level after Holm's adjustment over all of them. `p` replaces
-    the p-values of `estimates`.
+    Settled is what lies beyond the 5 % level after Holm's adjustment over all of them.
     """
-    adjusted = holm([estimate.p for estimate in estimates] if p is None else p)
+    adjusted = holm([estimate.p for estimate in estimates])
     return [
         int(np.sign(estimate.points)) if value < 1 - CONFIDENCE else 0
         for estimate, value in zip(estimates, adjusted, strict=True)
     ]
 
 
-def decide(
-    estimates: Sequence[Estimate], sign: int, p: Sequence[float] | None = None
-) -> bool | None:
+def decide(estimates: Sequence[Estimate], sign: int) -> bool | None:
     """Tell whether every difference has `sign` (1 or -1), by `directions`.
 
     True if all of them do, False if one has the other sign, None if neither is settled.
     """
-    found = directions(estimates, p)
+    found = directions(estimates)
     if -sign in found:
         return False
     return None if 0 in found else True
 
 
-def seeds_to_decide(estimates: Sequence[Estimate], sign: int) -> int | None:
+def seeds_to_decide(
+    estimates: Sequence[Estimate], decided: Callable[[Sequence[Estimate]], bool | None]
+) -> int | None:
     """How many seeds of each network would decide, if more showed the same means and spreads.
 
-    None if even `MOST_SEEDS` would not. Every estimate must have an interval.
+    `decided` gives None for estimates that leave it open. None if even `MOST_SEEDS` would not do.
+    Every estimate must have an interval.
     """
     have = min(estimate.seeds for estimate in estimates)
     for seeds in range(have + 1, MOST_SEEDS + 1):
-        if decide(estimates, sign, [estimate.p_with(seeds) for estimate in estimates]) is not None:
+        if decided([estimate.with_seeds(seeds) for estimate in estimates]) is not None:
             return seeds
     return None
 
 
 def _one_sample(by_seed: Mapping[int, float], prefix: str) -> Estimate:
     values, basis = _tidy(by_seed.values()), f"{prefix} {', '.join(map(str, by_seed))}"
-    points, deviation = float(values.mean()), float(values.std(ddof=1))
-    if np.ptp(values) == 0:
-        return _without_spread(float(values[0]), basis, len(values))
-    test = stats.ttest_1samp(values, 0)
-    return _estimate(test, points, basis, len(values), deviation, 1.0)
+    count, deviation = len(values), max(float(values.std(ddof=1)), STEP)
+    error = deviation / math.sqrt(count)
+    return _estimate(float(values.mean()), basis, count, error, count - 1, deviation, 1.0)
 
 
 def _estimate(
-    test, points: float, basis: str, seeds: int, deviation: float, freedom: float
+    points: float,
+    basis: str,
+    seeds: int,
+    error: float,
+    degrees: float,
+    deviation: float,
+    freedom: float,
 ) -> Estimate:
-    interval = test.confidence_interval(CONFIDENCE)
-    return Estimate(
-        points=points,
-        basis=basis,
-        seeds=seeds,
-        low=float(interval.low),
-        high=float(interval.high),
-        p=float(test.pvalue),
-        deviation=deviation,
-        freedom=freedom,
-    )
-
-
-def _without_spread(points: float, basis: str, seeds: int) -> Estimate:
-    """What the t-tests tend to as the spread goes to zero: an interval of no width."""
-    return Estimate(points, basis, seeds, low=points, high=points, p=float(points == 0))
+    """Put an estimate together from its standard `error`, which has `degrees` of freedom."""
+    low, high = stats.t.interval(CONFIDENCE, degrees, loc=points, scale=error)
+    p = 2 * stats.t.sf(abs(points) / error, degrees)
+    return Estimate(points, basis, seeds, float(low), float(high), float(p), deviation, freedom)
 
 
 def _tidy(values) -> np.ndarray:

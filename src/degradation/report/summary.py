@@ -2,14 +2,16 @@
 
 import re
 import textwrap
+from statistics import fmean
 
 import pandas as pd
 
 from degradation.report.caption import caveats, provenance, seeds_by_network
 from degradation.report.claims import Difference, Finding, check_one_setting
+from degradation.report.formats import points
 from degradation.report.panel import WORDS
 from degradation.report.paper import final_error
-from degradation.report.runs import Run
+from degradation.report.runs import Run, mean_final
 
 WIDTH = 100
 SEEDS_WIDTH = 20
@@ -42,9 +44,9 @@ def final_errors(runs: list[Run]) -> pd.DataFrame:
                 "network": group[0].network,
                 "parameters": group[0].manifest.get("parameters"),
                 "seeds": seeds[group[0].network],
-                "train_error": _mean(run.rows["train_error"].iloc[-1] for run in group),
-                unseen: _mean(run.rows[unseen].iloc[-1] for run in group),
-                "best_error": _mean(run.rows[unseen].min() for run in group),
+                "train_error": mean_final(group, "train_error"),
+                unseen: mean_final(group, unseen),
+                "best_error": fmean(run.rows[unseen].min() for run in group),
                 "paper": paper,
                 "paper_source": source,
             }
@@ -60,10 +62,6 @@ def summary_text(runs: list[Run], findings: list[Finding]) -> str:
     """
     parts = [_fill(provenance(runs)), _errors_text(runs), _claims_text(findings)]
     return "\n\n".join(filter(None, [*parts, _notes(findings), _fill(caveats(runs))]))
-
-
-def _mean(errors) -> float:
-    return float(pd.Series(list(errors)).mean())
 
 
 def _errors_text(runs: list[Run]) -> str:
@@ -86,6 +84,8 @@ def _few(seeds: str) -> str:
 
 def _claims_text(findings: list[Finding]) -> str:
     """A line a claim; where it has several differences, a line for each of them below."""
+    if not findings:
+        return ""
     rows = [("", "claim", HEADING, "verdict")]
     for finding in findings:
         effects = [(d.label.partition(",")[0], _effect(d)) for d in finding.differences]
@@ -105,12 +105,8 @@ def _claims_text(findings: list[Finding]) -> str:
 def _effect(difference: Difference) -> str:
     """Write a difference and, where there is one, its interval: +1.20 [+0.85, +1.55]."""
     if difference.low is None or difference.high is None:
-        return _signed(difference.points)
-    return f"{_signed(difference.points)} [{_signed(difference.low)}, {_signed(difference.high)}]"
-
-
-def _signed(points: float) -> str:
-    return f"{round(points, 2) + 0.0:+.2f}"
+        return points(difference.points)
+    return f"{points(difference.points)} [{points(difference.low)}, {points(difference.high)}]"
 
 
 def _notes(findings: list[Finding]) -> str:

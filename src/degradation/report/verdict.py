@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from degradation.report.claims import Finding
 from degradation.report.panel import WORDS
-from degradation.report.runs import Run
+from degradation.report.runs import Run, mean_final
 
 GOOD = ("reproduced", "same direction")
 BAD = ("not reproduced", "opposite direction")
@@ -20,8 +20,10 @@ PHRASES = {
 
 
 def headline(findings: Iterable[Finding]) -> str:
-    """Say in a sentence what became of the paper's claims."""
+    """Say in a sentence what became of the paper's claims, if it makes any about these networks."""
     verdicts = Counter(finding.verdict for finding in findings)
+    if not verdicts:
+        return "The paper makes no claim about these networks."
     tested = sum(count for verdict, count in verdicts.items() if verdict not in UNTESTED)
     if not tested:
         return "None of the paper's claims can be tested with these runs yet."
@@ -60,7 +62,7 @@ def outcomes(runs: list[Run]) -> list[str]:
 def _outcome(deep: list[Run], shallow: list[Run]) -> str:
     columns = ("train_error", deep[0].measured)
     unseen = WORDS[columns[1]]
-    ends = [[_last(group, column) for column in columns] for group in (deep, shallow)]
+    ends = [[mean_final(group, column) for column in columns] for group in (deep, shallow)]
     high, low = (" / ".join(f"{error:.1f}" for error in errors) for errors in ends)
     words = [
         "higher" if high > low else "lower" if high < low else "the same"
@@ -74,7 +76,3 @@ def _outcome(deep: list[Run], shallow: list[Run]) -> str:
         f"{deep[0].network} ends at {high} % (training / {unseen} error) and "
         f"{shallow[0].network} at {low} %: {told}."
     )
-
-
-def _last(runs: list[Run], column: str) -> float:
-    return sum(run.rows[column].iloc[-1] for run in runs) / len(runs)

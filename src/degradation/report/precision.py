@@ -1,0 +1,83 @@
+"""float32 against bfloat16: whether the precision changes how the same networks end."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean
+
+from degradation.report.runs import Run
+from degradation.report.statements import EARLY
+from degradation.report.statistics import Estimate, difference
+
+NEAR = 0.5  # percentage points
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One network's final error in float32 and in bfloat16, over the seeds that both have.
+
+    `network` is plain-56 or, with overrides, plain-56 (rate=0.05). `float32` and `bfloat16` are
+    means of the last evaluation, in percent; `points` is bfloat16 minus float32, in percentage
+    points, and `low` and `high` bound its 95 % interval, paired by seed (None with one seed).
+    `verdict` is *agree* if the interval includes 0 and the mean is under 0.5 points, *differ* if
+    not, *undecided* with one seed. A plain-56 of fewer than 7,000 iterations, far from converged
+    and noisy, agrees if the interval includes 0.
+    """
+
+    network: str
+    schedule: str
+    seeds: str
+    float32: float
+    bfloat16: float
+    points: float
+    low: float | None
+    high: float | None
+    verdict: str
+
+
+def compare_precisions(runs: Iterable[Run]) -> list[Agreement]:
+    """Set bfloat16 against float32 for each network that has a seed in both, in order of `runs`.
+
+    Of runs that share network, schedule, overrides, precision and seed the first counts.
+    """
+    groups: dict[tuple[str, str, str], dict[str, dict[int, Run]]] = {}
+    for run in runs:
+        by_precision = groups.setdefault((run.model, run.schedule, _overrides(run)), {})
+        by_precision.setdefault(run.precision, {}).setdefault(run.seed, run)
+    agreements = []
+    for precisions in groups.values():
+        single, half = (precisions.get(name, {}) for name in ("float32", "bfloat16"))
+        if seeds := sorted(single.keys() & half.keys()):
+            agreements.append(_agreement(*({s: of[s] for s in seeds} for of in (single, half))))
+    return agreements
+
+
+def _agreement(single: dict[int, Run], half: dict[int, Run]) -> Agreement:
+    first = next(iter(single.values()))
+    errors, half_errors = (
+        {seed: run.final(first.measured) for seed, run in of.items()} for of in (single, half)
+    )
+    estimate, overrides = difference(half_errors, errors), _overrides(first)
+    early = first.config["schedule"]["iterations"] < EARLY
+    return Agreement(
+        network=f"{first.network} ({overrides})" if overrides else first.network,
+        schedule=first.schedule,
+        seeds=", ".join(map(str, single)),
+        float32=fmean(errors.values()),
+        bfloat16=fmean(half_errors.values()),
+        points=estimate.points,
+        low=estimate.low,
+        high=estimate.high,
+        verdict=_verdict(estimate, noisy=early and first.network == "plain-56"),
+    )
+
+
+def _verdict(estimate: Estimate, noisy: bool) -> str:
+    if not estimate.sure:
+        return "undecided"
+    near = noisy or abs(estimate.points) < NEAR
+    return "agree" if estimate.low <= 0 <= estimate.high and near else "differ"
+
+
+def _overrides(run: Run) -> str:
+    """The overrides of a run but for its precision."""
+    return ",".join(part for part in run.variant.split(",") if not part.startswith("precision="))

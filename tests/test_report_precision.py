@@ -1,0 +1,97 @@
+"""float32 against bfloat16: which runs are paired, and what the table says of them."""
+
+import dataclasses
+
+import pytest
+from ended_runs import ended_runs
+
+from degradation.report import compare_precisions
+from degradation.report.precision import Agreement
+
+
+def both(schedule, model, single, half, variant=""):
+    """Runs of one network in float32, named so by its folder, and in bfloat16, as auto picks."""
+    named = ",".join(filter(None, ["precision=float32", variant]))
+    return [
+        *with_precision("float32", ended_runs(schedule, {model: single}, variant=named)),
+        *with_precision("bfloat16", ended_runs(schedule, {model: half}, variant=variant)),
+    ]
+
+
+def with_precision(precision, runs):
+    return [dataclasses.replace(run, precision=precision) for run in runs]
+
+
+def verdict(*runs):
+    (agreement,) = compare_precisions(both(*runs))
+    return agreement.verdict
+
+
+def test_means_and_interval_over_the_seeds_that_both_have():
+    single, half = {0: 19.0, 1: 20.0, 5: 50.0}, {1: 20.2, 0: 19.0, 7: 90.0}
+    assert compare_precisions(both("short", "plain20", single, half)) == [
+        Agreement(
+            network="plain-20",
+            schedule="short",
+            seeds="0, 1",
+            float32=19.5,
+            bfloat16=pytest.approx(19.6),
+            points=pytest.approx(0.1),
+            # Differences 0.0 and 0.2: t(0.975; 1) = 12.7062 times 0.1.
+            low=pytest.approx(0.1 - 1.27062, abs=1e-5),
+            high=pytest.approx(0.1 + 1.27062, abs=1e-5),
+            verdict="agree",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("half", "expected"),
+    [
+        ([19.1, 18.9, 19.05], "agree"),
+        ([19.3, 19.32, 19.31], "differ"),  # the interval excludes 0
+        ([21.0, 18.9, 20.0], "differ"),  # it includes 0, but the mean is 0.97
+    ],
+)
+def test_the_interval_must_include_zero_and_the_mean_be_under_half_a_point(half, expected):
+    assert verdict("short", "plain20", [19.0] * 3, half) == expected
+
+
+def test_a_short_plain_56_is_noisy_and_needs_the_interval_alone():
+    ends = [55.0, 55.0, 55.0], [58.0, 54.0, 56.0]
+    assert verdict("short", "plain56", *ends) == "agree"
+    assert verdict("paper", "plain56", *ends) == "differ"
+    assert verdict("short", "resnet56", *ends) == "differ"
+    assert verdict("short", "plain56", ends[0], [58.0, 58.1, 58.2]) == "differ"
+
+
+def test_one_common_seed_is_undecided_and_none_is_left_out():
+    (agreement,) = compare_precisions(both("short", "plain20", {0: 19.0, 1: 9.0}, {0: 19.2}))
+    assert (agreement.low, agreement.high, agreement.verdict) == (None, None, "undecided")
+    assert agreement.points == pytest.approx(0.2)
+    assert compare_precisions(both("short", "plain20", {0: 19.0}, {1: 19.2})) == []
+
+
+def test_only_the_precision_may_differ():
+    runs = [
+        *with_precision("float32", ended_runs("short", {"plain20": [19.0], "plain56": [55.0]})),
+        *with_precision("bfloat16", ended_runs("paper", {"plain20": [9.0]})),
+        *with_precision("bfloat16", ended_runs("short", {"plain20": [9.0]}, variant="rate=0.05")),
+        *with_precision("float16", ended_runs("short", {"plain56": [9.0]})),
+    ]
+    assert compare_precisions(runs) == []
+
+
+def test_networks_in_the_order_of_the_runs_with_their_overrides():
+    runs = both("short", "resnet20", [17.0], [17.1])
+    runs += both("short", "plain20", [19.0], [19.1], variant="rate=0.05")
+    assert [agreement.network for agreement in compare_precisions(runs)] == [
+        "ResNet-20",
+        "plain-20 (rate=0.05)",
+    ]
+
+
+def test_of_a_seed_that_is_there_twice_the_first_counts():
+    runs = both("short", "plain20", [19.0], [19.1]) + both("short", "plain20", [1.0], [2.0])
+    (agreement,) = compare_precisions(runs)
+    assert (agreement.float32, agreement.bfloat16) == (19.0, 19.1)
