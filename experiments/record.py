@@ -14,15 +14,17 @@ from experiments.command import Job, command, run_alone
 from experiments.planned import Planned, plan, train_missing
 
 
-def planned(config: DictConfig) -> list[Planned]:
-    """List the runs of the plan; raises `UserError` for one that there cannot be."""
+def planned(config: DictConfig) -> list[list[Planned]]:
+    """List the runs of each part of the plan; raises `UserError` for one that there cannot be."""
     return [
-        plan(
-            [f"schedule={part.schedule}", f"model={model}", f"seed={seed}", *part.overrides],
-            root=ROOT / config.out,
-        )
+        [
+            plan(
+                [f"schedule={part.schedule}", f"model={model}", f"seed={seed}", *part.overrides],
+                root=ROOT / config.out,
+            )
+            for seed, model in product(part.seeds, part.models)
+        ]
         for part in config.plan
-        for seed, model in product(part.seeds, part.models)
     ]
 
 
@@ -33,11 +35,14 @@ def check(config: DictConfig) -> None:
 
 
 def start(job: Job) -> int:
-    """Train what is missing, then write the report of each part of the plan."""
-    if code := train_missing(planned(job.config)):
-        return code
-    for part in job.config.plan:
+    """Train what is missing; when a part of the plan is complete, write the report of its kind.
+
+    A later part may add runs of the same kind: the report is then written again.
+    """
+    for part, runs in zip(job.config.plan, planned(job.config), strict=True):
         where = [f"schedule={part.schedule}", f"runs={job.config.out}"]
+        if code := train_missing(runs):
+            return code
         if code := run_alone("experiments.report", [*where, *part.overrides]):
             return code
     return 0

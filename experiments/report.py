@@ -4,8 +4,8 @@ From your own runs, or with `runs=results/recorded` from the recorded ones; noth
 Overrides that the runs were trained with (`data=synthetic`) name them here too.
 """
 
-import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from degradation.config import (
     RESULT_GROUPS,
     ROOT,
     check_values,
+    command_line,
+    option_values,
     options,
     relative,
     show,
@@ -27,11 +29,11 @@ from degradation.report import (
     Page,
     Run,
     compare,
+    compare_precisions,
     draw_pictures,
     drawn,
     find_runs,
     judge,
-    missing,
     models_of,
     select,
     summary_text,
@@ -39,7 +41,9 @@ from degradation.report import (
     write_page,
 )
 from degradation.report.verdict import GOOD
+from experiments.absent import check_found
 from experiments.command import Job, command
+from experiments.refusals import defaults
 from experiments.run import precisions
 
 DECIDED = ("model", "model.name", "model.depth", "seed", "run_dir")
@@ -50,13 +54,21 @@ def report(config: DictConfig, folder: Path, overrides: list[str]) -> Page:
     """Write the report on runs below `folder`, print how they ended, return what it tells.
 
     The runs are those of the schedule, the seeds (null: all) and the overrides of `config`; each
-    figure whose networks have runs is drawn. Raises `UserError`, and says which command trains
-    them, if there are none, or if some are missing that `config.figure` needs.
+    figure whose networks have runs is drawn. It lies beside the runs of the schedule. Raises
+    `UserError`, and says which command trains them, if there are none, or if some are missing that
+    `config.figure` needs.
     """
-    changes = ",".join(variant(config, *precisions(config)))
+    _, _, replicas = precisions(config)
+    # Named after the precision that was asked for: what auto picks here says nothing of the runs.
+    changes = ",".join(variant(config, config.runtime.precision, "auto", replicas))
     suffix = f",{changes}" if changes else ""
-    runs = _find(config, folder, changes)
-    out_dir = folder / config.schedule.name
+    changed = _changed(overrides)
+    left_out: list[tuple[Path, str]] = []
+    found = find_runs(folder, lambda *skipped: left_out.append(skipped))
+    runs = _pick(config, changes, found)
+    check_found(config, folder, changes, changed, runs, found)
+    out_dir = _place(folder, runs)
+    _name_unfinished(config, changes, out_dir, left_out)
 
     known = {run.model for run in runs}
     figures = [spec for spec in _figures(config) if known.issuperset(models_of(spec))]
@@ -65,7 +77,8 @@ def report(config: DictConfig, folder: Path, overrides: list[str]) -> Page:
         findings=judge(runs),
         pictures=draw_pictures(figures, runs, out_dir, suffix),
         comparisons=compare(runs, find_runs(RECORDED)),
-        commands=_commands(config, folder, overrides, figures, runs),
+        commands=_commands(config, folder, changed, figures, runs),
+        agreements=compare_precisions(_of_any_precision(runs[0], found)),
     )
     paths = [*write_page(page, out_dir, f"report{suffix}"), *write_export(runs, out_dir, suffix)]
     print(f"\n{summary_text(runs, page.findings)}\n")
@@ -75,44 +88,45 @@ def report(config: DictConfig, folder: Path, overrides: list[str]) -> Page:
     return page
 
 
-def _find(config: DictConfig, folder: Path, changes: str) -> list[Run]:
-    """Read the runs to report on, plain networks first, and name unfinished ones of their kind.
-
-    Raises `UserError` as `report` does. `changes` is the variant that the runs must be.
-    """
-    figure = OmegaConf.to_container(config.figure) if config.figure else None
-    left_out: list[tuple[Path, str]] = []
-    found = find_runs(folder, lambda *skipped: left_out.append(skipped))
+def _pick(config: DictConfig, changes: str, found: list[Run]) -> list[Run]:
+    """Pick the runs to report on, those of the variant `changes`, plain networks first."""
+    precision = config.runtime.precision
+    named = [
+        # A folder's name has the precision only where `auto` picked another.
+        replace(run, variant=changes)
+        if run.precision == precision and _but_precision(run.variant) == _but_precision(changes)
+        else run
+        for run in found
+    ]
     places = {run.model: (run.residual, run.depth or 0, run.model) for run in found}
-    models, schedule = sorted(places, key=places.get), config.schedule.name
-    runs = select(found, models, schedule, config.seeds and list(config.seeds), changes)
-    _check_found(config, folder, changes, runs, figure)
-
-    for path, why in left_out:
-        place, (model, _, overrides) = path.parent.parent, path.parent.name.partition(",")
-        alike = place == folder / schedule and overrides == changes
-        if alike and (figure is None or model in drawn(figure)):
-            print(f"left out  {relative(path)}: {why}")
-    return runs
+    seeds = config.seeds and list(config.seeds)
+    return select(named, sorted(places, key=places.get), config.schedule.name, seeds, changes)
 
 
-def _check_found(
-    config: DictConfig, folder: Path, changes: str, runs: list[Run], figure: dict[str, Any] | None
+def _of_any_precision(like: Run, found: list[Run]) -> list[Run]:
+    kind = (like.schedule, _but_precision(like.variant))
+    return [run for run in found if (run.schedule, _but_precision(run.variant)) == kind]
+
+
+def _but_precision(changes: str) -> list[str]:
+    return [part for part in changes.split(",") if part and not part.startswith("precision=")]
+
+
+def _name_unfinished(
+    config: DictConfig, changes: str, out_dir: Path, left_out: list[tuple[Path, str]]
 ) -> None:
-    """Raise `UserError` if there are no runs, or not all that `figure` needs."""
-    schedule, needed = config.schedule.name, models_of(figure) if figure else []
-    known = sorted({run.seed for run in runs if run.model in needed})
-    seeds = list(config.seeds) if config.seeds else known or [0]
-    absent = missing(figure, runs, schedule, seeds, changes) if figure else []
-    if absent or not runs:
-        name = figure["name"] if figure else "figure1"
-        start = f"figure={name}: no finished run of " if figure else "no finished run"
-        raise UserError(
-            f"{start}{', '.join(f'{model} seed {seed}' for model, seed in absent)} on "
-            f"schedule={schedule}{' with ' if changes else ''}{changes} in {relative(folder)}; "
-            f"to train them: python -m experiments.reproduce figure={name} schedule={schedule} "
-            f"seeds={show(seeds)}{' and the same overrides' if changes else ''}"
-        )
+    for path, why in left_out:
+        model, _, overrides = path.parent.name.partition(",")
+        alike = path.parents[1] == out_dir and overrides == changes
+        if alike and (config.figure is None or model in drawn(config.figure)):
+            print(f"left out  {relative(path)}: {why}")
+
+
+def _place(folder: Path, runs: list[Run]) -> Path:
+    """Folder of the runs' schedule: in `folder`, or `folder` itself if runs lie right in it."""
+    schedule = runs[0].schedule
+    inside = folder.name == schedule and any(run.path.parents[1] == folder for run in runs)
+    return folder if inside else folder / schedule
 
 
 def _figures(config: DictConfig) -> list[dict[str, Any]]:
@@ -126,17 +140,17 @@ def _figures(config: DictConfig) -> list[dict[str, Any]]:
 def _commands(
     config: DictConfig,
     folder: Path,
-    overrides: list[str],
+    changed: list[str],
     figures: list[dict[str, Any]],
     runs: list[Run],
 ) -> list[tuple[str, str]]:
     """Pair each figure, and the report alone, with the command that makes it."""
-    changed = sorted(filter(_changes_result, overrides))
 
     def line(name: str, models: list[str], *words: str) -> str:
         seeds = show(sorted({run.seed for run in runs if run.model in models}))
-        words = (*words, f"schedule={config.schedule.name}", f"seeds={seeds}", *changed)
-        return f".venv/bin/python -m experiments.{name} {shlex.join(words)}"
+        return command_line(
+            name, *words, f"schedule={config.schedule.name}", f"seeds={seeds}", *changed
+        )
 
     commands = [
         (spec["title"], line("reproduce", models_of(spec), f"figure={spec['name']}"))
@@ -149,28 +163,37 @@ def _commands(
     return [*commands, ("This report, without training", alone)]
 
 
-def _changes_result(override: str) -> bool:
-    """Whether an override makes other runs; schedule= and places of the data do not count."""
-    key = override.lstrip("+~").split("=")[0]
-    group, _, name = key.partition(".")
-    return key in ("runtime", "runtime.precision") or (
-        group in RESULT_GROUPS and key != "schedule" and name not in PLACES
-    )
+def _changed(overrides: list[str]) -> list[str]:
+    """Overrides that make other runs, each key once: schedule= and places of data do not count."""
+    last: dict[str, str] = {}
+    for override in overrides:
+        group, _, name = (key := _key(override)).partition(".")
+        decides = group in RESULT_GROUPS and key != "schedule" and name not in PLACES
+        if decides or key in ("runtime", "runtime.precision"):
+            last.pop(key, None)
+            last[key] = override  # of several values for a key Hydra takes the last
+    return list(last.values())
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").split("=")[0]
 
 
 def refuse_decided(overrides: list[str]) -> None:
     """Raise `UserError` for an override of what figures decide: networks, seeds, folders."""
     for override in overrides:
-        if override.lstrip("+~").split("=")[0] in DECIDED:
+        if _key(override) in DECIDED:
             raise UserError(f"{override}: decided by the figure; allowed: figure= and seeds=")
 
 
 def imply_network(overrides: list[str]) -> list[str]:
-    """Choose the first network of figure= where there is `model.KEY=`: other ones may lack KEY."""
+    """Choose a network that has every `model.KEY=`: of figure= the first; else any, at need."""
+    keys = {key for override in overrides if (key := _key(override)).startswith("model.")}
     figure = next((o.partition("=")[2] for o in reversed(overrides) if o.startswith("figure=")), "")
-    if figure not in options("figure") or not any(o.startswith("model.") for o in overrides):
-        return []
-    return [f"model={models_of(OmegaConf.load(CONF / 'figure' / f'{figure}.yaml'))[0]}"]
+    if keys and figure in options("figure"):
+        return [f"model={models_of(OmegaConf.load(CONF / 'figure' / f'{figure}.yaml'))[0]}"]
+    fit = [name for name in options("model") if keys <= option_values("model", name).keys()]
+    return [f"model={fit[0]}"] if fit and defaults("config").model.name not in fit else []
 
 
 def check(config: DictConfig) -> None:

@@ -157,7 +157,9 @@ WRONG = [
     ("report", "runs=nowhere", ["no finished run on schedule=short", "figure=figure1"]),
     ("report", "runs=nowhere figure=figure1", ["plain20 seed 0", "experiments.reproduce"]),
     ("report", "runs=nowhere figure=figure4 model.widths=[4,8,8,8]", ["with widths=4-8-8-8"]),
+    ("report", "runs=nowhere model.growth=24", ["experiments.run model=densenet40", "growth=24"]),
     ("reproduce", "figure=figure6 model.shortcut=B", ["model.shortcut=B: unknown key"]),
+    ("benchmark", "benchmark.networks=[vgg16]", ["benchmark.networks: vgg16", "plain20, ", "[vgg"]),
 ]
 
 

@@ -15,7 +15,9 @@ from degradation.config import (
     CONF,
     RUNS,
     check_values,
+    command_line,
     options,
+    overrides_of,
     recorded,
     relative,
     run_name,
@@ -133,6 +135,7 @@ def test_optimizer_is_the_papers():
         (["model=plain56"], "plain56"),
         (["model.shortcut=A"], "resnet20"),
         (["model.shortcut=B"], "resnet20,shortcut=B"),
+        (["model=resnet50", "model.shortcut=null"], "resnet50,shortcut=null"),
         (["model=plain20", "model.depth=26"], "plain20,depth=26"),
         (["optimizer.rate=0.05", "model.shortcut=C"], "resnet20,rate=0.05,shortcut=C"),
         (["model.shortcut=C", "optimizer.rate=0.05"], "resnet20,rate=0.05,shortcut=C"),
@@ -148,6 +151,37 @@ def test_optimizer_is_the_papers():
 )
 def test_name_shows_every_override_that_changes_the_result_sorted(overrides, name):
     assert name_of(*overrides) == name
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["model.shortcut=null", "optimizer.warmup.rate=0.02"],
+        ["data=synthetic", "data.test_images=50"],
+        ["schedule.drops=[100,200]", "schedule.iterations=300"],
+        ["runtime.precision=float32"],
+    ],
+)
+def test_overrides_follow_from_a_name(overrides):
+    precision = "float32" if overrides == ["runtime.precision=float32"] else "bfloat16"
+    name = name_of(*overrides, precision=precision)
+    tree = OmegaConf.to_container(compose(*overrides), resolve=True)
+    assert sorted(overrides_of(name.partition(",")[2], tree)) == sorted(overrides)
+
+
+def test_overrides_of_a_run_on_two_gpus():
+    tree = OmegaConf.to_container(compose("runtime=gpu"), resolve=True)
+    assert overrides_of("precision=float16,replicas=2", tree) == [
+        "runtime.precision=float16",
+        "runtime=gpu",
+    ]
+
+
+def test_a_command_line_can_be_typed_into_a_shell():
+    line = command_line("report", "schedule=short", "seeds=[0,1]")
+    assert line == ".venv/bin/python -m experiments.report schedule=short 'seeds=[0,1]'"
+    assert command_line("models") == ".venv/bin/python -m experiments.models"
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,18 @@ def test_what_is_missing_is_trained_and_reported(tmp_path):
     assert "plain-20" in page and "0, 1" in page
 
 
+def test_a_part_is_reported_before_a_later_one_is_trained(tmp_path):
+    """The second part cannot be trained, as its folder is in the way; the first has its report."""
+    tree = make_tree(tmp_path)
+    out = tree / "results" / "recorded"
+    synthetic = {"name": "synthetic", "label": "synthetic data", "canonical": False}
+    write_run(out, "plain20", schedule="smoke", variant="data=synthetic", dataset=synthetic)
+    (out / "smoke" / "plain32,data=synthetic").write_text("in the way")
+    result = run(tree, "record", f"plan=[{PART},{PART.replace('plain20', 'plain32')}]")
+    assert result.returncode != 0
+    assert "plain-20" in (out / "smoke" / "report,data=synthetic.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("override", "line"),
     [

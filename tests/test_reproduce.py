@@ -1,17 +1,21 @@
 """Figure 1 with one command, from training to report; and reports on runs that are there."""
 
 import json
+import shlex
 import struct
 from pathlib import Path
 
 import pytest
-from command_line import files, make_tree, run
-from report_samples import write_run
+from command_line import REPOSITORY, files, make_tree, run
+from omegaconf import OmegaConf
+from report_samples import texts, write_run
 
 from degradation.records import RunFolder
+from degradation.report import build_figure, find_runs, models_of, select
 
 SETTINGS = ["figure=figure1", "schedule=smoke", "data=synthetic", "tracking=disabled"]
 MODELS = ("plain20", "plain56")
+FIGURES = REPOSITORY / "conf" / "figure"
 RUNS = Path("results", "runs", "smoke")
 PICTURE = "figure1,data=synthetic.png"
 DRAWING = "figure1,data=synthetic.svg"
@@ -213,11 +217,20 @@ def test_strict_fails_on_a_claim_that_did_not_come_out(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["schedule=paper"], ["no finished run on schedule=paper", "figure1 schedule=paper"]),
-        (["data=synthetic"], ["with data=synthetic in results/runs", "and the same overrides"]),
+        (
+            ["schedule=paper"],
+            [
+                "no finished run on schedule=paper in results/runs",
+                "; to train: .venv/bin/python -m experiments.reproduce figure=figure1 "
+                "schedule=paper 'seeds=[0]'; there are runs for schedule=short\n",
+            ],
+        ),
+        (["data=synthetic"], ["with data=synthetic in results/runs", "'seeds=[0]' data=synthetic"]),
         (["figure=figure1"], ["plain56 seed 0", "schedule=short", "seeds=[0]"]),
         (["figure=figure1", "seeds=[0,4]"], ["plain20 seed 4", "plain56 seed 4", "seeds=[0,4]"]),
         (["figure=figure1", "schedule=paper"], ["plain20 seed 0", "experiments.reproduce"]),
+        (["seeds=[4]"], ["no finished run on", "there are runs for schedule=short 'seeds=[0]'"]),
+        (["model.growth=24"], ["experiments.run model=densenet40 schedule=short seed=0 model.gr"]),
     ],
 )
 def test_report_says_which_runs_are_missing_and_how_to_train_them(tmp_path, overrides, words):
@@ -230,3 +243,118 @@ def test_report_says_which_runs_are_missing_and_how_to_train_them(tmp_path, over
     for word in words:
         assert word in result.stderr
     assert files(tree / "results") == before
+
+
+# Reports on a variant
+
+THIN = "model.widths=[16,32,64,128]"
+
+
+def write_thin(folder: Path, *models: str) -> None:
+    for model in models:
+        settings = {"model.widths": [16, 32, 64, 128]}
+        write_run(folder, model, variant="widths=16-32-64-128", settings=settings)
+
+
+def test_a_report_finds_the_runs_that_the_refusal_names(tmp_path):
+    """The refusal of a report gives the arguments for others; they work, without a figure too."""
+    tree = make_tree(tmp_path / "tree")
+    write_thin(tree / "results" / "runs", "plain18", "plain34", "resnet18", "resnet34")
+    refusal = run(tree, "report")
+    assert refusal.returncode == 2 and refusal.stderr.count("\n") == 1
+    *_, named = shlex.split(refusal.stderr.partition("; there are runs for ")[2])
+    assert named == THIN
+    result = run(tree, "report", named)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "figure4,widths=16-32-64-128.png" in result.stdout
+
+
+def test_of_two_values_for_a_key_the_commands_have_the_last(tmp_path):
+    """As in `make reproduce-figure4 ARGS='model.widths=…'`; here the first would sort last."""
+    tree = make_tree(tmp_path / "tree")
+    write_thin(tree / "results" / "runs", "plain18", "plain34", "resnet18", "resnet34")
+    first = "model.widths=[64,128,256,512]"
+    assert run(tree, "report", "figure=figure4", first, THIN).returncode == 0
+    text = (tree / "results/runs/short/report,widths=16-32-64-128.md").read_text()
+    assert f"figure=figure4 schedule=short 'seeds=[0]' '{THIN}'   #" in text
+    assert first not in text
+
+
+def test_a_precision_picks_runs_by_their_own_whatever_their_folders_are_called(tmp_path):
+    """A name has the precision only where `auto` picked another: on another machine, maybe."""
+    tree = make_tree(tmp_path / "tree")
+    runs = tree / "results" / "runs"
+    write_run(runs, "plain20", 0, precision="bfloat16")
+    write_run(runs, "plain20", 1, precision="float32")
+    write_run(runs, "plain20", 2, variant="precision=float32", precision="float32")
+    write_run(runs, "plain20", 3, variant="precision=bfloat16", precision="bfloat16")
+    for overrides, seeds in {
+        (): ["0, 1"],
+        ("runtime.precision=float32",): ["1, 2"],
+        ("runtime.precision=bfloat16",): ["0, 3"],
+    }.items():
+        result = run(tree, "report", *overrides)
+        assert (result.returncode, result.stderr) == (0, "")
+        suffix = "".join(f",{override.removeprefix('runtime.')}" for override in overrides)
+        text = (runs / "short" / f"report{suffix}.md").read_text()
+        assert [s for s in ("0, 1", "1, 2", "0, 3") if f"| {s} |" in text] == seeds
+        assert f"'seeds=[{seeds[0].replace(' ', '')}]'{''.join(f' {o}' for o in overrides)}" in text
+
+
+def test_both_precisions_of_a_network_are_set_side_by_side(tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    runs = tree / "results" / "runs"
+    for seed in (0, 1, 2):
+        write_run(runs, "plain20", seed)
+        write_run(runs, "plain20", seed, variant="precision=float32", precision="float32")
+        write_run(runs, "plain20", seed, variant="rate=0.05", precision="float32")
+    assert run(tree, "report").returncode == 0
+    (line,) = [
+        line
+        for line in (runs / "short" / "report.md").read_text().splitlines()
+        if line.startswith("| plain-20 ") and line.endswith(" agree |")
+    ]
+    assert "0, 1, 2" in line
+
+
+def test_a_folder_that_is_a_schedules_own_gets_its_report_in_place(tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    for schedule in ("paper", "short"):
+        write_run(tree / "mine", "plain20", schedule=schedule)
+    result = run(tree, "report", "runs=mine/paper", "schedule=paper")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tree / "mine/paper/report.md").is_file()
+    assert {path.name for path in (tree / "mine/paper").iterdir() if path.is_dir()} == {"plain20"}
+
+
+def test_a_plain_twin_is_not_called_what_it_was_made_from(tmp_path):
+    """ResNet-20 without shortcuts: no network of the paper's, and none of its claims."""
+    tree = make_tree(tmp_path / "tree")
+    settings = {"model.shortcut": None}
+    for model in ("resnet20", "resnet56"):
+        write_run(tree / "results/runs", model, variant="shortcut=null", settings=settings)
+    result = run(tree, "report", "model.shortcut=null")
+    assert (result.returncode, result.stderr) == (0, "")
+    text = (tree / "results/runs/short/report,shortcut=null.md").read_text()
+    assert "| resnet20 |" in text and "| ResNet-20 |" not in text
+    (claim,) = [line for line in result.stdout.splitlines() if line.startswith("3  ResNet-56 has")]
+    assert claim.endswith(" no runs")
+
+
+@pytest.mark.parametrize(
+    ("figure", "models"),
+    [
+        ("skip", ("vgg13", "vgg13skip")),
+        ("relu_first", ("resnet50", "resnet50_relu_first")),
+        ("preactivation", ("resnet56", "preresnet56")),
+    ],
+)
+def test_figures_of_the_relatives(tmp_path, figure, models):
+    spec = OmegaConf.load(FIGURES / f"{figure}.yaml")
+    assert models_of(spec) == list(models)
+    for model in models:
+        write_run(tmp_path / "runs", model)
+    runs = select(find_runs(tmp_path / "runs"), models, "short")
+    written = texts(build_figure(OmegaConf.to_container(spec), runs))
+    assert spec.title in written and f"After {spec.source}." in written
+    assert "The paper does not train" in written

@@ -1,6 +1,7 @@
 """What a configuration may say, and the folder that follows from it."""
 
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,25 @@ def variant(
     return [f"{key}={text}" for key, text in sorted(texts.items())]
 
 
+def overrides_of(changes: str, tree: dict[str, Any]) -> list[str]:
+    """Overrides, as a command line takes them, of a run whose folder names them as `changes`.
+
+    That is `variant` backwards; `tree` is the run's configuration.
+    """
+    flat, overrides = flatten(tree), []
+    for change in filter(None, changes.split(",")):
+        name = change.partition("=")[0]
+        keys = (f"{group}.{name}" for group in RESULT_GROUPS)
+        key = next((key for key in keys if key in flat), None)
+        if name == "replicas":
+            overrides.append("runtime=gpu")
+        elif name == "precision":
+            overrides.append(f"runtime.{change}")
+        else:
+            overrides.append(f"{key}={show(flat[key])}" if key else change)
+    return overrides
+
+
 def run_name(config: DictConfig, precision: str, auto_precision: str, replicas: int = 1) -> str:
     """Name of a run: `resnet20`, or `resnet20,shortcut=B` with every override that counts."""
     return ",".join([config.model.name, *variant(config, precision, auto_precision, replicas)])
@@ -134,6 +154,11 @@ def run_path(config: DictConfig, precision: str, auto_precision: str, replicas: 
         return Path(config.run_dir).expanduser().absolute()
     name = run_name(config, precision, auto_precision, replicas)
     return RUNS / config.schedule.name / name / f"seed{config.seed}"
+
+
+def command_line(name: str, *words: str) -> str:
+    """The line to type in a shell for `python -m experiments.<name>` with these arguments."""
+    return f".venv/bin/python -m experiments.{name} {shlex.join(words)}".rstrip()
 
 
 def relative(path: str | Path) -> str:
