@@ -331,6 +331,31 @@ def test_l2_on_the_classifier_is_learnt_by_and_not_reported():
     np.testing.assert_allclose(bias, np.zeros(10), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "small"),
+    [
+        ("resnet50", STAGES),
+        ("resnet50_relu_first", STAGES),
+        ("resnet34_dense512", STAGES),
+        ("preresnet20", {"depth": 14}),
+    ],
+)
+def test_without_shortcuts_it_is_the_plain_twin(name, small):
+    """The layers of the main path, and nothing besides."""
+    residual, twin = build_model(name, **small), build_model(name, **small, shortcut=None)
+    beside = ("_shortcut", "_add")
+    main = [layer.name for layer in residual.layers if not any(x in layer.name for x in beside)]
+    assert [layer.name for layer in twin.layers] == main
+    assert len(of_type(twin, keras.layers.Add)) == 0
+    assert len(of_type(residual, keras.layers.Add)) > 1
+
+
+def test_without_shortcuts_resnet18_is_plain18():
+    twin, plain = build_model("resnet18", **STAGES, shortcut=None), build_model("plain18", **STAGES)
+    twin.set_weights(plain.get_weights())
+    np.testing.assert_array_equal(twin(draw_images()), plain(draw_images()))
+
+
 def test_trains_from_the_command_line(tmp_path):
     """Narrow and short, in a folder that is named after it."""
     tree = make_tree(tmp_path / "tree")
@@ -351,7 +376,7 @@ WRONG = [
     ("resnet18", "stem", "mnist", ("model.stem=mnist", "cifar, imagenet")),
     ("resnet18", "shortcut", "D", ("model.shortcut=D", "A, B, C")),
     ("resnet50", "widths", [64, 128], ("model.depths=[3,4,6,3]", "model.widths=[64,128]")),
-    ("resnet50", "widths", [64, 32, 64, 64], ("model.widths=[64,32,64,64]", "none below")),
+    ("resnet18", "widths", [64, 32, 64, 64], ("model.widths=[64,32,64,64]", "model.shortcut=A")),
     ("resnet50", "widths", [0, 1, 1, 1], ("model.widths=[0,1,1,1]", "of 1 or more")),
     ("resnet50", "widths", 64, ("model.widths=64", "a list such as [64,128,256,512]")),
     ("resnet50", "depths", [3, 4, 6.5, 3], ("model.depths=[3,4,6.5,3]", "of 1 or more")),
@@ -379,6 +404,18 @@ def test_wrong_values_are_refused_in_the_same_words_everywhere(name, key, value,
         assert all(word in message for word in words), message
 
 
+@pytest.mark.parametrize(
+    ("name", "shortcut"), [("plain18", None), ("resnet18", "B"), ("resnet18", "C")]
+)
+def test_widths_may_fall_where_no_shortcut_pads(name, shortcut):
+    """Only zero-padding needs more maps than there were: projections change widths either way."""
+    settings = {"widths": [8, 4], "depths": [1, 1]} | ({"shortcut": shortcut} if shortcut else {})
+    assert build_model(name, **settings)(draw_images()).shape == (4, 10)
+    line = ["model.widths=[8,4]", "model.depths=[1,1]"]
+    line += [f"model.shortcut={shortcut}"] if shortcut else []
+    validate(compose_again("config", [f"model={name}", *line]))
+
+
 def test_a_run_needs_as_many_classes_as_its_data_have():
     """A network of fewer can be built, and not trained here."""
     config = compose_again("config", ["model=resnet18", "model.classes=9"])
@@ -389,8 +426,8 @@ def test_a_run_needs_as_many_classes_as_its_data_have():
 
 
 def test_a_wrong_command_line_is_one_line(tmp_path):
-    result = run(make_tree(tmp_path / "tree"), "run", "model=resnet18", "model.widths=[64,32]")
+    result = run(make_tree(tmp_path / "tree"), "run", "model=resnet18", "model.widths=[64,0]")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("error: model.widths=[64,32]: allowed: ")
+    assert result.stderr.startswith("error: model.widths=[64,0]: allowed: ")
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "tree" / "results").exists()

@@ -6,7 +6,7 @@ Commands check them before TensorFlow is imported, `build_model` before it build
 from typing import Any
 
 from degradation.errors import UserError
-from degradation.rules import FLAG, Rule, check, integer, is_number, one_of, show
+from degradation.rules import FLAG, Rule, check, integer, is_number, one_of, or_null, show
 
 
 def _for_each_stage(rule: Rule, such_as: str) -> Rule:
@@ -21,13 +21,9 @@ BLOCK_LAYERS = {"basic": 2, "basic_biased": 2, "bottleneck": 3, "preactivation":
 
 COUNT = integer(1)
 CLASSES = integer(2)
-SHORTCUT = one_of("A", "B", "C")
+SHORTCUT = or_null(one_of("A", "B", "C"))  # without any: the plain network
 DEPTHS = _for_each_stage(COUNT, "[2,2,2,2]")
 WIDTHS = _for_each_stage(COUNT, "[64,128,256,512]")
-# Shortcuts of option A add channels, and take none away.
-GROWING_WIDTHS = Rule(
-    lambda v: WIDTHS.holds(v) and v == sorted(v), f"{WIDTHS.allowed}, none below the one before"
-)
 
 SETTINGS: dict[str, dict[str, Rule]] = {
     "cifar_resnet": {
@@ -39,7 +35,7 @@ SETTINGS: dict[str, dict[str, Rule]] = {
     "resnet": {
         "stem": one_of("cifar", "imagenet", "bordered", "relu_first"),
         "block": one_of(*BLOCK_LAYERS),
-        "widths": GROWING_WIDTHS,
+        "widths": WIDTHS,
         "depths": DEPTHS,
         "shortcut": SHORTCUT,
         "head": one_of("linear", "l2", "dense512"),
@@ -84,6 +80,14 @@ def _check_stages(settings: dict) -> None:
         )
 
 
+def _check_resnet(settings: dict) -> None:
+    _check_stages(settings)
+    if settings.get("shortcut") == "A":
+        # These shortcuts add channels, and take none away.
+        allowed = f"{WIDTHS.allowed}, none below the one before with model.shortcut=A"
+        check("model.widths", settings["widths"], Rule(lambda v: v == sorted(v), allowed))
+
+
 def _check_vgg(settings: dict) -> None:
     _check_stages(settings)
     depths, widths = settings["depths"], settings["widths"]
@@ -107,5 +111,5 @@ def _check_densenet(settings: dict) -> None:
     check("model.depth", settings["depth"], rule)
 
 
-TOGETHER = {"resnet": _check_stages, "vgg": _check_vgg, "densenet": _check_densenet}
+TOGETHER = {"resnet": _check_resnet, "vgg": _check_vgg, "densenet": _check_densenet}
 """By builder: what its settings mean together."""

@@ -53,7 +53,8 @@ def integer(low: int, high: float = math.inf) -> Rule:
     return Rule(lambda v: _is_int(v) and low <= v <= high, f"an integer {bounds}")
 
 
-def _or_null(rule: Rule) -> Rule:
+def or_null(rule: Rule) -> Rule:
+    """Allow null, and what `rule` allows."""
     return Rule(lambda v: v is None or rule.holds(v), f"{rule.allowed}, or null")
 
 
@@ -117,7 +118,7 @@ PLAN = Rule(
 )
 
 RULES: dict[str, Rule] = {
-    "data.dir": _or_null(TEXT),
+    "data.dir": or_null(TEXT),
     "data.search": PLACES,
     "data.url": TEXT,
     "data.holdout": integer(0),
@@ -135,12 +136,12 @@ RULES: dict[str, Rule] = {
     "optimizer.warmup.rate": POSITIVE,
     "optimizer.warmup.until_error": PERCENT,
     "runtime.precision": one_of("auto", "float32", "bfloat16", "float16"),
-    "runtime.threads": _or_null(integer(1, 1024)),
+    "runtime.threads": or_null(integer(1, 1024)),
     "runtime.checkpoint_every": POSITIVE,
     "runtime.xla": FLAG,
     "tracking.mode": one_of("offline", "online", "disabled"),
     "tracking.project": TEXT,
-    "tracking.group": _or_null(TEXT),
+    "tracking.group": or_null(TEXT),
     "figure.title": TEXT,
     "figure.source": TEXT,
     "figure.panels": PANELS,
@@ -148,15 +149,15 @@ RULES: dict[str, Rule] = {
     "benchmark.repeats": integer(1),
     "benchmark.seconds": POSITIVE,
     "benchmark.out": TEXT,
-    "models": _or_null(MODELS),
+    "models": or_null(MODELS),
     "speed": FLAG,
     "plan": PLAN,
     "out": TEXT,
-    "seeds": _or_null(SEEDS),
+    "seeds": or_null(SEEDS),
     "runs": TEXT,
     "strict": FLAG,
     "seed": SEED,
-    "run_dir": _or_null(TEXT),
+    "run_dir": or_null(TEXT),
     "overwrite": FLAG,
 }
 """By dotted key; a network's settings have theirs in `degradation.model_rules`. What values mean
