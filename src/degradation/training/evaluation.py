@@ -7,12 +7,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-import degradation.models  # noqa: F401  (lets Keras read the layers that a run saved)
 from degradation.config import ROOT, relative
 from degradation.data import load_dataset
 from degradation.data.pipeline import mean_image
 from degradation.errors import UserError
+from degradation.models.residual import deep_recursion
 from degradation.records import RunFolder, describe_machine
+from degradation.rules import CLASSES
 from degradation.training.devices import set_up
 from degradation.training.steps import make_evaluation
 
@@ -46,7 +47,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     try:
         # By name: without it load_dataset would take another test set than the run had.
         settings = dict(config["data"], holdout=config["data"]["holdout"])
-        seed = config["seed"]
+        seed, network = config["seed"], dict(config["model"])
         precision, fingerprint = manifest["precision"], manifest["dataset"]["fingerprint"]
     except (KeyError, TypeError) as error:
         raise UserError(
@@ -58,7 +59,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     dataset = load_dataset(**settings, root=ROOT)
 
     set_up(precision, describe_machine()["cores"], seed)
-    model = _load(path)
+    model = _load(path, network)
     labels = dataset.test_labels
     losses, predictions = make_evaluation(
         model, dataset.test_images, labels, mean_image(dataset.train_images)
@@ -76,13 +77,18 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     )
 
 
-def _load(path: Path) -> keras.Model:
+def _load(path: Path, network: dict) -> keras.Model:
+    """Load the model that `network`, the settings of a run, describes; raises `UserError`."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # an error that says the same follows
+        # As many blocks as layers at most. The import also lets Keras read the layers saved here.
+        blocks = network.get("depth") or sum(network.get("depths", []))
+        # The warnings: an error that says the same follows.
+        with warnings.catch_warnings(action="ignore"), deep_recursion(blocks):
             model = keras.models.load_model(path, compile=False, safe_mode=True)
-        shapes = model.input_shape[1:], model.output_shape[1:]
-        if shapes != ((32, 32, 3), (10,)):
-            raise ValueError(f"it goes from {shapes[0]} to {shapes[1]}, not (32, 32, 3) to (10,)")
+        shapes, classes = (model.input_shape[1:], model.output_shape[1:]), network.get("classes")
+        expected = (32, 32, 3), (classes or CLASSES,)
+        if shapes != expected:
+            raise ValueError("it goes from {} to {}, not {} to {}".format(*shapes, *expected))
     except Exception as error:  # whatever Keras trips over, the file is not one that a run wrote
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{relative(path)} cannot be loaded: {reason}") from error

@@ -1,0 +1,52 @@
+"""`python -m experiments.evaluate` on networks unlike the usual ones: more classes, more layers."""
+
+import shutil
+
+import pytest
+import yaml
+from command_line import make_tree, run
+
+from degradation.models import build_model
+
+SMALL = ["model.widths=[4,8]", "model.depths=[1,1]", "data.train_images=100", "data.test_images=50"]
+QUIET = ["schedule=smoke", "data=synthetic", "tracking=disabled", "optimizer.batch=10"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Train a network of 100 classes; give the tree and the folder of its run in it."""
+    tree = make_tree(tmp_path_factory.mktemp("evaluation") / "tree")
+    result = run(tree, "run", "model=resnet18", "model.classes=100", *SMALL, *QUIET)
+    assert (result.returncode, result.stderr) == (0, "")
+    (folder,) = (tree / "results" / "runs" / "smoke").glob("*/seed0")
+    return tree, folder
+
+
+def test_network_of_more_classes_than_the_data(trained):
+    tree, folder = trained
+    result = run(tree, "evaluate", f"run_dir={folder}")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "50 images" in result.stdout and "warning" not in result.stdout
+
+
+def test_network_of_other_classes_than_its_configuration_has_is_refused(trained, tmp_path):
+    tree, folder = trained
+    copy = shutil.copytree(folder, tmp_path / "run")
+    config = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(config.replace("classes: 100", "classes: 10"))
+    result = run(tree, "evaluate", f"run_dir={copy}")
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "it goes from (32, 32, 3) to (100,), not (32, 32, 3) to (10,)" in result.stderr
+
+
+@pytest.mark.slow
+def test_network_deeper_than_pythons_recursion(trained, tmp_path):
+    tree, folder = trained
+    copy = shutil.copytree(folder, tmp_path / "run")
+    build_model("resnet110", depth=302).save(copy / "model.keras")
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    config["model"] = {"name": "resnet110", "builder": "cifar_resnet", "depth": 302}
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    result = run(tree, "evaluate", f"run_dir={copy}")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "error " in result.stdout
