@@ -23,18 +23,19 @@ plan = Sampler(200, 32, seed=0).plan(3)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 keras.utils.set_random_seed(0)
 with strategy.scope():
-    model, optimizer = build_model("resnet20", depth=8), SGD(1.0, momentum=0.9, l2=0.0)
+    model, optimizer = build_model("resnet20", depth=8), SGD(1.0, momentum=0.9, l2=0.5)
     update = make_update(model, optimizer, data)
 start = model.get_weights()
 loss, wrong = update(plan)
-both = [-v.numpy() for v in optimizer.momentums]  # after one update at rate 1: the gradient
+# After one update at rate 1: the gradient and the decay.
+both = [-v.numpy() for v in optimizer.momentums]
 moments = [v.numpy() for v in model.non_trainable_variables]
 
 halves = []
 for half in (slice(0, 16), slice(16, 32)):
     single = build_model("resnet20", depth=8)
     single.set_weights(start)
-    alone = SGD(1.0, momentum=0.9, l2=0.0)
+    alone = SGD(1.0, momentum=0.9, l2=0.5)
     result = make_update(single, alone, data)(BatchPlan(*(part[half] for part in plan)))
     averages = [v.numpy() for v in single.non_trainable_variables]
     halves.append((result, [-v.numpy() for v in alone.momentums], averages))
