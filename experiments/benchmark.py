@@ -67,7 +67,10 @@ def start(job: Job) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with replace_file(out / "benchmark.csv") as path:
         table.to_csv(path, index=False)
-    caption = f"{device}; {settings.repeats} measurements of {settings.seconds} s each, interleaved"
+    caption = (
+        f"{device}; {settings.repeats} measurements of {settings.seconds} s each, interleaved; in "
+        "brackets the median of the ratios within each round"
+    )
     results.draw(table, "Training speed, side by side", caption, out / "benchmark.png")
     print(f"\nwritten   {relative(out)}/benchmark.csv, benchmark.png")
 
