@@ -9,7 +9,15 @@ import pytest
 import yaml
 
 from degradation.records import METRIC_COLUMNS
-from degradation.report import build_figure, final_errors, find_runs, judge, select
+from degradation.report import (
+    build_figure,
+    compare_precisions,
+    final_errors,
+    find_runs,
+    judge,
+    select,
+)
+from degradation.report.formats import interval, points
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "results" / "recorded"
@@ -85,3 +93,13 @@ def test_a_recorded_report_has_every_run_of_its_schedule(page):
         assert f"| {row.network} | {row.parameters:,} | {row.seeds} |" in text
     for finding in judge(runs):
         assert f"| {finding.number} | {finding.statement} | **{finding.verdict}** |" in text
+
+
+def test_performance_has_the_recorded_pairs_of_float32_and_bfloat16():
+    text = (ROOT / "results" / "performance.md").read_text()
+    agreements = compare_precisions([run for run in recorded_runs() if run.schedule == "short"])
+    assert agreements
+    for pair in agreements:
+        errors = f"{pair.float32:.2f} | {pair.bfloat16:.2f} | {points(pair.points)}"
+        row = f"| {pair.network} | {pair.seeds} | {errors} | {interval(pair)} | {pair.verdict} |"
+        assert row in text
