@@ -55,9 +55,12 @@ def command(
         jobs, sweep = compose(config_name, imply)
         for job in jobs:
             validate(job.config)
-        if sweep:
-            return _run_all(jobs)
-        return max((start(job) or 0 for job in jobs), default=0)
+        code = _run_all(jobs) if sweep else max((start(job) or 0 for job in jobs), default=0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # what read the output has had enough of it, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code

@@ -4,13 +4,14 @@ import os
 import runpy
 import shlex
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 
 import pytest
-from command_line import make_tree, run
+from command_line import arguments, environment, make_tree, run
 
 import degradation.config
 from degradation.errors import UserError
@@ -238,6 +239,22 @@ def test_cfg_job_shows_overrides_of_paths_as_they_are(start):
 
 def test_version_of_hydra(start):
     assert start("run", "--version").code == 0
+
+
+def test_output_that_nobody_reads_ends_a_command_as_a_shell_expects(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)  # what `| head` does once it has its lines
+    tree = make_tree(tmp_path)
+    ended = subprocess.run(
+        arguments("run", "--help"),
+        cwd=tree,
+        env=environment(tree),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=300,
+    )
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 # Jobs
