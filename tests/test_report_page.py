@@ -335,12 +335,16 @@ def test_the_papers_warm_up_is_its_own(tmp_path):
     assert told["first updates at 110 layers"].startswith("the same, the error measured over")
 
 
-def test_a_run_row_says_whether_its_code_had_changes_and_what_is_not_known(tmp_path):
-    dirty = MACHINE | {"git_dirty": True, "resumes": [{}, {}], "wall_seconds": 6840.0}
+def test_a_run_row_names_all_code_that_trained_it_and_what_is_not_known(tmp_path):
+    first = {"trained_by": {"git_commit": "c0ffee" + "0" * 34, "git_dirty": False}}
+    same = {"trained_by": {key: MACHINE[key] for key in ("git_commit", "git_dirty")}}
+    dirty = MACHINE | {"git_dirty": True, "resumes": [first, {}], "wall_seconds": 6840.0}
     write_run(tmp_path, "plain20", 0, **dirty)
     write_run(tmp_path, "plain20", 1)
-    known, unknown = map(run_row, find_runs(tmp_path))
-    assert known["commit"] == "27d4d4d54c with changes"
+    write_run(tmp_path, "plain20", 2, **MACHINE | {"resumes": [same, same]})
+    known, unknown, continued = map(run_row, find_runs(tmp_path))
+    assert known["commit"] == "c0ffee0000, 27d4d4d54c with changes"
+    assert continued["commit"] == "27d4d4d54c"
     assert (known["time"], known["resumed"], known["speed"]) == ("1 h 54 min", "2", "223")
     assert {unknown[key] for key in ("commit", "started", "time", "speed")} == {"not recorded"}
 

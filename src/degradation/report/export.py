@@ -124,5 +124,5 @@ def _summary(name: str, run: Run) -> dict[str, Any]:
         f"best_{run.measured}": best[run.measured],
         "best_iteration": int(best["iteration"]),
         **{key: run.manifest.get(key) for key in ("images_per_second", "wall_seconds")},
-        "git_commit": run.manifest.get("git_commit"),
+        "git_commit": ", ".join(state["git_commit"] for state in run.code) or None,
     }

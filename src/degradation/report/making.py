@@ -94,11 +94,12 @@ def run_row(run: Run) -> dict[str, str]:
 
 
 def commit(run: Run) -> str:
-    """Name the commit that trained a run, and whether files had changed since."""
-    known = run.manifest.get("git_commit")
-    if not known:
-        return "not recorded"
-    return known[:COMMIT] + (" with changes" if run.manifest.get("git_dirty") else "")
+    """Name the commits that trained a run, and whether files had changed since."""
+    known = [
+        state["git_commit"][:COMMIT] + (" with changes" if state["git_dirty"] else "")
+        for state in run.code
+    ]
+    return ", ".join(known) or "not recorded"
 
 
 def duration(seconds: float | None) -> str:

@@ -84,7 +84,7 @@ def describe(page: Page, name: str) -> dict[str, Any]:
         "rows": [run_row(run) for run in runs],
         "deviations": deviations(runs),
         "commands": page.commands,
-        "commits": sorted({c for run in runs if (c := run.manifest.get("git_commit"))}),
+        "commits": sorted({state["git_commit"] for run in runs for state in run.code}),
         "exports": [f"{kind}{name.removeprefix('report')}.csv" for kind in ("curves", "summary")],
     }
 

@@ -94,6 +94,15 @@ class Run:
         return self.dataset if remark in self.dataset else f"{self.dataset} ({remark})"
 
     @property
+    def code(self) -> list[dict[str, Any]]:
+        """The code that trained it, each `git_commit` and `git_dirty` once, first to last."""
+        resumes = self.manifest.get("resumes") or []
+        parts = [*(resume.get("trained_by", {}) for resume in resumes), self.manifest]
+        states = [{key: part.get(key) for key in ("git_commit", "git_dirty")} for part in parts]
+        known = [state for state in states if state["git_commit"]]
+        return [state for number, state in enumerate(known) if state not in known[:number]]
+
+    @property
     def departures(self) -> list[str]:
         """Settings, sorted `key=value`, unlike the paper's protocol or the network's own file."""
         return _departures(self.config)

@@ -89,7 +89,10 @@ def start(
 
 
 def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any]) -> None:
-    """Note in the manifest that a run goes on, and warn if machine or program are others."""
+    """Note in the manifest that a run goes on, and warn if machine or program are others.
+
+    The manifest describes those that go on; the note keeps which code had trained until then.
+    """
     before = folder.manifest()
     old, new = flatten(before), flatten(environment)
     notes = [f"{key}: {old.get(key)} → {new[key]}" for key in new if old.get(key) != new[key]]
@@ -97,7 +100,12 @@ def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any
         changes = "; ".join(notes)
         print(f"warning: resumed elsewhere, the last bits may differ: {changes}", file=sys.stderr)
     notes += [checkpoint.note] if checkpoint.note else []
-    entry = {"at": utc_now(), "iteration": checkpoint.iteration, "note": "; ".join(notes)}
+    entry = {
+        "at": utc_now(),
+        "iteration": checkpoint.iteration,
+        "trained_by": {key: before.get(key) for key in ("git_commit", "git_dirty")},
+        "note": "; ".join(notes),
+    }
     resumes = [*before.get("resumes", []), entry]
     folder.update_manifest(
         drop=("ended", "failure"), status="running", resumes=resumes, **environment
