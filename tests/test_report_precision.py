@@ -22,6 +22,11 @@ def with_precision(precision, runs):
     return [dataclasses.replace(run, precision=precision) for run in runs]
 
 
+def with_data(fingerprint, runs):
+    told = {"dataset": {"fingerprint": fingerprint}}
+    return [dataclasses.replace(run, manifest=run.manifest | told) for run in runs]
+
+
 def verdict(*runs):
     (agreement,) = compare_precisions(both(*runs))
     return agreement.verdict
@@ -40,7 +45,7 @@ def test_means_and_interval_over_the_seeds_that_both_have():
             # Differences 0.0 and 0.2: t(0.975; 1) = 12.7062 times 0.1.
             low=pytest.approx(0.1 - 1.27062, abs=1e-5),
             high=pytest.approx(0.1 + 1.27062, abs=1e-5),
-            verdict="agree",
+            verdict="undecided",
         )
     ]
 
@@ -65,19 +70,25 @@ def test_a_short_plain_56_is_noisy_and_needs_the_interval_alone():
     assert verdict("short", "plain56", ends[0], [58.0, 58.1, 58.2]) == "differ"
 
 
-def test_one_common_seed_is_undecided_and_none_is_left_out():
+@pytest.mark.parametrize(("seeds", "expected"), [(2, "undecided"), (3, "agree")])
+def test_it_takes_three_common_seeds(seeds, expected):
+    assert verdict("short", "plain20", [19.0] * seeds, [19.1, 18.9, 19.05]) == expected
+
+
+def test_one_common_seed_has_no_interval_and_none_is_left_out():
     (agreement,) = compare_precisions(both("short", "plain20", {0: 19.0, 1: 9.0}, {0: 19.2}))
     assert (agreement.low, agreement.high, agreement.verdict) == (None, None, "undecided")
     assert agreement.points == pytest.approx(0.2)
     assert compare_precisions(both("short", "plain20", {0: 19.0}, {1: 19.2})) == []
 
 
-def test_only_the_precision_may_differ():
+def test_nothing_but_the_precision_may_differ():
     runs = [
         *with_precision("float32", ended_runs("short", {"plain20": [19.0], "plain56": [55.0]})),
         *with_precision("bfloat16", ended_runs("paper", {"plain20": [9.0]})),
         *with_precision("bfloat16", ended_runs("short", {"plain20": [9.0]}, variant="rate=0.05")),
         *with_precision("float16", ended_runs("short", {"plain56": [9.0]})),
+        *with_data("other", with_precision("bfloat16", ended_runs("short", {"plain56": [9.0]}))),
     ]
     assert compare_precisions(runs) == []
 

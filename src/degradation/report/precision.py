@@ -9,6 +9,7 @@ from degradation.report.statements import EARLY
 from degradation.report.statistics import Estimate, difference
 
 NEAR = 0.5  # percentage points
+FEWEST = 3  # seeds: the interval of two is so wide that almost every difference would agree
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class Agreement:
     means of the last evaluation, in percent; `points` is bfloat16 minus float32, in percentage
     points, and `low` and `high` bound its 95 % interval, paired by seed (None with one seed).
     `verdict` is *agree* if the interval includes 0 and the mean is under 0.5 points, *differ* if
-    not, *undecided* with one seed. A plain-56 of fewer than 7,000 iterations, far from converged
-    and noisy, agrees if the interval includes 0.
+    not, *undecided* with fewer than three seeds. A plain-56 of fewer than 7,000 iterations, far
+    from converged and noisy, agrees if the interval includes 0.
     """
 
     network: str
@@ -37,33 +38,36 @@ class Agreement:
 def compare_precisions(runs: Iterable[Run]) -> list[Agreement]:
     """Set bfloat16 against float32 for each network that has a seed in both, in order of `runs`.
 
-    Of runs that share network, schedule, overrides, precision and seed the first counts.
+    Runs on other files of the data are not compared. Of runs that share network, schedule, data,
+    overrides, precision and seed the first counts.
     """
-    groups: dict[tuple[str, str, str], dict[str, dict[int, Run]]] = {}
+    groups: dict[tuple[str | None, ...], dict[str, dict[int, Run]]] = {}
     for run in runs:
-        by_precision = groups.setdefault((run.model, run.schedule, _overrides(run)), {})
+        data = run.manifest.get("dataset", {}).get("fingerprint")
+        kind = (run.model, run.schedule, data, _overrides(run))
+        by_precision = groups.setdefault(kind, {})
         by_precision.setdefault(run.precision, {}).setdefault(run.seed, run)
     agreements = []
     for precisions in groups.values():
-        single, half = (precisions.get(name, {}) for name in ("float32", "bfloat16"))
-        if seeds := sorted(single.keys() & half.keys()):
-            agreements.append(_agreement(*({s: of[s] for s in seeds} for of in (single, half))))
+        known = [precisions.get(name, {}) for name in ("float32", "bfloat16")]
+        if seeds := sorted(set.intersection(*map(set, known))):
+            agreements.append(_agreement(*({seed: of[seed] for seed in seeds} for of in known)))
     return agreements
 
 
-def _agreement(single: dict[int, Run], half: dict[int, Run]) -> Agreement:
-    first = next(iter(single.values()))
-    errors, half_errors = (
-        {seed: run.final(first.measured) for seed, run in of.items()} for of in (single, half)
+def _agreement(float32: dict[int, Run], bfloat16: dict[int, Run]) -> Agreement:
+    first = next(iter(float32.values()))
+    float32_errors, bfloat16_errors = (
+        {seed: run.final(first.measured) for seed, run in of.items()} for of in (float32, bfloat16)
     )
-    estimate, overrides = difference(half_errors, errors), _overrides(first)
+    estimate, overrides = difference(bfloat16_errors, float32_errors), _overrides(first)
     early = first.config["schedule"]["iterations"] < EARLY
     return Agreement(
         network=f"{first.network} ({overrides})" if overrides else first.network,
         schedule=first.schedule,
-        seeds=", ".join(map(str, single)),
-        float32=fmean(errors.values()),
-        bfloat16=fmean(half_errors.values()),
+        seeds=", ".join(map(str, float32)),
+        float32=fmean(float32_errors.values()),
+        bfloat16=fmean(bfloat16_errors.values()),
         points=estimate.points,
         low=estimate.low,
         high=estimate.high,
@@ -72,7 +76,7 @@ def _agreement(single: dict[int, Run], half: dict[int, Run]) -> Agreement:
 
 
 def _verdict(estimate: Estimate, noisy: bool) -> str:
-    if not estimate.sure:
+    if estimate.seeds < FEWEST:
         return "undecided"
     near = noisy or abs(estimate.points) < NEAR
     return "agree" if estimate.low <= 0 <= estimate.high and near else "differ"
