@@ -10,6 +10,10 @@ from degradation.report.statements import Claim, Nearness
 from degradation.report.statistics import MOST_SEEDS, Estimate, decide, directions, seeds_to_decide
 
 SEEDS = {0, 1, 2}  # enough for an interval
+MORE = (
+    "A single seed cannot tell how many more would decide it: an interval needs 1 more at least, "
+    "and 3 in all are usual."
+)
 
 
 def order_remark(
@@ -29,10 +33,7 @@ def order_remark(
         against = [label for label, direction in found if direction == -claim.sign]
         sentences.append(f"Against it: {'; '.join(against)}.")
     if holds is None and single:
-        sentences.append(
-            f"One seed of {' and '.join(single)}: {_leaning(claim, known)}. An interval needs 1 "
-            "more, at least 2 in all."
-        )
+        sentences.append(f"One seed of {' and '.join(single)}: {_leaning(claim, known)}. {MORE}")
     elif holds is None:
         sentences.append(_more_seeds(known, lambda more: decide(more, claim.sign)))
     if len(known) > 1 and any(estimate.sure for estimate in known):
@@ -54,10 +55,7 @@ def nearness_remark(claim: Nearness, estimates: Mapping[str, Estimate]) -> str:
         alike = {n: e.points for n, e in single.items() if claim.holds_for(e.points) is near}
         if alike:
             names = " and ".join(f"{name} ({points(off)})" for name, off in alike.items())
-            sentences.append(
-                f"One seed of {names}: {place} {claim.points} points; an interval needs 1 more, at "
-                "least 2 in all."
-            )
+            sentences.append(f"One seed of {names}: {place} {claim.points} points. {MORE}")
     opened = {n: e for n, e in named.items() if e.sure and claim.settled(e) is None}
     if opened:
         sentences.append(
@@ -107,6 +105,6 @@ def _more_seeds(
         return f"Even {MOST_SEEDS} seeds with these means and this spread would not decide it."
     more = needed - min(estimate.seeds for estimate in estimates)
     return (
-        f"About {more} more {'seed' if more == 1 else 'seeds'} of each network, {needed} in all, "
-        "would decide it if means and spread stay as they are."
+        f"About {needed} seeds of each network, {more} more than the fewest now, would decide it "
+        "if means and spread stay as they are."
     )
