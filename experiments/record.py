@@ -35,16 +35,20 @@ def check(config: DictConfig) -> None:
 
 
 def start(job: Job) -> int:
-    """Train what is missing; when a part of the plan is complete, write the report of its kind.
+    """Train what is missing; when a part of the plan is complete, write its report.
 
-    A later part may add runs of the same kind: the report is then written again.
+    Reports of earlier parts on its schedule are written again, for they set their runs beside it.
     """
-    for part, runs in zip(job.config.plan, planned(job.config), strict=True):
-        where = [f"schedule={part.schedule}", f"runs={job.config.out}"]
+    parts = job.config.plan
+    for number, runs in enumerate(planned(job.config)):
         if code := train_missing(runs):
             return code
-        if code := run_alone("experiments.report", [*where, *part.overrides]):
-            return code
+        for part in parts[: number + 1]:
+            if part.schedule != parts[number].schedule:
+                continue
+            words = [f"schedule={part.schedule}", f"runs={job.config.out}", *part.overrides]
+            if code := run_alone("experiments.report", words):
+                return code
     return 0
 
 
