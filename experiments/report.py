@@ -5,6 +5,7 @@ Overrides that the runs were trained with (`data=synthetic`) name them here too.
 """
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from degradation.config import (
     ROOT,
     check_values,
     command_line,
+    folder_of,
     option_values,
     options,
     relative,
@@ -31,6 +33,7 @@ from degradation.report import (
     compare,
     compare_precisions,
     draw_pictures,
+    drawable,
     drawn,
     find_runs,
     judge,
@@ -44,40 +47,43 @@ from degradation.report.verdict import GOOD
 from experiments.absent import check_found
 from experiments.command import Job, command
 from experiments.refusals import defaults
-from experiments.run import precisions
 
 DECIDED = ("model", "model.name", "model.depth", "seed", "run_dir")
 RECORDED = ROOT / "results" / "recorded"
 
 
-def report(config: DictConfig, folder: Path, overrides: list[str]) -> Page:
+def report(
+    config: DictConfig, folder: Path, overrides: list[str], replicas: int | None = None
+) -> Page:
     """Write the report on runs below `folder`, print how they ended, return what it tells.
 
-    The runs are those of the schedule, the seeds (null: all) and the overrides of `config`; each
-    figure whose networks have runs is drawn. It lies beside the runs of the schedule. Raises
+    The runs are those of the schedule, the seeds (null: all) and the overrides of `config`; every
+    figure is drawn as far as there are runs. It lies beside the runs of the schedule. With
+    runtime=gpu they are those of `replicas` GPUs (None: of the most that any run had). Raises
     `UserError`, and says which command trains them, if there are none, or if some are missing that
     `config.figure` needs.
     """
-    _, _, replicas = precisions(config)
+    left_out: list[tuple[Path, str]] = []
+    found = find_runs(folder, lambda *skipped: left_out.append(skipped))
+    if replicas is None:
+        gpu = config.runtime.name == "gpu"
+        replicas = max((run.manifest.get("replicas", 1) for run in found if gpu), default=1)
     # Named after the precision that was asked for: what auto picks here says nothing of the runs.
     changes = ",".join(variant(config, config.runtime.precision, "auto", replicas))
     suffix = f",{changes}" if changes else ""
     changed = _changed(overrides)
-    left_out: list[tuple[Path, str]] = []
-    found = find_runs(folder, lambda *skipped: left_out.append(skipped))
     runs = _pick(config, changes, found)
     check_found(config, folder, changes, changed, runs, found)
     out_dir = _place(folder, runs)
     _name_unfinished(config, changes, out_dir, left_out)
 
-    known = {run.model for run in runs}
-    figures = [spec for spec in _figures(config) if known.issuperset(models_of(spec))]
+    whole, parts = drawable(_figures(config), runs)
     page = Page(
         runs=runs,
         findings=judge(runs),
-        pictures=draw_pictures(figures, runs, out_dir, suffix),
+        pictures=draw_pictures([*whole, *parts], runs, out_dir, suffix),
         comparisons=compare(runs, find_runs(RECORDED)),
-        commands=_commands(config, folder, changed, figures, runs),
+        commands=_commands(config, folder, changed, whole, runs),
         agreements=compare_precisions(_of_any_precision(runs[0], found)),
     )
     paths = [*write_page(page, out_dir, f"report{suffix}"), *write_export(runs, out_dir, suffix)]
@@ -144,18 +150,26 @@ def _commands(
     figures: list[dict[str, Any]],
     runs: list[Run],
 ) -> list[tuple[str, str]]:
-    """Pair each figure, and the report alone, with the command that makes it."""
+    """Pair `figures`, the runs of none of them, and the report with what makes each."""
+
+    def seeds(models: Iterable[str]) -> list[int]:
+        return sorted({run.seed for run in runs if run.model in models})
 
     def line(name: str, models: list[str], *words: str) -> str:
-        seeds = show(sorted({run.seed for run in runs if run.model in models}))
-        return command_line(
-            name, *words, f"schedule={config.schedule.name}", f"seeds={seeds}", *changed
-        )
+        words = (*words, f"schedule={config.schedule.name}", f"seeds={show(seeds(models))}")
+        return command_line(name, *words, *changed)
 
     commands = [
         (spec["title"], line("reproduce", models_of(spec), f"figure={spec['name']}"))
         for spec in figures
     ]
+    trained = {model for spec in figures for model in models_of(spec)}
+    if rest := dict.fromkeys(run.model for run in runs if run.model not in trained):
+        sweep = f"model={','.join(rest)}", f"seed={','.join(map(str, seeds(rest)))}"
+        flag = ["-m"] if any("," in word for word in sweep) else []
+        words = [*flag, *sweep, f"schedule={config.schedule.name}", *changed]
+        networks = ", ".join(dict.fromkeys(run.network for run in runs if run.model in rest))
+        commands.append((networks, command_line("run", *words)))
     words = [f"runs={relative(folder)}"]
     if config.figure and any(override.startswith("model.") for override in changed):
         words.insert(0, f"figure={config.figure.name}")  # says which networks have such a key
@@ -205,7 +219,7 @@ def check(config: DictConfig) -> None:
 def start(job: Job) -> None:
     """Write the report of a job; with `strict=true` a claim that did not come out ends it."""
     refuse_decided(job.overrides)
-    page = report(job.config, ROOT / job.config.runs, job.overrides)
+    page = report(job.config, folder_of("runs", job.config.runs, ROOT), job.overrides)
     failed = [f for f in page.findings if f.verdict not in (*GOOD, "not asked")]
     if job.config.strict and failed:
         told = ", ".join(f"{finding.number} ({finding.verdict})" for finding in failed)

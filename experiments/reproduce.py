@@ -18,6 +18,7 @@ from experiments.command import Job, command
 from experiments.planned import Planned, plan, train_missing
 from experiments.report import imply_network, refuse_decided, report
 from experiments.run import check as check_run
+from experiments.run import precisions
 
 
 def run_config(config: DictConfig) -> DictConfig:
@@ -52,7 +53,7 @@ def start(job: Job) -> int:
     if code := train_missing(planned(job), config.overwrite):
         return code
 
-    page = report(config, RUNS, job.overrides)
+    page = report(config, RUNS, job.overrides, replicas=precisions(config)[2])
     picture = next(picture.png for picture in page.pictures if picture.name == figure["name"])
     folder = picture.with_suffix("")
     tracker = Tracker(

@@ -9,7 +9,7 @@ import pytest
 from report_samples import FIGURE1, FIGURE6, write_run
 
 from degradation.errors import UserError
-from degradation.report import drawn, find_runs, missing, models_of, select
+from degradation.report import drawable, drawn, find_runs, missing, models_of, select
 from degradation.rules import RULES
 
 
@@ -204,3 +204,32 @@ class TestRun:
         write_run(tmp_path, "vgg16", schedule="paper")
         faithful = [run.path.parent.name for run in find_runs(tmp_path) if run.faithful]
         assert faithful == ["plain20"]
+
+
+class TestDrawable:
+    """Which figures, or parts of figures, are drawn of the runs that there are."""
+
+    def drawable(self, tmp_path, *models):
+        for model in models:
+            write_run(tmp_path, model)
+        return drawable([FIGURE1, FIGURE6], find_runs(tmp_path))
+
+    def test_a_figure_whose_networks_all_have_runs(self, tmp_path):
+        assert self.drawable(tmp_path, "plain20", "plain56") == ([FIGURE1], [])
+
+    def test_of_another_as_much_as_shows_the_rest(self, tmp_path):
+        models = ["plain20", "plain56", "resnet20", "resnet44"]
+        whole, (part,) = self.drawable(tmp_path, *models)
+        assert whole == [FIGURE1]
+        assert part["title"] == FIGURE6["title"]
+        models = [panel["models"] for panel in part["panels"]]
+        assert models == [["plain20", "plain56"], ["resnet20", "resnet44"]]
+
+    def test_a_single_panel_gives_its_title(self, tmp_path):
+        whole, (part,) = self.drawable(tmp_path, "resnet20")
+        assert whole == []
+        assert part["title"] == "Residual networks"
+        assert [panel["models"] for panel in part["panels"]] == [["resnet20"]]
+
+    def test_a_network_of_no_figure_is_in_none(self, tmp_path):
+        assert self.drawable(tmp_path, "vgg16") == ([], [])

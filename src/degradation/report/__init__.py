@@ -2,7 +2,7 @@
 
 from degradation.report.claims import Finding, judge
 from degradation.report.comparison import compare
-from degradation.report.curves import drawn, missing, models_of, select
+from degradation.report.curves import drawable, drawn, missing, models_of, select
 from degradation.report.depth import build_depth, draw_depth
 from degradation.report.export import load_runs, write_export
 from degradation.report.figures import build_figure, draw_figure
@@ -25,6 +25,7 @@ __all__ = [
     "draw_depth",
     "draw_figure",
     "draw_pictures",
+    "drawable",
     "drawn",
     "final_errors",
     "find_runs",

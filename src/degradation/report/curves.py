@@ -67,6 +67,36 @@ def panel_models(panel: dict[str, Any]) -> list[str]:
     return [*panel["models"], *panel.get("also", [])]
 
 
+def drawable(
+    specs: Iterable[dict[str, Any]], runs: Iterable[Run]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """List the figures whose networks all have runs; and parts of others, for what is left.
+
+    A part is a figure without the panels and networks that have no runs. It is there only if it
+    shows a network that nothing before it shows.
+    """
+    specs, known = list(specs), {run.model for run in runs}
+    whole = [spec for spec in specs if known.issuperset(models_of(spec))]
+    shown = {model for spec in whole for model in drawn(spec)}
+    parts = []
+    for spec in specs:
+        if spec not in whole and (known & set(drawn(spec))) - shown:
+            parts.append(_part(spec, known))
+            shown |= set(drawn(spec))
+    return whole, parts
+
+
+def _part(spec: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    panels = [
+        {"title": panel["title"], "models": [m for m in panel_models(panel) if m in known]}
+        for panel in spec["panels"]
+    ]
+    panels = [panel for panel in panels if panel["models"]]
+    # A panel by itself has no title but the figure's.
+    title = panels[0]["title"].capitalize() if len(panels) == 1 else spec["title"]
+    return {**spec, "title": title, "panels": panels}
+
+
 def comparable(spec: dict[str, Any], runs: Iterable[Run]) -> list[Run]:
     """Pick the runs of a figure's networks, and make sure that they can stand side by side.
 
