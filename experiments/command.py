@@ -19,11 +19,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import CONF, options
-from degradation.errors import UserError
+from degradation.errors import Stopped, UserError
 from experiments.refusals import REFUSALS, defaults, explain, unknown_key
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = tuple(128 + number for number in STOPS)
+PATHS = ("run_dir", "data.dir", "runs", "out", "benchmark.out")  # keys whose value is a path
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def command(
     except BrokenPipeError:  # what read the output has had enough of it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except UserError as error:
+    except (UserError, Stopped) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:  # before there was anything to save
@@ -142,9 +143,9 @@ def _check_keys(jobs: list[Job], config_name: str, overrides: list[str]) -> None
 
 
 def quote_path(argument: str) -> str:
-    """Quote the value of `run_dir=` and `data.dir=`: run folders have commas, which Hydra reads."""
+    """Quote the value of a key in `PATHS`: names of run folders have commas, which Hydra reads."""
     key, equals, value = argument.partition("=")
-    if key in ("run_dir", "data.dir") and value not in ("", "null") and value[0] not in "'\"":
+    if key in PATHS and value not in ("", "null") and value[0] not in "'\"":
         return f"{key}{equals}'" + value.replace("'", r"\'") + "'"
     return argument
 
@@ -194,20 +195,30 @@ def _module() -> str:
 def run_alone(module: str, overrides: list[str]) -> int:
     """Run `python -m module overrides…` in a process of its own and return its exit code.
 
-    Signals that ask to stop are passed on, and the process is waited for: it saves first.
+    Signals that ask to stop are passed on, and the process is waited for: it saves first. Those
+    that are ignored here (nohup) are ignored there as well.
     """
-    child = subprocess.Popen(
-        [sys.executable, "-m", module, *overrides],
-        process_group=0,  # Ctrl-C reaches this process alone, so that the child sees it once
-    )
-    passed_on = []
+    early, passed_on = [], []
+
+    def keep(number, frame):
+        early.append(number)
 
     def pass_on(number, frame):
         passed_on.append(number)
         child.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in STOPS}
+    # Before the child starts: a signal that ended this process alone would leave it an orphan.
+    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, keep) for number in heard}
     try:
+        child = subprocess.Popen(
+            [sys.executable, "-m", module, *overrides],
+            process_group=0,  # Ctrl-C reaches this process alone, so that the child sees it once
+        )
+        for number in heard:
+            signal.signal(number, pass_on)
+        for number in early:
+            pass_on(number, None)
         code = child.wait()
     finally:
         for number, handler in before.items():

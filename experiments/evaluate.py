@@ -1,11 +1,10 @@
 """Loss and errors of a saved network: `python -m experiments.evaluate run_dir=FOLDER`."""
 
 import sys
-from pathlib import Path
 
 from omegaconf import DictConfig
 
-from degradation.config import relative, show
+from degradation.config import folder_of, relative, show
 from degradation.errors import UserError
 from degradation.records import RunFolder
 from experiments.command import Job, command, import_quietly
@@ -13,14 +12,15 @@ from experiments.command import Job, command, import_quietly
 
 def check(config: DictConfig) -> None:
     """Check that there is a folder to evaluate."""
-    if not isinstance(config.run_dir, str) or not Path(config.run_dir).expanduser().is_dir():
-        raise UserError(f"run_dir={show(config.run_dir)}: allowed: the folder of a finished run")
+    given = config.run_dir
+    if not isinstance(given, str) or not folder_of("run_dir", given).is_dir():
+        raise UserError(f"run_dir={show(given)}: allowed: the folder of a finished run")
 
 
 def start(job: Job) -> None:
     """Evaluate the network of a run and print the result."""
     config = job.config
-    folder = RunFolder(Path(config.run_dir).expanduser())
+    folder = RunFolder(folder_of("run_dir", config.run_dir))
     module = import_quietly("degradation.training.evaluation")
     result = module.evaluate(folder, config.data.dir)
     print(f"network   {folder.manifest()['model']}, {relative(folder.path)}")

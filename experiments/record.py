@@ -9,7 +9,7 @@ from itertools import product
 
 from omegaconf import DictConfig
 
-from degradation.config import ROOT, check_values
+from degradation.config import ROOT, check_values, folder_of
 from experiments.command import Job, command, run_alone
 from experiments.planned import Planned, plan, train_missing
 
@@ -20,7 +20,7 @@ def planned(config: DictConfig) -> list[list[Planned]]:
         [
             plan(
                 [f"schedule={part.schedule}", f"model={model}", f"seed={seed}", *part.overrides],
-                root=ROOT / config.out,
+                root=folder_of("out", config.out, ROOT),
             )
             for seed, model in product(part.seeds, part.models)
         ]

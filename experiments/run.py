@@ -1,12 +1,11 @@
 """Train one network: `python -m experiments.run model=plain56`, or several with `-m`."""
 
 import sys
-from pathlib import Path
 from types import ModuleType
 
 from omegaconf import DictConfig
 
-from degradation.config import run_path, validate
+from degradation.config import folder_of, run_path, validate
 from degradation.data.cifar10 import FOLDER
 from degradation.data.layouts import find_layout
 from degradation.errors import UserError
@@ -18,7 +17,7 @@ def check(config: DictConfig) -> None:
     """Check the configuration of a run, and what is at the places that it names."""
     validate(config)
     if config.run_dir is not None:
-        path = Path(config.run_dir).expanduser()
+        path = folder_of("run_dir", config.run_dir)
         if path.is_file():
             raise UserError(f"run_dir={path}: is a file; allowed: a folder, there or not")
         if stranger := RunFolder(path).stranger():
@@ -27,7 +26,7 @@ def check(config: DictConfig) -> None:
                 "without such a file"
             )
     place = config.data.get("dir")
-    if place is not None and not find_layout(Path(place).expanduser()):
+    if place is not None and not find_layout(folder_of("data.dir", place)):
         raise UserError(f"data.dir={place}: no CIFAR-10 there; allowed: {FOLDER}")
     find_gpus(config)
 

@@ -12,13 +12,15 @@ import time
 
 import pytest
 from command_line import arguments, environment, make_tree, run
+from omegaconf import OmegaConf
 
 import degradation.config
-from degradation.errors import UserError
+from degradation.config import options
+from degradation.errors import Stopped, UserError
 from experiments import command
 
 CONFIGURED = {"run": "config", "reproduce": "reproduce", "report": "report"}
-MODELS = "plain110, plain18, plain20, plain32, plain34, plain44, plain56, "
+MODELS = ", ".join(options("model"))
 
 
 class Result:
@@ -207,6 +209,23 @@ def test_run_dir_with_files_of_something_else_is_refused(start, tmp_path, name, 
     assert theirs.read_text() == "seed: 0\n"
 
 
+@pytest.mark.parametrize("path", ["~nobody-here/x", "x" * 300], ids=["user", "length"])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("run", "run_dir"), ("run", "data.dir"), ("evaluate", "run_dir"), ("report", "runs")],
+)
+def test_path_that_there_cannot_be_is_refused(start, name, key, path):
+    result = start(name, f"{key}={path}")
+    assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith(f"error: {key}={path}: ") and "; allowed: " in result.stderr
+
+
+def test_folder_of_a_report_may_be_below_home(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    result = start("report", "runs=~/of/mine")
+    assert result.code == 2 and " in .../mine; to train: " in result.stderr
+
+
 # What only prints
 
 
@@ -312,9 +331,9 @@ def test_sweep_passes_paths_on_as_they_were_given(jobs):
     assert command.quote_path(first[1]) == "run_dir='a,b/c=d'"
 
 
-def composed(monkeypatch, *line: str) -> dict:
+def composed(monkeypatch, *line: str, name: str = "config") -> dict:
     monkeypatch.setattr(sys, "argv", ["run.py", *line])
-    jobs, sweep = command.compose("config")
+    jobs, sweep = command.compose(name)
     assert not sweep and len(jobs) == 1
     return jobs[0].config
 
@@ -333,6 +352,15 @@ def test_jobs_hold_resolved_values_and_nothing_of_hydras(monkeypatch):
 def test_paths_need_no_quotes(monkeypatch, path):
     config = composed(monkeypatch, f"run_dir={path}", f"data.dir={path}")
     assert config.run_dir == config.data.dir == path
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("report", "runs"), ("record", "out"), ("benchmark", "benchmark.out")]
+)
+def test_paths_of_other_commands_need_no_quotes(monkeypatch, name, key):
+    path = "results/runs/short/plain20,shortcut=B"
+    config = composed(monkeypatch, f"{key}={path}", name=name)
+    assert OmegaConf.select(config, key) == path
 
 
 def test_run_dir_of_null_is_the_default(monkeypatch):
@@ -375,6 +403,14 @@ def test_an_error_is_one_line_whatever_is_in_it(monkeypatch, capsys):
 
     assert end(monkeypatch, fail) == 1
     assert capsys.readouterr().err == "error: two lines\n"
+
+
+def test_a_stop_is_one_line_and_the_code_of_its_signal(monkeypatch, capsys):
+    def stop(job):
+        raise Stopped(signal.SIGTERM, "before the run began")
+
+    assert end(monkeypatch, stop) == 143
+    assert capsys.readouterr().err == "error: stopped by SIGTERM before the run began\n"
 
 
 def test_ctrl_c_before_there_is_anything_to_save(monkeypatch, capsys):
@@ -426,6 +462,46 @@ def test_a_signal_is_passed_on_to_the_job_which_ends_by_itself(tmp_path, monkeyp
     assert command.run_alone("child", []) == 128 + number
     assert (tmp_path / "stopped").read_text() == str(int(number))
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_comes_while_the_job_starts_is_passed_on(tmp_path, monkeypatch):
+    (tmp_path / "child.py").write_text(CHILD)
+    monkeypatch.chdir(tmp_path)
+    popen = subprocess.Popen
+
+    def interrupted_popen(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        child = popen(*arguments, **options)
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted_popen)
+    assert command.run_alone("child", []) == 130
+    assert (tmp_path / "stopped").read_text() == str(int(signal.SIGINT))
+
+
+def test_a_signal_that_is_ignored_stops_nothing(tmp_path, monkeypatch):
+    """Under nohup, a terminal that closes ends neither a job nor what comes after it."""
+    waits = "while not Path('go').exists(): time.sleep(0.01)"
+    (tmp_path / "child.py").write_text(
+        f"import time\nfrom pathlib import Path\nPath('ready').touch()\n{waits}"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def hang_up_when_ready():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGHUP)
+        (tmp_path / "go").touch()
+
+    threading.Thread(target=hang_up_when_ready, daemon=True).start()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert command.run_alone("child", []) == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_killed_job_has_the_shells_code(tmp_path, monkeypatch):

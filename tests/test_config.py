@@ -243,6 +243,27 @@ def test_paths_are_shown_relative_to_the_repository(tmp_path):
     assert relative(tmp_path / "secret" / "run") == ".../run"
 
 
+@pytest.mark.parametrize(
+    ("root", "path", "shown"),
+    [
+        ("/home/ada/code/repo", "/home/ada/code/shared/cifar10", "../shared/cifar10"),
+        ("/home/ada/repo", "/home/ada", ".."),
+        ("/home/ada/repo", "/home/ada/repo/../c", "../c"),
+        ("/home/ada/repo", "/home/charles/c", ".../c"),
+        ("/home/ada/repo", "/home/ada-2/c", ".../c"),
+        ("/repo", "/repo/results/runs", "results/runs"),
+        ("/repo", "/home/ada/c", ".../c"),
+        ("/repo", "/repository/c", ".../c"),
+        ("/repo", "/home/ada", ".../~"),
+        ("/home/repo", "/home/charles/c", ".../c"),
+    ],
+)
+def test_no_users_name_is_in_a_path_that_is_shown(root, path, shown, monkeypatch):
+    monkeypatch.setattr(configuration, "ROOT", Path(root))
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert relative(path) == shown
+
+
 def test_record_holds_no_place_of_this_machine(tmp_path, monkeypatch):
     home = tmp_path / "home" / "lovelace"
     monkeypatch.setenv("HOME", str(home))

@@ -1,10 +1,14 @@
-"""`python -m experiments.evaluate` on networks unlike the usual ones: more classes, more layers."""
+"""`python -m experiments.evaluate`: networks unlike the usual ones, and data that have moved."""
 
 import shutil
+from functools import partial
 
+import processes
 import pytest
 import yaml
+from cifar10_files import NOWHERE, SIZE, small_parts, write_binary
 from command_line import make_tree, run
+from sabotage import set_environment, shrink_cifar10
 
 from degradation.models import build_model
 
@@ -37,6 +41,28 @@ def test_network_of_other_classes_than_its_configuration_has_is_refused(trained,
     result = run(tree, "evaluate", f"run_dir={copy}")
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert "it goes from (32, 32, 3) to (100,), not (32, 32, 3) to (10,)" in result.stderr
+
+
+def test_data_are_looked_for_where_they_are_now(tmp_path, monkeypatch):
+    """Not where the run found them, which its record does not say."""
+    before = write_binary(tmp_path / "before" / "cifar-10-batches-bin", small_parts(monkeypatch))
+    shrink = partial(shrink_cifar10, SIZE)
+    places = [f"data.dir={before}", f"data.url={NOWHERE}", "data.search=[]"]
+    folder = f"run_dir={tmp_path / 'run'}"
+    assert processes.run(*processes.SMALL, *places, folder, faults=[shrink]).code == 0
+    now = before.parent.rename(tmp_path / "now")
+
+    def evaluate(*overrides: str, cifar10_dir: str) -> processes.Ended:
+        faults = [shrink, partial(set_environment, CIFAR10_DIR=cifar10_dir)]
+        return processes.run(folder, *overrides, name="evaluate", faults=faults)
+
+    ended = [
+        evaluate(cifar10_dir=str(now)),
+        evaluate(f"data.dir={now}", cifar10_dir=str(tmp_path / "elsewhere")),
+    ]
+    assert [(one.code, one.err) for one in ended] == [(0, "")] * 2
+    assert ended[0].out == ended[1].out
+    assert f": {SIZE} images" in ended[0].out and "warning" not in ended[0].out
 
 
 @pytest.mark.slow

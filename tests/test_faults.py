@@ -36,7 +36,8 @@ from sabotage import (
 )
 from same_run import differences
 
-from degradation.errors import UserError
+from degradation.data import cifar10, safe_pickle
+from degradation.errors import Stopped
 from degradation.records import RunFolder
 from degradation.training.interrupts import stop_requests
 from degradation.training.meter import Meter
@@ -536,7 +537,7 @@ def test_evaluation_of_an_unfinished_run(whole, tmp_path):
 
 def test_signal_before_the_run_begins_ends_it_at_once(tmp_path):
     """While the data are read or downloaded there is nothing to save."""
-    with pytest.raises(UserError, match="SIGTERM before the run began") as stop, stop_requests():
+    with pytest.raises(Stopped, match="SIGTERM before the run began") as stop, stop_requests():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
     assert stop.value.exit_code == 143
@@ -544,3 +545,28 @@ def test_signal_before_the_run_begins_ends_it_at_once(tmp_path):
         request.deferred = True
         os.kill(os.getpid(), signal.SIGTERM)
         assert request.signal == signal.SIGTERM
+
+
+def test_signal_while_data_are_read_is_no_fault_of_theirs(monkeypatch):
+    terminate = partial(send, signal.SIGTERM)
+    monkeypatch.setattr(safe_pickle._Unpickler, "find_class", lambda *_: terminate())
+    with pytest.raises(Stopped, match="^stopped by SIGTERM before"), stop_requests():
+        safe_pickle.read_pickle(pickle.dumps({b"data": np.zeros(3, np.uint8)}))
+
+
+def test_signal_during_a_download_is_no_fault_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar10, "download_cifar10", lambda *_: send(signal.SIGTERM))
+    with pytest.raises(Stopped, match="^stopped by SIGTERM before"), stop_requests():
+        cifar10.load_cifar10(root=tmp_path, url=NOWHERE)
+
+
+def test_run_that_was_stopped_while_it_overwrites_goes_on_without_that(whole, tmp_path):
+    """The same command would delete what it has done, and says so."""
+    folder = RunFolder(tmp_path / "run")
+    stop = partial(at_update, 6, partial(send, signal.SIGTERM))
+    line = only_line(train(folder, "overwrite=true", faults=[stop]), code=143)
+    assert line.endswith("iterations; the same command without overwrite=true continues from there")
+    assert (folder.status, folder.load_checkpoint().iteration) == ("interrupted", 6)
+    finish(folder)
+    assert differences(folder, whole) == []
+    assert [entry["iteration"] for entry in folder.manifest()["resumes"]] == [6]

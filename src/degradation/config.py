@@ -1,5 +1,6 @@
 """What a configuration may say, and the folder that follows from it."""
 
+import contextlib
 import os
 import shlex
 from collections.abc import Iterable
@@ -148,10 +149,25 @@ def run_name(config: DictConfig, precision: str, auto_precision: str, replicas: 
     return ",".join([config.model.name, *variant(config, precision, auto_precision, replicas)])
 
 
+def folder_of(key: str, value: str, base: Path = Path()) -> Path:
+    """Absolute path of the folder that `key=value` names; a relative one is counted from `base`.
+
+    Raises `UserError` if there cannot be one: unknown users have no `~`, and names have a limit.
+    """
+    try:
+        path = (base / Path(value).expanduser()).absolute()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+    except (RuntimeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise UserError(f"{key}={value}: {reason}; allowed: a path that can be read") from error
+    return path
+
+
 def run_path(config: DictConfig, precision: str, auto_precision: str, replicas: int = 1) -> Path:
     """Folder of a run: `run_dir` if set, else `<schedule>/<run name>/seed<k>` below `RUNS`."""
     if config.run_dir is not None:
-        return Path(config.run_dir).expanduser().absolute()
+        return folder_of("run_dir", config.run_dir)
     name = run_name(config, precision, auto_precision, replicas)
     return RUNS / config.schedule.name / name / f"seed{config.seed}"
 
@@ -162,10 +178,15 @@ def command_line(name: str, *words: str) -> str:
 
 
 def relative(path: str | Path) -> str:
-    """`path` as records name it: relative to the repository; of one elsewhere, its last part."""
-    path = Path(path).expanduser().absolute()
-    inside = os.path.relpath(path, ROOT)
-    return inside if not inside.startswith(os.path.join("..", "..")) else f".../{path.name}"
+    """`path` as records name it: relative to the repository; of one elsewhere, its last part.
+
+    What lies beside the repository is not elsewhere, unless homes do: no user's name is in it.
+    """
+    path, home = (Path(os.path.abspath(os.path.expanduser(p))) for p in (path, "~"))
+    among_homes = ROOT.parent in (Path(ROOT.anchor), *home.parents)
+    if path.is_relative_to(ROOT if among_homes else ROOT.parent):
+        return os.path.relpath(path, ROOT)
+    return ".../~" if path == home else f".../{path.name}"
 
 
 def recorded(config: DictConfig) -> dict:

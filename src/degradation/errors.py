@@ -1,4 +1,6 @@
-"""The one exception that ends a command without a traceback."""
+"""The exceptions that end a command without a traceback, with one line."""
+
+import signal
 
 
 class UserError(Exception):
@@ -11,3 +13,15 @@ class UserError(Exception):
     def __init__(self, message: str, exit_code: int = 2):
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class Stopped(BaseException):
+    """A signal asked for a stop, and whatever there was to save is saved.
+
+    Not an `Exception`, as KeyboardInterrupt is none: what copes with faults must not take a stop
+    for one of them. Commands print its message as they do that of a `UserError`.
+    """
+
+    def __init__(self, number: int, when: str):
+        super().__init__(f"stopped by {signal.Signals(number).name} {when}")
+        self.exit_code = 128 + number

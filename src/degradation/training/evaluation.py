@@ -3,11 +3,12 @@
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from degradation.config import ROOT, relative
+from degradation.config import PLACES, ROOT, option_values, options, relative
 from degradation.data import load_dataset
 from degradation.data.pipeline import mean_image
 from degradation.errors import UserError
@@ -33,9 +34,9 @@ class Evaluation:
 def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     """Evaluate `model.keras` of a run on its test images, or on the held-out ones if it had such.
 
-    The precision is that of the run; `data_dir` replaces where its configuration finds the data.
-    Raises `UserError` if there is no finished run, for a network that is missing, damaged or would
-    run code, and for bad data.
+    The precision is that of the run. The data are looked for where a run would find them now, or in
+    `data_dir` alone: records do not say where they were. Raises `UserError` if there is no finished
+    run, for a network that is missing, damaged or would run code, and for bad data.
     """
     config, manifest = folder.config(), folder.manifest()
     path = folder.path / "model.keras"
@@ -47,6 +48,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     try:
         # By name: without it load_dataset would take another test set than the run had.
         settings = dict(config["data"], holdout=config["data"]["holdout"])
+        settings |= _places(settings["name"])
         seed, network = config["seed"], dict(config["model"])
         precision, fingerprint = manifest["precision"], manifest["dataset"]["fingerprint"]
     except (KeyError, TypeError) as error:
@@ -75,6 +77,12 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
         data=dataset.label,
         same_data=dataset.fingerprint == fingerprint,
     )
+
+
+def _places(name: str) -> dict[str, Any]:
+    """Where `conf/data/<name>.yaml` has the data looked for."""
+    values = option_values("data", name) if name in options("data") else {}
+    return {key: values[f"data.{key}"] for key in PLACES if f"data.{key}" in values}
 
 
 def _load(path: Path, network: dict) -> keras.Model:

@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 
-from degradation.errors import UserError
+from degradation.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -13,8 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class StopRequest:
     """The signal that asked for a stop, None as long as there was none.
 
-    Until `deferred` is set there is nothing to save, and a signal raises `UserError` where it
-    comes, with exit code 128 + its number.
+    Until `deferred` is set there is nothing to save, and a signal raises `Stopped` where it comes.
     """
 
     def __init__(self):
@@ -37,7 +36,7 @@ def stop_requests() -> Iterator[StopRequest]:
             _mute_lost_terminal()
         request.signal = signal.Signals(number)
         if not request.deferred:
-            raise UserError(f"stopped by {request.signal.name} before the run began", 128 + number)
+            raise Stopped(number, "before the run began")
 
     # What was ignored from the start (nohup) stays ignored.
     before = {

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import ROOT, recorded, relative
 from degradation.data import Dataset, load_dataset
-from degradation.errors import UserError
+from degradation.errors import Stopped
 from degradation.records import (
     RunFolder,
     describe_machine,
@@ -30,7 +30,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
     It trains on `gpus`, an equal part of each batch on each, or without any on the processor.
     Everything about the run goes into `folder`. Raises `UserError` for bad data, for a folder that
     is in use or holds another run (exit code 2), for a loss that is not finite and for a disk that
-    is full (1), and, after saving, for a signal that asked to stop (128 + its number).
+    is full (1), and `Stopped`, after saving, if a signal asked for it.
     """
     with stop_requests() as stop:
         # The data first: without it nothing is written.
@@ -122,10 +122,11 @@ def _fit(
                 saved = save()
             if stop.signal and meter.iteration < total:
                 save()
-                raise UserError(
-                    f"stopped by {stop.signal.name} after {meter.iteration:,} iterations; the same "
-                    "command continues from there",
-                    exit_code=128 + stop.signal,
+                but = " without overwrite=true" if config.overwrite else ""
+                raise Stopped(
+                    stop.signal,
+                    f"after {meter.iteration:,} iterations; the same command{but} continues from "
+                    "there",
                 )
     finally:
         progress.close()
