@@ -1,20 +1,21 @@
 """Speed, side by side, in one script: `python -m experiments.benchmark`, `make benchmark`."""
 
 import sys
-from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from degradation.benchmark import results
-from degradation.benchmark.measure import STOCK, Contender, contenders, measure
-from degradation.config import check_models, option_values, options, relative, validate
+from degradation.benchmark.measure import BARE, OURS, STOCK, Contender, contenders, measure
+from degradation.config import check_models, folder_of, option_values, options, relative, validate
 from degradation.errors import UserError
-from degradation.records import describe_machine, replace_file
+from degradation.records import describe_machine
+from degradation.records.files import faults_as_user_errors
 from experiments.command import Job, command
 from experiments.refusals import compose_again
+from experiments.run import check as check_run
 from experiments.run import precisions
-
-FIGURES = {"Figure 1": (20, 56), "Figure 6": (20, 32, 56, 20, 32, 56)}
 
 
 def check(config: DictConfig) -> None:
@@ -22,6 +23,11 @@ def check(config: DictConfig) -> None:
     validate(config)
     if config.runtime.name != "cpu":
         raise UserError(f"runtime={config.runtime.name}: the benchmark allows runtime=cpu alone")
+    check_run(config)
+    if folder_of("benchmark.out", config.benchmark.out).is_file():
+        raise UserError(
+            f"benchmark.out={config.benchmark.out}: is a file; allowed: a folder, there or not"
+        )
     check_models("benchmark.networks", config.benchmark.networks)
     for name in config.benchmark.networks:
         if name not in comparable():
@@ -42,40 +48,50 @@ def comparable() -> list[str]:
 
 
 def start(job: Job) -> None:
-    """Measure, print, and write the table and the chart."""
+    """Measure, write the tables and the chart, and print what they say."""
     settings, machine = job.config.benchmark, describe_machine()
     threads = job.config.runtime.threads or machine["cores"]
-    _, precision, *_ = precisions(job.config)
-    shared = [o for o in job.overrides if not o.startswith("benchmark")]
-    configs = {
-        name: OmegaConf.to_container(
-            compose_again("config", [*shared, f"model={name}"]), resolve=True
-        )
-        for name in settings.networks
-    }
+    precision, *_ = precisions(job.config)
+    ours, bare = (Contender(name, precision).label for name in (OURS, BARE))
+    configs = _configs(job)
+    out = folder_of("benchmark.out", settings.out)
+    with faults_as_user_errors(f"cannot make {relative(out)}"):
+        out.mkdir(parents=True, exist_ok=True)  # now, not when all is measured
+
+    conditions = results.conditions(threads, settings.repeats, settings.seconds)
     chosen = contenders(precision)
     speeds, facts = measure(
         configs, chosen, threads, settings.repeats, settings.seconds, lambda t: print(t, flush=True)
     )
-    table = results.summarize(speeds, facts, STOCK.label)
+    table = results.summarize(speeds, facts, STOCK.label, ours).assign(**conditions)
+    hours = results.training_hours(table, ours, job.config.optimizer.batch)
     device = f"{machine['cpu']}, {threads} threads"
-    _print_table(table, device)
-    _print_overhead(speeds, precision, list(configs))
-    _print_times(table, configs, Contender("this repository", precision).label)
-
-    out = Path(settings.out)
-    out.mkdir(parents=True, exist_ok=True)
-    with replace_file(out / "benchmark.csv") as path:
-        table.to_csv(path, index=False)
     caption = (
         f"{device}; {settings.repeats} measurements of {settings.seconds} s each, interleaved; in "
         "brackets the median of the ratios within each round"
     )
-    results.draw(table, "Training speed, side by side", caption, out / "benchmark.png")
-    print(f"\nwritten   {relative(out)}/benchmark.csv, benchmark.png")
+    written = results.write(table, hours, caption, out)
+
+    _print_table(table, device)
+    _print_overhead(table[table.contender == bare])
+    _print_pytorch(results.fastest(table, "PyTorch"), ours)
+    _print_hours(hours)
+    print(f"\nwritten   {relative(out)}/{', '.join(written)}")
 
 
-def _print_table(table, device: str) -> None:
+def _configs(job: Job) -> dict[str, dict[str, Any]]:
+    """Compose the configuration of a run of each network that is to be measured."""
+    shared = [o for o in job.overrides if not o.startswith("benchmark")]
+    if given := next((o for o in shared if o.startswith("model")), None):
+        raise UserError(f"{given}: allowed: benchmark.networks alone, as conf/model/ has them")
+    configs = {}
+    for name in job.config.benchmark.networks:
+        config = compose_again("config", [*shared, f"model={name}"])
+        configs[name] = OmegaConf.to_container(config, resolve=True)
+    return configs
+
+
+def _print_table(table: pd.DataFrame, device: str) -> None:
     print(f"\n{device}; median (range) of images per second, ratio to {STOCK.label}")
     for row in table.itertuples():
         print(
@@ -87,38 +103,32 @@ def _print_table(table, device: str) -> None:
         )
 
 
-def _print_overhead(speeds, precision: str, networks: list[str]) -> None:
-    ours = Contender("this repository", precision).label
-    bare = Contender("constant batch", precision).label
+def _print_overhead(rows: pd.DataFrame) -> None:
     print("\ninput pipeline and counting, as a part of the update: median (range)")
-    for network in networks:
-        ratio = 100 * (1 - results.paired_ratio(speeds, network, ours, bare))
-        print(f"{network:<10}{ratio['median']:.1f} % ({ratio['max']:.1f} to {ratio['min']:.1f})")
+    for row in rows.itertuples():
+        cost = [100 * (1 - x) for x in (row.ours_over_median, row.ours_over_max, row.ours_over_min)]
+        print(f"{row.network:<10}{cost[0]:.1f} % ({cost[1]:.1f} to {cost[2]:.1f})")
 
 
-def _print_times(table, configs: dict[str, dict], ours: str) -> None:
-    rows = table[table.contender == ours]
-    depth = {name: config["model"]["depth"] for name, config in configs.items()}
-    per_image = {depth[r.network]: 1 / r.images_per_second_median for r in rows.itertuples()}
-    pause = {
-        depth[r.network]: r.evaluation_seconds + r.checkpoint_seconds for r in rows.itertuples()
-    }
-    batch = next(iter(configs.values()))["optimizer"]["batch"]
+def _print_pytorch(rows: pd.DataFrame, ours: str) -> None:
+    if rows.empty:
+        return
+    print(f"\n{ours}, over the better of PyTorch's: median (range) of the ratio")
+    for row in rows.itertuples():
+        print(
+            f"{row.network:<10}{row.contender:<30}{row.ours_over_median:.2f}× "
+            f"({row.ours_over_min:.2f}–{row.ours_over_max:.2f})"
+        )
+
+
+def _print_hours(hours: pd.DataFrame) -> None:
+    if hours.empty:
+        print("\nhours of the figures: not estimated, which takes networks of two depths")
+        return
     print("\nhours on this machine, one seed (part of it in evaluations and checkpoints)")
-    for name in ("short", "medium", "paper"):
-        values = option_values("schedule", name)
-        schedule = {key.split(".")[1]: value for key, value in values.items()}
-        texts = []
-        for figure, depths in FIGURES.items():
-            total = sum(
-                results.training_hours(d, per_image, pause, schedule, batch) for d in depths
-            )
-            bare = sum(
-                results.training_hours(d, per_image, dict.fromkeys(pause, 0.0), schedule, batch)
-                for d in depths
-            )
-            texts.append(f"{figure}: {total:.1f} ({100 * (1 - bare / total):.0f} %)")
-        print(f"{name:<10}{'   '.join(texts)}")
+    for schedule, rows in hours.groupby("schedule", sort=False):
+        texts = (f"{r.figure}: {r.hours:.1f} ({r.paused_percent:.0f} %)" for r in rows.itertuples())
+        print(f"{schedule:<10}{'   '.join(texts)}")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 
@@ -29,12 +30,14 @@ class Contender:
 
 
 STOCK = Contender("stock Keras", "float32")
+OURS = "this repository"
+BARE = "constant batch"  # this repository's update alone
 
 
 def contenders(precision: str) -> list[Contender]:
-    """List what can be measured here; `precision` is the one that `auto` picks."""
-    ours = dict.fromkeys([("this repository", "float32"), ("this repository", precision)])
-    chosen = [STOCK, *(Contender(*pair) for pair in ours), Contender("constant batch", precision)]
+    """List what can be measured here; `precision` is the one that runs train in."""
+    ours = dict.fromkeys([(OURS, "float32"), (OURS, precision)])
+    chosen = [STOCK, *(Contender(*pair) for pair in ours), Contender(BARE, precision)]
     if importlib.util.find_spec("torch"):
         chosen += [
             Contender("PyTorch, eager", "float32"),
@@ -56,7 +59,9 @@ def measure(
     Gives two tables. Speeds: `network, contender, repeat, images_per_second`, one measurement a
     row; within a repeat all contenders take their turns, so that rows of one repeat are pairs.
     Facts: `network, contender, first_update_seconds` (from the start of the process),
-    `peak_bytes`, and for this repository `evaluation_seconds` and `checkpoint_seconds`.
+    `peak_bytes`; for this repository `evaluation_seconds` and `checkpoint_seconds`, and both are
+    made before its peak is read, as in a run; for PyTorch its version, `pytorch`. Raises
+    `UserError` (exit code 1), which quotes its last words, if a contender's process dies.
     """
     speeds, facts = [], []
     for network, config in configs.items():
@@ -95,29 +100,36 @@ def measure(
 @contextlib.contextmanager
 def _worker(spec: dict[str, Any]) -> Iterator[Callable[[str], dict[str, Any]]]:
     """Start a worker; it answers a request, or with an empty one its announcement, as a dict."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "degradation.benchmark.worker", json.dumps(spec)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-
-    def ask(request: str) -> dict[str, Any]:
-        if request:
-            process.stdin.write(f"{request}\n")
-            process.stdin.flush()
-        while line := process.stdout.readline():
-            if line.startswith("{"):
-                return json.loads(line)
-        raise UserError(
-            f"benchmark: {spec['contender']} on {spec['config']['model']['name']} ended with code "
-            f"{process.wait()}",
-            exit_code=1,
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "degradation.benchmark.worker", json.dumps(spec)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
         )
 
-    try:
-        yield ask
-    finally:
-        process.kill()
-        process.communicate()
+        def ask(request: str) -> dict[str, Any]:
+            if request:
+                with contextlib.suppress(BrokenPipeError):  # it is dead, and reading will tell
+                    process.stdin.write(f"{request}\n")
+                    process.stdin.flush()
+            while line := process.stdout.readline():
+                if line.startswith("{"):
+                    return json.loads(line)
+            name = f"{spec['contender']} on {spec['config']['model']['name']}"
+            raise UserError(f"benchmark: {name} {_end(process, errors)}", exit_code=1)
+
+        try:
+            yield ask
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _end(process: subprocess.Popen, errors: IO[str]) -> str:
+    """Say how a process has ended, and quote the last line that it wrote to `errors`."""
+    code = process.wait()
+    errors.seek(0)
+    lines = errors.read().strip().splitlines()
+    return f"ended with code {code}" + (f"; its last words: {lines[-1]}" if lines else "")

@@ -1,64 +1,99 @@
 """From measurements to a table, a chart, and the time that figures take."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from degradation.records import replace_file
+from degradation.config import ROOT, option_values
+from degradation.records import describe_machine, git_state, package_versions, replace_file
 
 GIB = 2**30
+# Depths of the networks of a figure; Figure 6 has them plain and residual.
+FIGURES = {"Figure 1": (20, 56), "Figure 6": (20, 32, 56, 20, 32, 56)}
+SCHEDULES = ("short", "medium", "paper")
+HOURS = ["schedule", "figure", "hours", "paused_percent"]
 
 
-def summarize(speeds: pd.DataFrame, facts: pd.DataFrame, stock: str) -> pd.DataFrame:
-    """Put a row together for each network and contender.
+def conditions(threads: int, repeats: int, seconds: float) -> dict[str, Any]:
+    """Return what all measurements have in common, for columns: machine, software, settings."""
+    return {
+        "cpu": describe_machine()["cpu"],
+        "threads": threads,
+        "repeats": repeats,
+        "seconds": seconds,
+        "tensorflow": package_versions()["tensorflow"],
+        **git_state(ROOT),
+    }
 
-    `ratio` is to the contender `stock`, repeat by repeat; of speeds and ratios the columns give
-    median, minimum and maximum.
+
+def summarize(speeds: pd.DataFrame, facts: pd.DataFrame, stock: str, ours: str) -> pd.DataFrame:
+    """Put a row together for each network and contender: what `measure` gives, over the repeats.
+
+    To the facts come median, minimum and maximum (`_median`, `_min`, `_max`) of
+    `images_per_second`; of `ratio`, which is the contender's speed over that of `stock`; and of
+    `ours_over`, the speed of `ours` over the contender's. Each ratio is of one repeat.
     """
-    wide = speeds.pivot_table(
+    wide = speeds.pivot(
         index=["network", "repeat"], columns="contender", values="images_per_second"
     )
-    ratios = wide.div(wide[stock], axis=0).melt(ignore_index=False, value_name="ratio")
+    columns = {
+        "images_per_second": wide,
+        "ratio": wide.div(wide[stock], axis=0),
+        "ours_over": wide.rdiv(wide[ours], axis=0),
+    }
     keys = ["network", "contender"]
     parts = []
-    for frame, column in ((speeds, "images_per_second"), (ratios.reset_index(), "ratio")):
-        spread = frame.groupby(keys, sort=False)[column].agg(["median", "min", "max"])
-        parts.append(spread.add_prefix(f"{column}_"))
-    table = pd.concat(parts, axis=1).reset_index()
-    return facts.merge(table, on=keys, how="left")
+    for name, values in columns.items():
+        groups = values.melt(ignore_index=False).groupby(keys)["value"]
+        parts.append(groups.agg(["median", "min", "max"]).add_prefix(f"{name}_"))
+    return facts.merge(pd.concat(parts, axis=1).reset_index(), on=keys, how="left")
 
 
-def paired_ratio(speeds: pd.DataFrame, network: str, over: str, under: str) -> pd.Series:
-    """Median, minimum and maximum of the ratio of two contenders' speeds, repeat by repeat."""
-    wide = speeds[speeds.network == network].pivot_table(
-        index="repeat", columns="contender", values="images_per_second"
-    )
-    return (wide[over] / wide[under]).agg(["median", "min", "max"])
+def fastest(table: pd.DataFrame, start: str) -> pd.DataFrame:
+    """Pick each network's row with the highest median speed, of contenders named `start`…."""
+    rows = table[table.contender.str.startswith(start)]
+    return rows.loc[rows.groupby("network", sort=False).images_per_second_median.idxmax()]
 
 
-def training_hours(
-    depth: int,
-    per_image: dict[int, float],
-    evaluation: dict[int, float],
-    schedule: dict,
-    batch: int,
-) -> float:
-    """Estimate the hours of one run from seconds per image and per evaluation, by depth.
+def training_hours(table: pd.DataFrame, ours: str, batch: int) -> pd.DataFrame:
+    """Estimate how long the networks of each figure train on each schedule, one seed.
 
-    Depths that were not measured lie on the line through those that were.
+    Gives `schedule, figure, hours` and `paused_percent`, the part of it in evaluations, each with
+    its checkpoint. Seconds an image and an evaluation lie on the least-squares line over depth
+    through the medians of contender `ours`: two depths fix it, and a plain and a residual network
+    of one depth count as their mean. One depth fixes no line: no rows.
     """
-    evaluations = schedule["iterations"] / schedule["evaluate_every"]
-    images = schedule["iterations"] * batch
-    return (images * _line(per_image, depth) + evaluations * _line(evaluation, depth)) / 3600
+    rows = table[table.contender == ours]
+    depth = rows.network.map(lambda name: option_values("model", name)["model.depth"])
+    if depth.nunique() < 2:
+        return pd.DataFrame(columns=HOURS)
+    fit = np.polynomial.Polynomial.fit
+    image = fit(depth, 1 / rows.images_per_second_median, deg=1)
+    pause = fit(depth, rows.evaluation_seconds + rows.checkpoint_seconds, deg=1)
+    estimates = []
+    for name in SCHEDULES:
+        schedule = option_values("schedule", name)
+        updates, every = schedule["schedule.iterations"], schedule["schedule.evaluate_every"]
+        for figure, depths in FIGURES.items():
+            training = updates * batch * image(np.array(depths)).sum()
+            paused = updates / every * pause(np.array(depths)).sum()
+            total = training + paused
+            estimates.append((name, figure, total / 3600, 100 * paused / total))
+    return pd.DataFrame(estimates, columns=HOURS)
 
 
-def _line(values: dict[int, float], depth: int) -> float:
-    if depth in values or len(values) == 1:
-        return values.get(depth, next(iter(values.values())))
-    low, high = min(values), max(values)
-    return values[low] + (values[high] - values[low]) * (depth - low) / (high - low)
+def write(table: pd.DataFrame, hours: pd.DataFrame, caption: str, folder: Path) -> list[str]:
+    """Write benchmark.csv, hours.csv and the chart benchmark.png; return their names."""
+    tables = {"benchmark.csv": table, "hours.csv": hours}
+    for name, rows in tables.items():
+        with replace_file(folder / name) as path:
+            rows.to_csv(path, index=False)
+    draw(table, "Training speed, side by side", caption, folder / "benchmark.png")
+    return [*tables, "benchmark.png"]
 
 
 def draw(table: pd.DataFrame, title: str, caption: str, path: Path) -> None:

@@ -4,6 +4,7 @@
 update is done, then one for each line it reads: `updates SECONDS`, `extras`.
 """
 
+import importlib.metadata
 import json
 import resource
 import sys
@@ -32,7 +33,8 @@ def main() -> None:
                 **_time_updates(step, float(arguments[0]), spec["config"]["optimizer"]["batch"])
             )
         else:
-            _answer(peak_bytes=_peak_bytes(), **extras())
+            # Extras first: a run's peak is that of its evaluations too.
+            _answer(**extras(), peak_bytes=_peak_bytes())
 
 
 def _keras(spec: dict[str, Any]):
@@ -73,7 +75,7 @@ def _pytorch(spec: dict[str, Any]):
         batch=spec["config"]["optimizer"]["batch"],
         threads=spec["threads"],
     )
-    return step, dict
+    return step, lambda: {"pytorch": importlib.metadata.version("torch")}
 
 
 def _time_updates(step, seconds: float, batch: int) -> dict[str, float]:

@@ -1,0 +1,335 @@
+"""The benchmark: its table, the hours that follow from it, its files, and workers that die."""
+
+import importlib.util
+import io
+import json
+import sys
+
+import pandas as pd
+import pytest
+
+from degradation.benchmark import measure as measuring
+from degradation.benchmark import results, worker
+from degradation.benchmark.measure import Contender, contenders, measure
+from degradation.errors import UserError
+from experiments import benchmark
+from experiments.command import command
+
+STOCK, OURS = "stock Keras, float32", "this repository, bfloat16"
+BARE, TORCH = "constant batch, bfloat16", "PyTorch, compiled, bfloat16"
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def measured(**speeds: dict[str, list[float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The two tables that `measure` gives, of `network={contender: speeds}`."""
+    rows, facts = [], []
+    for network, by_contender in speeds.items():
+        for contender, values in by_contender.items():
+            key = {"network": network, "contender": contender}
+            rows += [{**key, "repeat": n, "images_per_second": x} for n, x in enumerate(values)]
+            facts.append({**key, "first_update_seconds": 5.0, "peak_bytes": 2**30})
+            if contender.startswith("this"):
+                facts[-1] |= {"evaluation_seconds": 3.0, "checkpoint_seconds": 0.5}
+    return pd.DataFrame(rows), pd.DataFrame(facts)
+
+
+def row(table: pd.DataFrame, contender: str) -> pd.Series:
+    return table[table.contender == contender].squeeze()
+
+
+class TestSummarize:
+    # Fast and slow rounds: ratios of medians would be 2 and 2.5.
+    SPEEDS = {STOCK: [100, 400, 200], OURS: [300, 400, 500], BARE: [300, 500, 500]}
+
+    @pytest.fixture
+    def table(self):
+        return results.summarize(*measured(resnet20=self.SPEEDS), stock=STOCK, ours=OURS)
+
+    def test_a_row_a_contender_in_the_order_measured(self, table):
+        assert list(table.contender) == [STOCK, OURS, BARE]
+        assert set(table.peak_bytes) == {2**30}
+
+    def test_speeds_are_medians_with_their_range(self, table):
+        found = row(table, STOCK)
+        assert found.images_per_second_median == 200
+        assert (found.images_per_second_min, found.images_per_second_max) == (100, 400)
+
+    def test_ratios_are_paired_within_a_repeat(self, table):
+        found = row(table, OURS)  # 3, 1 and 2.5 times
+        assert (found.ratio_median, found.ratio_min, found.ratio_max) == (2.5, 1.0, 3.0)
+        assert found.ratio_median != 400 / 200
+
+    def test_ours_over_each_contender(self, table):
+        over = ["ours_over_median", "ours_over_min", "ours_over_max"]
+        assert list(row(table, OURS)[over]) == [1, 1, 1]
+        assert list(row(table, STOCK)[over]) == [2.5, 1.0, 3.0]
+        assert list(row(table, BARE)[over]) == [1.0, 0.8, 1.0]
+
+    def test_networks_are_apart(self):
+        speeds, facts = measured(resnet56={STOCK: [10], OURS: [20]}, resnet20=self.SPEEDS)
+        table = results.summarize(speeds, facts, stock=STOCK, ours=OURS)
+        assert list(table.network) == ["resnet56"] * 2 + ["resnet20"] * 3
+        assert list(table.ratio_median) == [1, 2, 1, 2.5, 2.5]
+
+
+def test_the_fastest_is_by_median_and_network():
+    a, b = "PyTorch, eager, float32", TORCH
+    speeds, facts = measured(
+        resnet20={OURS: [9, 9, 9], a: [1, 2, 9], b: [3, 3, 3]},
+        plain20={OURS: [9, 9, 9], a: [5, 5, 5], b: [4, 4, 8]},
+    )
+    table = results.summarize(speeds, facts, stock=OURS, ours=OURS)
+    best = results.fastest(table, "PyTorch")
+    assert [tuple(r) for r in best[["network", "contender"]].values] == [
+        ("resnet20", b),
+        ("plain20", a),
+    ]
+    assert results.fastest(table, "JAX").empty
+
+
+class TestTrainingHours:
+    def hours(self, **speeds: float) -> pd.DataFrame:
+        """Of images per second by network; 3.5 s an evaluation with its checkpoint."""
+        tables = measured(**{network: {OURS: [value]} for network, value in speeds.items()})
+        table = results.summarize(*tables, stock=OURS, ours=OURS)
+        return results.training_hours(table, OURS, batch=128).set_index(["schedule", "figure"])
+
+    def test_figure_1_is_a_run_of_each_depth(self):
+        found = self.hours(resnet20=500, resnet56=200)
+        for schedule, updates, evaluations in (("short", 4_000, 20), ("paper", 64_000, 80)):
+            training = updates * 128 * (1 / 500 + 1 / 200)
+            paused = 2 * evaluations * 3.5
+            hours, percent = found.loc[schedule, "Figure 1"]
+            assert hours == pytest.approx((training + paused) / 3600)
+            assert percent == pytest.approx(100 * paused / (training + paused))
+
+    def test_depths_between_lie_on_the_line(self):
+        at32 = 1 / 500 + (32 - 20) / (56 - 20) * (1 / 200 - 1 / 500)
+        training = 2 * 16_000 * 128 * (1 / 500 + at32 + 1 / 200)
+        found = self.hours(resnet20=500, resnet56=200).loc["medium", "Figure 6"]
+        assert found.hours == pytest.approx((training + 6 * 40 * 3.5) / 3600)
+
+    def test_any_two_depths_will_do(self):
+        seconds = {depth: 0.001 + 0.0001 * depth for depth in (20, 32, 44, 56)}
+        whole = self.hours(resnet20=1 / seconds[20], resnet56=1 / seconds[56])
+        part = self.hours(plain32=1 / seconds[32], resnet44=1 / seconds[44])
+        pd.testing.assert_frame_equal(whole, part)
+
+    def test_plain_and_residual_of_one_depth_count_as_their_mean(self):
+        mean = 2 / (1 / 400 + 1 / 500)
+        whole = self.hours(resnet20=mean, resnet56=200)
+        both = self.hours(plain20=400, resnet20=500, resnet56=200)
+        pd.testing.assert_frame_equal(whole, both)
+
+    @pytest.mark.parametrize("speeds", [{"resnet20": 500}, {"plain20": 400, "resnet20": 500}])
+    def test_one_depth_tells_nothing_of_others(self, speeds):
+        assert self.hours(**speeds).empty
+
+
+class TestMeasure:
+    CONFIG = {"model": {"name": "resnet20"}, "optimizer": {"batch": 128}}
+
+    @pytest.fixture
+    def worker_that(self, tmp_path, monkeypatch):
+        """Give a function that lets a shell script take the place of workers."""
+
+        def call(script: str) -> None:
+            path = tmp_path / "python"
+            path.write_text(f"#!/bin/sh\n{script}\n")
+            path.chmod(0o755)
+            monkeypatch.setattr(measuring.sys, "executable", str(path))
+
+        return call
+
+    def measure(self):
+        chosen = [Contender("constant batch", "float32")]
+        return measure({"resnet20": self.CONFIG}, chosen, 1, 2, 0.5, lambda text: None)
+
+    def test_tables(self, worker_that):
+        worker_that("""
+            echo "a notice"; echo '{"ready": true}'
+            while read name seconds; do
+                case $name in
+                    updates) echo "{\\"images_per_second\\": $seconds}";;
+                    extras) echo '{"peak_bytes": 7}';;
+                esac
+            done""")
+        speeds, facts = self.measure()
+        assert speeds.to_dict("list") == {
+            "network": ["resnet20"] * 2,
+            "contender": ["constant batch, float32"] * 2,
+            "repeat": [0, 1],
+            "images_per_second": [0.5, 0.5],
+        }
+        assert facts.peak_bytes.item() == 7
+        assert facts.first_update_seconds.item() > 0
+
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            pytest.param("", id="at the start"),
+            # With its standard input closed, so that the request meets a broken pipe.
+            pytest.param("""exec 0<&-; echo '{"ready": true}'; """, id="before a request"),
+            pytest.param("""echo '{"ready": true}'; read request; """, id="at a request"),
+        ],
+    )
+    def test_the_last_words_of_a_worker_that_dies_are_quoted(self, worker_that, moment):
+        worker_that(f"echo 'Traceback:' >&2; {moment}echo 'MemoryError: no room' >&2; exit 3")
+        with pytest.raises(UserError) as refused:
+            self.measure()
+        assert str(refused.value) == (
+            "benchmark: constant batch on resnet20 ended with code 3; its last words: "
+            "MemoryError: no room"
+        )
+        assert refused.value.exit_code == 1
+
+    def test_one_that_is_killed_may_have_no_last_words(self, worker_that):
+        worker_that("kill -9 $$")
+        with pytest.raises(UserError, match=r"ended with code -9$"):
+            self.measure()
+
+
+def test_the_peak_is_that_of_a_run_with_its_evaluations(monkeypatch, capsys):
+    peak = [100]
+
+    def evaluate() -> dict[str, float]:
+        peak[0] = 250
+        return {"evaluation_seconds": 2.0}
+
+    spec = {"contender": "this repository", "config": {"optimizer": {"batch": 4}}}
+    monkeypatch.setattr(worker, "_keras", lambda spec: (lambda: None, evaluate))
+    monkeypatch.setattr(worker, "_peak_bytes", lambda: peak[0])
+    monkeypatch.setattr(sys, "argv", ["worker", json.dumps(spec)])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("updates 0.001\nextras\n"))
+    worker.main()
+    ready, speed, extras = map(json.loads, capsys.readouterr().out.splitlines())
+    assert ready == {"ready": True}
+    assert speed["images_per_second"] > 0
+    assert extras == {"evaluation_seconds": 2.0, "peak_bytes": 250}
+
+
+class TestCommand:
+    @pytest.fixture
+    def start(self, tmp_path, monkeypatch, capsys):
+        """Give a function that runs the command here, its speeds made up, into `tmp_path/out`.
+
+        It gives the exit code, the lines printed, the errors, and what was to be measured.
+        """
+        asked = []
+
+        def made_up(configs, chosen, threads, repeats, seconds, tell):
+            asked.append((configs, [c.label for c in chosen], threads, repeats, seconds))
+            speeds = {c.label: [100.0 * (n + 1)] * repeats for n, c in enumerate(chosen)}
+            return measured(**dict.fromkeys(configs, speeds))
+
+        def call(*overrides: str) -> tuple[int, list[str], str, list]:
+            out = f"benchmark.out={tmp_path / 'out'}"
+            monkeypatch.setattr(sys, "argv", ["benchmark.py", out, *overrides])
+            code = command("benchmark", benchmark.check, benchmark.start)
+            printed, errors = capsys.readouterr()
+            return code, printed.splitlines(), errors, asked
+
+        monkeypatch.setattr(benchmark, "measure", made_up)
+        self.install_pytorch(monkeypatch, True)
+        return call
+
+    @pytest.fixture
+    def no_chart(self, monkeypatch):
+        """Draw nothing: that takes longest."""
+        monkeypatch.setattr(results, "draw", lambda *arguments: None)
+
+    def install_pytorch(self, monkeypatch, there: bool) -> None:
+        find = importlib.util.find_spec
+        monkeypatch.setattr(
+            *(importlib.util, "find_spec"),
+            lambda name, *more: there if name == "torch" else find(name, *more),
+        )
+
+    def test_what_is_printed_is_written(self, start, tmp_path):
+        code, lines, errors, _ = start("runtime.precision=bfloat16", "benchmark.repeats=2")
+        assert (code, errors) == (0, "")
+        table = pd.read_csv(tmp_path / "out" / "benchmark.csv")
+        labels = [STOCK, "this repository, float32", OURS, BARE, "PyTorch, eager, float32", TORCH]
+        assert list(table.contender) == 2 * labels
+        assert list(table.network) == ["resnet20"] * 6 + ["resnet56"] * 6
+        assert list(table.ratio_median[:6]) == [1, 2, 3, 4, 5, 6]
+        assert list(table.ours_over_median[:6]) == pytest.approx([3, 1.5, 1, 3 / 4, 3 / 5, 1 / 2])
+        for column in ("cpu", "threads", "tensorflow", "git_commit", "git_dirty"):
+            assert table[column].nunique(dropna=False) == 1
+        assert set(table.repeats) == {2} and set(table.seconds) == {4}
+        assert (tmp_path / "out" / "benchmark.png").read_bytes().startswith(PNG)
+
+        assert "resnet20  25.0 % (25.0 to 25.0)" in lines  # the pipeline, against the bare update
+        [heading] = [n for n, line in enumerate(lines) if "the better of PyTorch's" in line]
+        assert lines[heading].startswith(OURS)
+        assert [line.split() for line in lines[heading + 1 : heading + 3]] == [
+            [network, *TORCH.split(), "0.50×", "(0.50–0.50)"] for network in table.network.unique()
+        ]
+
+        hours = pd.read_csv(tmp_path / "out" / "hours.csv")
+        assert list(hours.columns) == ["schedule", "figure", "hours", "paused_percent"]
+        assert list(hours.schedule.unique()) == ["short", "medium", "paper"]
+        [paper] = [line for line in lines if line.startswith("paper")]
+        for figure in hours[hours.schedule == "paper"].itertuples():
+            text = f"{figure.figure}: {figure.hours:.1f} ({figure.paused_percent:.0f} %)"
+            assert text in paper
+
+    def test_one_depth_gives_no_hours_and_says_so(self, start, no_chart, tmp_path):
+        code, lines, _, _ = start("benchmark.networks=[resnet20,plain20]")
+        assert code == 0
+        [reason] = [line for line in lines if line.startswith("hours")]
+        assert "two depths" in reason
+        assert not any("Figure 1" in line for line in lines)
+        assert (tmp_path / "out" / "hours.csv").read_text() == (
+            "schedule,figure,hours,paused_percent\n"
+        )
+
+    def test_without_pytorch_nothing_is_said_of_it(self, start, no_chart, monkeypatch):
+        self.install_pytorch(monkeypatch, False)
+        code, lines, _, _ = start()
+        assert code == 0
+        assert not any("PyTorch" in line for line in lines)
+
+    def test_overrides_of_a_run_count(self, start, no_chart):
+        _, _, _, [(configs, labels, threads, repeats, seconds)] = start(
+            *("runtime.precision=float32", "runtime.threads=3", "optimizer.batch=64"),
+            *("benchmark.networks=[plain20,resnet110]", "benchmark.seconds=0.5"),
+        )
+        assert labels[:3] == [STOCK, "this repository, float32", "constant batch, float32"]
+        assert not any("bfloat16" in label for label in labels if "PyTorch" not in label)
+        assert (threads, repeats, seconds) == (3, 5, 0.5)
+        assert [config["model"]["name"] for config in configs.values()] == ["plain20", "resnet110"]
+        assert {config["optimizer"]["batch"] for config in configs.values()} == {64}
+
+    @pytest.mark.parametrize(
+        ("override", "words"),
+        [
+            ("model=plain20", ["model=plain20", "allowed: benchmark.networks"]),
+            ("benchmark.repeats=0", ["benchmark.repeats=0", "allowed: "]),
+            ("data.dir=nowhere", ["data.dir=nowhere", "no CIFAR-10 there"]),
+            (f"benchmark.out={__file__}", ["benchmark.out=", "is a file"]),
+        ],
+    )
+    def test_what_is_refused_is_refused_before_anything_is_measured(
+        self, start, tmp_path, override, words
+    ):
+        code, lines, errors, asked = start(override)
+        assert (code, lines, errors.count("\n"), asked) == (2, [], 1, [])
+        for word in words:
+            assert word in errors
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_auto_and_float32_share_a_contender(monkeypatch):
+    monkeypatch.setattr(measuring.importlib.util, "find_spec", lambda name: None)
+    assert [c.label for c in contenders("float32")] == [
+        STOCK,
+        "this repository, float32",
+        "constant batch, float32",
+    ]
+    assert [c.label for c in contenders("bfloat16")] == [
+        STOCK,
+        "this repository, float32",
+        OURS,
+        BARE,
+    ]
