@@ -1,12 +1,13 @@
 """What a run says of itself: which run it is, and the manifest from its start to its end."""
 
 import contextlib
+import os
 import sys
 from typing import Any
 
 from omegaconf import DictConfig
 
-from degradation.config import flatten, recorded, relative, show
+from degradation.config import ROOT, flatten, recorded, relative, show
 from degradation.data import Dataset
 from degradation.errors import UserError
 from degradation.records import Checkpoint, RunFolder, utc_now
@@ -84,7 +85,7 @@ def start(
         **environment,
         started=utc_now(),
         resumes=[],
-        wandb_id=run_id(relative(folder.path)),
+        wandb_id=run_id(relative(folder.path), os.path.relpath(folder.path, ROOT)),
     )
 
 

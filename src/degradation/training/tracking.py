@@ -28,15 +28,19 @@ INTERRUPTED_SECONDS = 10.0
 """The same for a run that was stopped or failed: whoever stopped it is waiting."""
 
 
-def run_id(folder: str) -> str:
+def run_id(folder: str, place: str | None = None) -> str:
     """Return the W&B id of the run in `folder`, a path relative to the repository.
 
     The same folder always gives the same id, and different folders different ones: the last three
     parts of the path, for people, and a hash of the whole, such as `short-plain56-seed0-1b2c3d4e`.
+    Where `folder` does not tell it from others, as records have it of one elsewhere, `place` does.
     """
-    path = posixpath.normpath(folder.replace("\\", "/"))
+    path, place = (
+        posixpath.normpath(p.replace("\\", "/"))
+        for p in (folder, folder if place is None else place)
+    )
     readable = re.sub(r"[^A-Za-z0-9_.=-]+", "-", "-".join(path.split("/")[-3:])).strip("-.")
-    return f"{readable[-100:]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+    return f"{readable[-100:]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 class Tracker:
