@@ -6,7 +6,6 @@ Overrides that the runs were trained with (`data=synthetic`) name them here too.
 
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,9 @@ from degradation.report import (
     find_runs,
     judge,
     models_of,
-    select,
+    of_any_precision,
+    pick,
+    schedule_folder,
     summary_text,
     write_export,
     write_page,
@@ -72,9 +73,10 @@ def report(
     changes = ",".join(variant(config, config.runtime.precision, "auto", replicas))
     suffix = f",{changes}" if changes else ""
     changed = _changed(overrides)
-    runs = _pick(config, changes, found)
+    seeds, precision = config.seeds and list(config.seeds), config.runtime.precision
+    runs = pick(found, config.schedule.name, seeds, changes, precision)
     check_found(config, folder, changes, changed, runs, found)
-    out_dir = _place(folder, runs)
+    out_dir = schedule_folder(folder, runs)
     _name_unfinished(config, changes, out_dir, left_out)
 
     whole, parts = drawable(_figures(config), runs)
@@ -84,7 +86,7 @@ def report(
         pictures=draw_pictures([*whole, *parts], runs, out_dir, suffix),
         comparisons=compare(runs, find_runs(RECORDED)),
         commands=_commands(config, folder, changed, whole, runs),
-        agreements=compare_precisions(_of_any_precision(runs[0], found)),
+        agreements=compare_precisions(of_any_precision(runs[0], found)),
     )
     paths = [*write_page(page, out_dir, f"report{suffix}"), *write_export(runs, out_dir, suffix)]
     print(f"\n{summary_text(runs, page.findings)}\n")
@@ -92,30 +94,6 @@ def report(
         print(f"figure    {relative(picture.png)} and {picture.svg.name}")
     print(f"report    {relative(paths[0])}, {', '.join(path.name for path in paths[1:])}")
     return page
-
-
-def _pick(config: DictConfig, changes: str, found: list[Run]) -> list[Run]:
-    """Pick the runs to report on, those of the variant `changes`, plain networks first."""
-    precision = config.runtime.precision
-    named = [
-        # A folder's name has the precision only where `auto` picked another.
-        replace(run, variant=changes)
-        if run.precision == precision and _but_precision(run.variant) == _but_precision(changes)
-        else run
-        for run in found
-    ]
-    places = {run.model: (run.residual, run.depth or 0, run.model) for run in found}
-    seeds = config.seeds and list(config.seeds)
-    return select(named, sorted(places, key=places.get), config.schedule.name, seeds, changes)
-
-
-def _of_any_precision(like: Run, found: list[Run]) -> list[Run]:
-    kind = (like.schedule, _but_precision(like.variant))
-    return [run for run in found if (run.schedule, _but_precision(run.variant)) == kind]
-
-
-def _but_precision(changes: str) -> list[str]:
-    return [part for part in changes.split(",") if part and not part.startswith("precision=")]
 
 
 def _name_unfinished(
@@ -126,13 +104,6 @@ def _name_unfinished(
         alike = path.parents[1] == out_dir and overrides == changes
         if alike and (config.figure is None or model in drawn(config.figure)):
             print(f"left out  {relative(path)}: {why}")
-
-
-def _place(folder: Path, runs: list[Run]) -> Path:
-    """Folder of the runs' schedule: in `folder`, or `folder` itself if runs lie right in it."""
-    schedule = runs[0].schedule
-    inside = folder.name == schedule and any(run.path.parents[1] == folder for run in runs)
-    return folder if inside else folder / schedule
 
 
 def _figures(config: DictConfig) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from degradation.report.claims import Finding, judge
 from degradation.report.comparison import compare
-from degradation.report.curves import drawable, drawn, missing, models_of, select
+from degradation.report.curves import drawable, drawn, models_of
 from degradation.report.depth import build_depth, draw_depth
 from degradation.report.export import load_runs, write_export
 from degradation.report.figures import build_figure, draw_figure
@@ -10,6 +10,7 @@ from degradation.report.page import Page, write_page
 from degradation.report.pictures import Picture, draw_pictures
 from degradation.report.precision import Agreement, compare_precisions
 from degradation.report.runs import Run, find_runs
+from degradation.report.selection import missing, of_any_precision, pick, schedule_folder, select
 from degradation.report.summary import final_errors, summary_text
 
 __all__ = [
@@ -33,6 +34,9 @@ __all__ = [
     "load_runs",
     "missing",
     "models_of",
+    "of_any_precision",
+    "pick",
+    "schedule_folder",
     "select",
     "summary_text",
     "write_export",

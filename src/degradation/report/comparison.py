@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from degradation.config import PLACES, RESULT_GROUPS, flatten
-from degradation.report.runs import Run
+from degradation.report.runs import Run, without_precision
 
 TIMING = ["images_per_second", "wall_seconds"]
 
@@ -96,8 +96,7 @@ def _comparison(own: list[Run], recorded: list[Run]) -> Comparison:
 
 def _setting(own: Run, recorded: Run) -> str:
     """Name the schedule, the overrides, and what differs all the same: precision and data."""
-    overrides = [part for part in own.variant.split(",") if not part.startswith("precision=")]
-    words = [own.schedule, *filter(None, overrides)]
+    words = [own.schedule, *filter(None, without_precision(own.variant).split(","))]
     other_precision, other_data = _unlike(own, recorded)
     if other_precision:
         words.append(f"{own.precision} against {recorded.precision}")

@@ -1,4 +1,4 @@
-"""Runs picked for a figure, and their errors over the seeds."""
+"""What a figure shows of the runs that there are, and their errors over the seeds."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,47 +9,6 @@ from degradation.config import command_line
 from degradation.errors import UserError
 from degradation.report.paper import curve
 from degradation.report.runs import Run
-
-
-def select(
-    runs: Iterable[Run],
-    models: Iterable[str],
-    schedule: str,
-    seeds: Iterable[int] | None = None,
-    variant: str = "",
-) -> list[Run]:
-    """Pick the runs of some networks on one schedule, sorted as `models`, then by seed.
-
-    Without `seeds` all are taken. A run with other overrides than `variant` is another network
-    and is never among them. Raises UserError if a network's seed was trained twice.
-    """
-    models, seeds = list(models), None if seeds is None else set(seeds)
-    picked: dict[tuple[int, int], Run] = {}
-    for run in runs:
-        wanted = (run.model in models, run.schedule == schedule, run.variant == variant)
-        if not all(wanted) or (seeds is not None and run.seed not in seeds):
-            continue
-        place = (models.index(run.model), run.seed)
-        if place in picked:
-            raise UserError(
-                f"{picked[place].path} and {run.path} are both {run.model} with seed={run.seed} "
-                f"on schedule={schedule}: give a folder that holds one of them"
-            )
-        picked[place] = run
-    return [picked[place] for place in sorted(picked)]
-
-
-def missing(
-    spec: dict[str, Any],
-    runs: Iterable[Run],
-    schedule: str,
-    seeds: Iterable[int],
-    variant: str = "",
-) -> list[tuple[str, int]]:
-    """List the (model, seed) pairs that a figure needs and `runs` lacks, seed by seed."""
-    models = models_of(spec)
-    present = {(run.model, run.seed) for run in select(runs, models, schedule, variant=variant)}
-    return [(model, seed) for seed in seeds for model in models if (model, seed) not in present]
 
 
 def models_of(spec: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
-from degradation.report.runs import Run
+from degradation.report.runs import Run, without_precision
 from degradation.report.statements import EARLY
 from degradation.report.statistics import Estimate, difference
 
@@ -44,7 +44,7 @@ def compare_precisions(runs: Iterable[Run]) -> list[Agreement]:
     groups: dict[tuple[str | None, ...], dict[str, dict[int, Run]]] = {}
     for run in runs:
         data = run.manifest.get("dataset", {}).get("fingerprint")
-        kind = (run.model, run.schedule, data, _overrides(run))
+        kind = (run.model, run.schedule, data, without_precision(run.variant))
         by_precision = groups.setdefault(kind, {})
         by_precision.setdefault(run.precision, {}).setdefault(run.seed, run)
     agreements = []
@@ -60,7 +60,8 @@ def _agreement(float32: dict[int, Run], bfloat16: dict[int, Run]) -> Agreement:
     float32_errors, bfloat16_errors = (
         {seed: run.final(first.measured) for seed, run in of.items()} for of in (float32, bfloat16)
     )
-    estimate, overrides = difference(bfloat16_errors, float32_errors), _overrides(first)
+    estimate = difference(bfloat16_errors, float32_errors)
+    overrides = without_precision(first.variant)
     early = first.config["schedule"]["iterations"] < EARLY
     return Agreement(
         network=f"{first.network} ({overrides})" if overrides else first.network,
@@ -80,8 +81,3 @@ def _verdict(estimate: Estimate, noisy: bool) -> str:
         return "undecided"
     near = noisy or abs(estimate.points) < NEAR
     return "agree" if estimate.low <= 0 <= estimate.high and near else "differ"
-
-
-def _overrides(run: Run) -> str:
-    """The overrides of a run but for its precision."""
-    return ",".join(part for part in run.variant.split(",") if not part.startswith("precision="))

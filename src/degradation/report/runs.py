@@ -26,6 +26,11 @@ PAPER_SETTINGS = {
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
 
 
+def without_precision(variant: str) -> str:
+    """The overrides of a variant but for its precision: of precision=float32,rate=0.1 the last."""
+    return ",".join(part for part in variant.split(",") if not part.startswith("precision="))
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """One finished run, as its folder tells it.

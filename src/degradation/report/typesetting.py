@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from scipy.optimize import isotonic_regression
 
 TITLE, TEXT, SMALL = 10, 8, 7.5  # points
 
@@ -39,17 +40,12 @@ def wrap(figure: Figure, text: str, size: float, width: float) -> list[str]:
 def spread(wanted: Iterable[float], gap: float, low: float, high: float) -> list[float]:
     """Move places apart to at least `gap`, each group about its own mean, within [low, high].
 
-    The order stays: this is the isotonic (least-squares) fit, by pooling adjacent violators.
+    The order stays: this is the isotonic (least-squares) fit.
     """
     wanted = np.asarray(list(wanted), dtype=float)
     order = np.argsort(wanted, kind="stable")
     steps = gap * np.arange(len(wanted))
-    pools: list[list[float]] = []  # the members of each pool share their mean
-    for value in wanted[order] - steps:
-        pools.append([value])
-        while len(pools) > 1 and np.mean(pools[-2]) >= np.mean(pools[-1]):
-            pools[-2:] = [pools[-2] + pools[-1]]
-    level = np.concatenate([np.full(len(pool), np.mean(pool)) for pool in pools])
+    level = isotonic_regression(wanted[order] - steps).x
     places = np.empty_like(wanted)
     places[order] = np.clip(level, low, high - steps[-1]) + steps
     return places.tolist()
