@@ -1,12 +1,12 @@
 """What a run counts and times, and the rows that come of it."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass
 class Meter:
-    """Sums since the last row, times since the start; survives a resume by `dataclasses.asdict`.
+    """Sums since the last row, times since the start; `state` carries it over a resume.
 
     Seconds are by a monotonic clock and add up over all starts of the run. Speeds are training
     images over the seconds of their updates: without evaluations, checkpoints and, since it traces
@@ -73,8 +73,7 @@ class Meter:
 
     def state(self) -> dict:
         """What a checkpoint keeps: `Meter(**state)` goes on from there."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**fields, "wall_before": self.wall_seconds}
+        return {**asdict(self), "wall_before": self.wall_seconds}
 
 
 def _ratio(count: float, of: float) -> float:
