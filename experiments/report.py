@@ -45,8 +45,8 @@ from degradation.report import (
     write_page,
 )
 from degradation.report.verdict import GOOD
-from experiments.absent import check_found
 from experiments.command import Job, command
+from experiments.missing_runs import check_found
 from experiments.refusals import defaults
 
 DECIDED = ("model", "model.name", "model.depth", "seed", "run_dir")

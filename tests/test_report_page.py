@@ -14,8 +14,8 @@ from degradation.report import Finding, Page, draw_pictures, find_runs, judge, w
 from degradation.report.claims import Difference
 from degradation.report.comparison import Comparison
 from degradation.report.formats import cell, code, count, interval, percent, points
-from degradation.report.making import STANDING, deviations, duration, facts, run_row
 from degradation.report.precision import Agreement
+from degradation.report.provenance import STANDING, deviations, duration, facts, run_row
 from degradation.report.verdict import headline, outcomes
 
 NETWORKS = ["plain20", "plain32", "plain56", "resnet20", "resnet32", "resnet56"]
