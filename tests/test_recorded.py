@@ -65,7 +65,7 @@ def test_the_figure_draws_from_the_recorded_rows():
 
 
 def test_the_readme_quotes_the_recorded_errors():
-    """Figure 1's final errors, to a tenth of a percent, the table of all, and the pictures."""
+    """Figure 1's final errors and their differences, to a tenth; the table; the pictures."""
     text = (ROOT / "README.md").read_text()
     readme = " ".join(text.split())
     short = [run for run in recorded_runs() if run.schedule == "short" and not run.variant]
@@ -76,6 +76,12 @@ def test_the_readme_quotes_the_recorded_errors():
     deep, shallow = ends["plain-56"], ends["plain-20"]
     assert f"{deep.train_error:.1f} / {deep.test_error:.1f} % (training / test)" in readme
     assert f"against {shallow.train_error:.1f} / {shallow.test_error:.1f} %" in readme
+    training, test = (finding.differences[0] for finding in judge(short)[:2])
+    assert (
+        f"by {training.points:.1f} points of training error (95 % interval over the seeds: "
+        f"{training.low:.1f} to {training.high:.1f}) and {test.points:.1f} of test error "
+        f"({test.low:.1f} to {test.high:.1f})"
+    ) in readme
     for picture in re.findall(r"!\[.*?\]\((.+?)\)", readme):
         assert (ROOT / picture).is_file()
 
