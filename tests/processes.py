@@ -1,8 +1,8 @@
 """Commands in processes of their own that start fast, each with the faults that a test arranges.
 
-A fork server imports TensorFlow once, and every command is a fork of it in which nothing has been
-computed yet. So a command may die of a real signal, meet a real limit or find its clock changed,
-and it takes two seconds instead of eight.
+A fork server imports TensorFlow and what reports need once, and every command is a fork of it in
+which nothing has been computed yet. So a command may die of a real signal, meet a real limit or
+find its clock changed, and it takes two seconds instead of eight.
 """
 
 import multiprocessing
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from command_line import environment
 from sabotage import check_out
 
 # Eight layers, a hundred images, twelve updates in three rows; the drops are the schedule's own.
@@ -26,7 +27,7 @@ SYNTHETIC = ("data=synthetic", "data.train_images=100", "data.test_images=30")
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # what a command has, if nobody sets another
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["hydra", "degradation.training.run"])
+_SERVER.set_forkserver_preload(["hydra", "degradation.training.run", "degradation.report"])
 FORK = multiprocessing.get_context("fork")  # for a process's own, which share its file systems
 
 
@@ -72,10 +73,17 @@ class Process:
 
 
 def start(
-    *overrides: str, name: str = "run", faults: Iterable[Callable] = (), context=_SERVER
+    *overrides: str,
+    name: str = "run",
+    tree: Path | None = None,
+    faults: Iterable[Callable] = (),
+    context=_SERVER,
 ) -> Process:
-    """Start `python -m experiments.<name> <overrides>`; its process calls the `faults` first."""
-    return Process(_command, name, overrides, tuple(faults), context=context)
+    """Start `python -m experiments.<name> <overrides>`; its process calls the `faults` first.
+
+    It writes into this repository, or into `tree`, which `command_line.make_tree` has made.
+    """
+    return Process(_command, name, overrides, tree, tuple(faults), context=context)
 
 
 def run(*overrides: str, **options) -> Ended:
@@ -83,12 +91,29 @@ def run(*overrides: str, **options) -> Ended:
     return start(*overrides, **options).wait()
 
 
-def _command(name: str, overrides: tuple[str, ...], faults: tuple[Callable, ...]) -> None:
-    check_out("0" * 40)  # that somebody edits this repository is no matter of the test's
+def _command(
+    name: str, overrides: tuple[str, ...], tree: Path | None, faults: tuple[Callable, ...]
+) -> None:
+    if tree:
+        enter(tree)
+    else:
+        check_out("0" * 40)  # that somebody edits this repository is no matter of the test's
     for fault in faults:
         fault()
     sys.argv = [f"experiments/{name}.py", *overrides]
     runpy.run_module(f"experiments.{name}", run_name="__main__")
+
+
+def enter(tree: Path) -> None:
+    """Have this process be like one that was started in `tree` and has imported nothing of ours."""
+    os.chdir(tree)
+    variables = environment(tree)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.path[:0] = [str(tree), str(tree / "src")]
+    for module in list(sys.modules):
+        if module.partition(".")[0] in ("degradation", "experiments"):
+            del sys.modules[module]
 
 
 def _redirect(paths: list[Path], function: Callable, *arguments) -> None:

@@ -1,14 +1,14 @@
 """The README, taken at its word: its section on adding a network, the names and the targets."""
 
+import importlib
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from command_line import REPOSITORY, environment, make_tree, run
+from command_line import REPOSITORY, make_tree
+from processes import Process, enter, run
 
 from degradation.config import options
 
@@ -31,7 +31,6 @@ def tree(tmp_path_factory) -> Path:
     shutil.copytree(REPOSITORY / "src", tree / "src")
     (file,) = re.findall(r"`(conf/model/\w+\.yaml)`:\n", section("Add a network"))
     (content,) = re.findall(r"```yaml\n(.*?)```", section("Add a network"), re.DOTALL)
-    assert not (tree / file).exists()
     (tree / file).write_text(content, encoding="utf-8")
     return tree
 
@@ -39,33 +38,36 @@ def tree(tmp_path_factory) -> Path:
 def test_a_network_is_added_as_the_readme_says(tree):
     (line,) = re.findall(r"`\.venv/bin/python -m experiments\.(run .*?)`", section("Add a network"))
     command, *overrides = shlex.split(line)
-    result = run(tree, command, *overrides, "schedule=smoke", "data=synthetic", "tracking=disabled")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "network   plain26" in result.stdout
+    small = ["optimizer.batch=16", "data.train_images=100", "data.test_images=50"]
+    quick = ["schedule=smoke", "data=synthetic", "tracking=disabled", *small]
+    result = run(*overrides, *quick, name=command, tree=tree)
+    assert (result.code, result.err) == (0, "")
+    assert "network   plain26" in result.out
     assert list((tree / "results").glob("runs/smoke/plain26*/seed0/model.keras"))
+
+
+def build_and_count_layers(tree: Path, call: str) -> None:
+    enter(tree)
+    from degradation.models import build_model
+
+    print(len(eval(call, {"build_model": build_model}).layers))
 
 
 def test_the_network_that_was_added_builds(tree):
     (call,) = re.findall(r'`(build_model\("\w+"\))`', section("Add a network"))
-    script = f"from degradation.models import build_model\nprint(len({call}.layers))"
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tree,
-        env=environment(tree),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert int(result.stdout) > 26
+    result = Process(build_and_count_layers, tree, call).wait()
+    assert result.code == 0, result.err
+    assert int(result.out) > 26
 
 
 def test_files_and_names_that_the_section_points_to_are_there():
     text = section("Add a network")
     for path in re.findall(r"`((?:conf|src)/[\w/.]+)`", text):
         assert (REPOSITORY / path).is_file() or path == "conf/model/plain26.yaml"
-    networks = (REPOSITORY / "src/degradation/models/networks.py").read_text(encoding="utf-8")
-    rules = (REPOSITORY / "src/degradation/model_rules.py").read_text(encoding="utf-8")
-    assert "\nBUILDERS = " in networks and "\nSETTINGS: " in rules
+    named = dict(re.findall(r"`(\w+)` in\s+`src/([\w/]+)\.py`", text))
+    assert named.keys() == {"BUILDERS", "SETTINGS"}
+    for name, module in named.items():
+        assert getattr(importlib.import_module(module.replace("/", ".")), name)
 
 
 def test_networks_that_the_table_of_relatives_names_exist():

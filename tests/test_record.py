@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command_line import files, make_tree, run
+from command_line import files, make_tree
+from command_line import run as run_cold
+from processes import run
 from report_samples import write_run
 
 from degradation.records import RunFolder
@@ -32,18 +34,19 @@ def test_what_is_missing_is_trained_and_reported(tmp_path):
     tree = make_tree(tmp_path)
     out = tree / "results" / "recorded"
     synthetic = {"name": "synthetic", "label": "synthetic data", "canonical": False}
-    there = write_run(
-        out, "plain20", seed=1, schedule="smoke", variant="data=synthetic", dataset=synthetic
-    )
+    small = ["optimizer.batch=20", "data.train_images=100", "data.test_images=50"]
+    kind = "batch=20,data=synthetic,test_images=50,train_images=100"
+    there = write_run(out, "plain20", seed=1, schedule="smoke", variant=kind, dataset=synthetic)
     before = files(there)
-    part = PART.replace("[0]", "[0, 1]").replace("c']", "c', 'tracking=disabled']")
-    result = run(tree, "record", f"plan=[{part}]")
+    settings = ", ".join(f"'{override}'" for override in [*small, "tracking=disabled"])
+    part = PART.replace("[0]", "[0, 1]").replace("c']", f"c', {settings}]")
+    result = run_cold(tree, "record", f"plan=[{part}]")
     assert (result.returncode, result.stderr) == (0, "")
     assert files(there) == before
-    made = RunFolder(out / "smoke" / "plain20,data=synthetic" / "seed0")
+    made = RunFolder(out / "smoke" / f"plain20,{kind}" / "seed0")
     assert made.status == "complete" and not (tree / "results" / "runs").exists()
     assert "seed1 is complete" in result.stdout
-    page = (out / "smoke" / "report,data=synthetic.md").read_text()
+    page = (out / "smoke" / f"report,{kind}.md").read_text()
     assert "plain-20" in page and "0, 1" in page
 
 
@@ -54,8 +57,8 @@ def test_a_part_is_reported_before_a_later_one_is_trained(tmp_path):
     synthetic = {"name": "synthetic", "label": "synthetic data", "canonical": False}
     write_run(out, "plain20", schedule="smoke", variant="data=synthetic", dataset=synthetic)
     (out / "smoke" / "plain32,data=synthetic").write_text("in the way")
-    result = run(tree, "record", f"plan=[{PART},{PART.replace('plain20', 'plain32')}]")
-    assert result.returncode != 0
+    plan = f"plan=[{PART},{PART.replace('plain20', 'plain32')}]"
+    assert run(plan, name="record", tree=tree).code != 0
     assert "plain-20" in (out / "smoke" / "report,data=synthetic.md").read_text()
 
 
@@ -75,7 +78,7 @@ def test_a_part_is_reported_before_a_later_one_is_trained(tmp_path):
 )
 def test_a_wrong_plan_is_refused_in_one_line(tmp_path, override, line):
     tree = make_tree(tmp_path)
-    result = run(tree, "record", override)
-    assert result.returncode == 2 and not result.stdout
-    assert line in result.stderr and result.stderr.count("\n") == 1
+    result = run(override, name="record", tree=tree)
+    assert (result.code, result.out) == (2, "")
+    assert line in result.err and result.err.count("\n") == 1
     assert not (tree / "results").exists()

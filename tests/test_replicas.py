@@ -1,70 +1,76 @@
 """Two replicas, on two virtual CPU devices, against one device that takes the halves in turn."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
+import numpy as np
 import pytest
+from processes import Process
 
-SCRIPT = """
-import json
-import keras, numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from degradation.data import load_dataset
-from degradation.data.pipeline import BatchPlan, Sampler
-from degradation.models import build_model
-from degradation.training.protocol import SGD
-from degradation.training.steps import make_update
 
-data = load_dataset("synthetic", root=None, train_images=200, test_images=10)
-plan = Sampler(200, 32, seed=0).plan(3)
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-keras.utils.set_random_seed(0)
-with strategy.scope():
-    model, optimizer = build_model("resnet20", depth=8), SGD(1.0, momentum=0.9, l2=0.5)
-    update = make_update(model, optimizer, data)
-start = model.get_weights()
-loss, wrong = update(plan)
-# After one update at rate 1: the gradient and the decay.
-both = [-v.numpy() for v in optimizer.momentums]
-moments = [v.numpy() for v in model.non_trainable_variables]
+def compare() -> None:
+    """Print how far an update on two devices is from what updates on its halves give."""
+    import keras
+    import tensorflow as tf
 
-halves = []
-for half in (slice(0, 16), slice(16, 32)):
-    single = build_model("resnet20", depth=8)
-    single.set_weights(start)
-    alone = SGD(1.0, momentum=0.9, l2=0.5)
-    result = make_update(single, alone, data)(BatchPlan(*(part[half] for part in plan)))
-    averages = [v.numpy() for v in single.non_trainable_variables]
-    halves.append((result, [-v.numpy() for v in alone.momentums], averages))
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-def worst(found, expected):
+    from degradation.data import load_dataset
+    from degradation.data.pipeline import BatchPlan, Sampler
+    from degradation.models import build_model
+    from degradation.training.protocol import SGD
+    from degradation.training.steps import make_update
+
+    data = load_dataset("synthetic", root=None, train_images=200, test_images=10)
+    plan = Sampler(200, 32, seed=0).plan(3)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model, optimizer = build_model("resnet20", depth=8), SGD(1.0, momentum=0.9, l2=0.5)
+        update = make_update(model, optimizer, data)
+    start = model.get_weights()
+    loss, wrong = update(plan)
+    # After one update at rate 1: the gradient and the decay.
+    both = [-v.numpy() for v in optimizer.momentums]
+    moments = [v.numpy() for v in model.non_trainable_variables]
+
+    halves = []
+    for half in (slice(0, 16), slice(16, 32)):
+        single = build_model("resnet20", depth=8)
+        single.set_weights(start)
+        alone = SGD(1.0, momentum=0.9, l2=0.5)
+        result = make_update(single, alone, data)(BatchPlan(*(part[half] for part in plan)))
+        averages = [v.numpy() for v in single.non_trainable_variables]
+        halves.append((result, [-v.numpy() for v in alone.momentums], averages))
+    one, two = halves
+    distances = {
+        "gradient": worst(both, means(one[1], two[1])),
+        "moments": worst(moments, means(one[2], two[2])),
+        "loss": abs(loss - (one[0][0] + two[0][0]) / 2),
+        "wrong": [wrong, one[0][1] + two[0][1]],
+        "apart": worst(one[1], two[1]),
+    }
+    print(json.dumps(distances))
+
+
+def means(ours: list[np.ndarray], theirs: list[np.ndarray]) -> list[np.ndarray]:
+    return [(a + b) / 2 for a, b in zip(ours, theirs, strict=True)]
+
+
+def worst(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """The largest difference, in parts of the largest number expected beside it."""
     return max(
-        float(np.abs(f - e).max() / max(np.abs(e).max(), 1e-6)) for f, e in zip(found, expected)
+        float(np.abs(f - e).max() / max(np.abs(e).max(), 1e-6))
+        for f, e in zip(found, expected, strict=True)
     )
-
-(one, two) = halves
-print(json.dumps({
-    "gradient": worst(both, [(a + b) / 2 for a, b in zip(one[1], two[1])]),
-    "moments": worst(moments, [(a + b) / 2 for a, b in zip(one[2], two[2])]),
-    "loss": abs(loss - (one[0][0] + two[0][0]) / 2),
-    "wrong": [wrong, one[0][1] + two[0][1]],
-    "apart": worst(one[1], two[1]),
-}))
-"""
 
 
 @pytest.fixture(scope="module")
-def two_replicas(tmp_path_factory):
+def two_replicas():
     """Compare in a process of its own: devices are divided before TensorFlow computes anything."""
-    source = Path(__file__).resolve().parents[1] / "src"
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, cwd=source
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    return json.loads(result.stdout.splitlines()[-1])
+    ended = Process(compare).wait()
+    assert ended.code == 0, ended.err[-2000:]
+    return json.loads(ended.out.splitlines()[-1])
 
 
 def test_gradient_is_the_mean_of_the_halves(two_replicas):

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from command_line import make_tree, run
+from command_line import make_tree
+from processes import run
 from small_networks import RESIDUAL, STAGES, draw_images, of_type, shake
 
-from degradation.config import validate
+from degradation.config import option_values, validate
 from degradation.errors import UserError
 from degradation.model_rules import BLOCK_LAYERS, SETTINGS
 from degradation.models import build_model
@@ -68,14 +69,11 @@ def test_sizes(name, settings, parameters):
     assert sys.getrecursionlimit() == limit
 
 
-@pytest.mark.slow
 def test_1202_layers():
-    """Keras would recurse through four layers a block: Python's limit is 1,000 calls."""
-    limit = sys.getrecursionlimit()
-    model = build_model("resnet1202")
-    assert trainable(model) == 19_421_274
-    assert model.output_shape == (None, 10)
-    assert sys.getrecursionlimit() == limit
+    """The paper's 19.4M: six layers more add the same number of parameters at every depth."""
+    assert option_values("model", "resnet1202")["model.depth"] == 1202
+    small, larger = (trainable(build_model("resnet1202", depth=depth)) for depth in (8, 14))
+    assert small + (1202 - 8) // 6 * (larger - small) == 19_421_274
 
 
 def test_recursion_limit_is_raised_and_restored():
@@ -291,14 +289,29 @@ def test_logits_of_a_network_written_out(name, settings, reference):
 # ---------------------------------------------------------------- learning and saving
 
 
-@families
-def test_ten_steps_lower_the_loss(family):
-    """The runner's own update at rate 0.01, on one batch."""
-    keras.utils.set_random_seed(0)
-    model, optimizer = build(family), SGD(learning_rate=0.01)
+def losses_of(model, updates):
+    """Make the runner's own updates at rate 0.01, on one batch; give the loss before each."""
+    optimizer = SGD(learning_rate=0.01, l2=0.0)
     optimizer.build(model.trainable_variables)
     images, labels = draw_images(16), np.arange(16, dtype=np.int32) % 10
-    losses = [float(learn(model, optimizer, images, labels)[0]) for _ in range(11)]
+    return [float(learn(model, optimizer, images, labels)[0]) for _ in range(updates)]
+
+
+@families
+def test_an_update_reaches_every_weight(family):
+    keras.utils.set_random_seed(0)
+    model = build(family)
+    before = [weight.numpy() for weight in model.trainable_variables]
+    (loss,) = losses_of(model, updates=1)
+    assert loss == pytest.approx(np.log(10), abs=0.5)
+    for weight, old in zip(model.trainable_variables, before, strict=True):
+        assert np.isfinite(weight).all() and np.any(weight != old), weight.path
+
+
+@pytest.mark.parametrize("family", ["basic", "resnet34_dense512"])
+def test_ten_updates_lower_the_loss(family):
+    keras.utils.set_random_seed(0)
+    losses = losses_of(build(family), updates=11)
     assert losses[10] < losses[0]
 
 
@@ -362,8 +375,8 @@ def test_trains_from_the_command_line(tmp_path):
     settings = ["model=resnet18", "model.widths=[4,8,16,32]", "model.depths=[1,1,1,1]"]
     small = ["data.train_images=100", "data.test_images=50", "optimizer.batch=10"]
     quiet = ["schedule=smoke", "data=synthetic", "tracking=disabled"]
-    result = run(tree, "run", *settings, *quiet, *small)
-    assert (result.returncode, result.stderr) == (0, "")
+    result = run(*settings, *quiet, *small, tree=tree)
+    assert (result.code, result.err) == (0, "")
     found = list((tree / "results" / "runs" / "smoke").glob("*/seed0/model.keras"))
     assert len(found) == 1
     assert "depths=1-1-1-1" in str(found[0]) and "widths=4-8-16-32" in str(found[0])
@@ -426,8 +439,8 @@ def test_a_run_needs_as_many_classes_as_its_data_have():
 
 
 def test_a_wrong_command_line_is_one_line(tmp_path):
-    result = run(make_tree(tmp_path / "tree"), "run", "model=resnet18", "model.widths=[64,0]")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("error: model.widths=[64,0]: allowed: ")
-    assert result.stderr.count("\n") == 1
+    result = run("model=resnet18", "model.widths=[64,0]", tree=make_tree(tmp_path / "tree"))
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("error: model.widths=[64,0]: allowed: ")
+    assert result.err.count("\n") == 1
     assert not (tmp_path / "tree" / "results").exists()

@@ -22,7 +22,13 @@ from sabotage import (
 )
 from same_run import differences
 
+from degradation.config import ROOT, relative
+from degradation.data import load_dataset
+from degradation.errors import UserError
 from degradation.records import RunFolder
+from degradation.training.journal import check_same_run, identity
+from experiments.refusals import compose_again
+from experiments.run import precisions
 
 SIGNAL_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -115,7 +121,7 @@ def test_a_finished_run_is_left_alone(whole):
     before = contents(whole)
     ended = train(whole)
     assert (ended.code, ended.err) == (0, "")
-    assert "complete" in ended.out
+    assert ended.out == f"{relative(whole.path)} is complete; overwrite=true trains it again\n"
     assert contents(whole) == before
 
 
@@ -160,14 +166,17 @@ def test_stopped_by_signals(whole, tmp_path):
     folder = RunFolder(tmp_path / "run")
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for iteration, number in zip((2, 6, 9), numbers, strict=True):
+        rows = folder.rows()
         ended = train(folder, faults=[partial(at_update, iteration, partial(send, number))])
         assert ended.code == SIGNAL_CODES[number]
+        assert ("resumed   after " in ended.out) is (number != signal.SIGINT)
         assert ended.err == (
             f"error: stopped by {number.name} after {iteration} iterations; the same command "
             "continues from there\n"
         )
         assert checkpoints(folder)[-1] == iteration
-        assert folder.status == "interrupted"
+        assert folder.status == "interrupted" and "final" not in folder.manifest()
+        assert folder.rows()[: len(rows)] == rows  # their times, too
     again = partial(send, signal.SIGINT, signal.SIGINT)
     ended = train(folder, faults=[partial(at_update, 11, again)])
     assert (ended.code, ended.err) == (130, "")
@@ -175,7 +184,12 @@ def test_stopped_by_signals(whole, tmp_path):
     assert folder.status == "running"
     finish(folder)
     assert differences(folder, whole) == []
-    assert [entry["iteration"] for entry in folder.manifest()["resumes"]] == [2, 6, 9, 9]
+    resumes = folder.manifest()["resumes"]
+    assert [(entry["iteration"], entry["note"]) for entry in resumes] == [
+        *((2, ""), (6, ""), (9, ""), (9, ""))
+    ]
+    seconds = [row["wall_seconds"] for row in folder.rows()]
+    assert seconds == sorted(seconds)
 
 
 # Damaged
@@ -283,22 +297,43 @@ CHANGES = {
 @pytest.mark.parametrize("override", CHANGES)
 def test_changed_meaning(killed, override):
     """A run that would come out differently is not this run: one line says why."""
-    before = contents(killed)
-    ended = train(killed, override)
-    assert ended.code == 2
-    (line,) = ended.err.splitlines()
+    config = compose_again("config", [*SMALL, *SYNTHETIC, override])
+    dataset = load_dataset(**config.data, root=ROOT)
+    precision, _, replicas = precisions(config)
+    with pytest.raises(UserError) as caught:
+        check_same_run(killed, identity(config, dataset, precision, replicas))
+    line = str(caught.value)
+    assert caught.value.exit_code == 2 and "\n" not in line
     assert CHANGES[override] in line
     assert line.count(" there and ") == (2 if override.startswith("model=") else 1)
     assert "choose another run_dir, or overwrite=true" in line
+
+
+def test_changed_meaning_of_an_unfinished_run(killed):
+    """Refused by a command as well, which leaves everything as it is."""
+    before = contents(killed)
+    ended = train(killed, "seed=1")
+    assert ended.code == 2
+    (line,) = ended.err.splitlines()
+    assert "seed is 0 there and 1 here" in line
     assert contents(killed) == before
 
 
 def test_changed_meaning_of_a_finished_run(whole):
-    """Not "is complete" either: its results are those of another configuration."""
+    """Not "is complete" either: its results are those of another configuration, in every way."""
     before = contents(whole)
-    ended = train(whole, "seed=1")
-    assert ended.code == 2
-    assert "seed is 0 there and 1 here" in ended.err
+    ended = train(whole, "model.depth=14", "optimizer.rate=0.05", "seed=3")
+    assert (ended.code, ended.out) == (2, "")
+    (line,) = ended.err.splitlines()
+    for words in (
+        f"{relative(whole.path)} holds another run",
+        "model.depth is 8 there and 14 here",
+        "optimizer.rate is 0.1 there and 0.05 here",
+        "seed is 0 there and 3 here",
+        "overwrite=true",
+    ):
+        assert words in line
+    assert "momentum" not in line
     assert contents(whole) == before
 
 

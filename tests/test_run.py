@@ -6,15 +6,19 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
 import termios
+from functools import partial
 from pathlib import Path
 
+import processes
 import pytest
 import yaml
 from command_line import arguments, environment, files, make_tree, run
+from sabotage import take_terminal
 from same_run import differences
 
 from degradation.records import RunFolder
@@ -166,71 +170,43 @@ def test_run_is_tracked_offline_under_its_id(finished):
     assert [name for name in there if name.endswith(f"/run-{identifier}.wandb")]
 
 
-def test_finished_run_is_left_alone(finished, tree):
-    _, folder, before = finished
-    again = run(tree, "run", *SETTINGS, "tracking=disabled")
-    assert (again.returncode, again.stderr) == (0, "")
-    assert again.stdout == f"{FOLDER} is complete; overwrite=true trains it again\n"
-    assert files(folder) == before
-
-
-def test_folder_of_another_configuration_is_refused_and_left_alone(finished, tree):
-    _, folder, before = finished
-    others = ["model.depth=14", "optimizer.rate=0.05", "seed=3"]
-    result = run(tree, "run", *SETTINGS, *others, f"run_dir={folder}", "tracking=disabled")
-    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-    for words in (
-        f"{FOLDER} holds another run",
-        "model.depth is 8 there and 14 here",
-        "optimizer.rate is 0.1 there and 0.05 here",
-        "seed is 0 there and 3 here",
-        "overwrite=true",
-    ):
-        assert words in result.stderr
-    assert "momentum" not in result.stderr
-    assert files(folder) == before
-
-
 # The same run again
 
 
 @pytest.fixture(scope="module")
 def overwritten(finished, tree, tmp_path_factory):
-    """The finished run trained again with `overwrite=true`, in a terminal; and a copy of before."""
-    _, folder, before = finished
-    copy = tmp_path_factory.mktemp("before")
-    for name, (_, content) in before.items():
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        (copy / name).write_bytes(content)
+    """A copy of the finished run, trained again with `overwrite=true` in a terminal."""
+    folder = tmp_path_factory.mktemp("again") / "run"
+    shutil.copytree(finished[1], folder)
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    command = arguments("run", *SETTINGS, "tracking=disabled", "overwrite=true")
-    process = subprocess.Popen(
-        command, cwd=tree, env=environment(tree), stdout=theirs, stderr=subprocess.PIPE
-    )
+    there = folder.parent / "in the terminal"
+    faults = [partial(take_terminal, os.ttyname(theirs)), there.touch]
+    line = [*SETTINGS, "tracking=disabled", f"run_dir={folder}", "overwrite=true"]
+    process = processes.start(*line, tree=tree, faults=faults)
+    process.has_come_to(there)
     os.close(theirs)
     screen = b""
     with contextlib.suppress(OSError):  # Linux's way to say that the other side is closed
         while part := os.read(ours, 65536):
             screen += part
     os.close(ours)
-    assert (process.wait(), process.stderr.read()) == (0, b"")
-    process.stderr.close()
-    return copy, folder, screen.decode()
+    assert process.wait().code == 0
+    return folder, screen.decode()
 
 
-def test_two_processes_train_to_the_same_bits(overwritten):
-    before, folder, _ = overwritten
-    assert differences(RunFolder(before), RunFolder(folder)) == []
-    assert RunFolder(folder).manifest()["started"] > RunFolder(before).manifest()["started"]
+def test_two_processes_train_to_the_same_bits(finished, overwritten):
+    before, again = RunFolder(finished[1]), RunFolder(overwritten[0])
+    assert differences(before, again) == []
+    assert again.manifest()["started"] > before.manifest()["started"]
 
 
 def test_overwriting_leaves_nothing_of_the_run_before(overwritten):
-    assert not (overwritten[1] / "wandb").exists()
+    assert not (overwritten[0] / "wandb").exists()
 
 
 def test_terminal_shows_a_progress_bar(overwritten):
-    _, folder, screen = overwritten
+    folder, screen = overwritten
     states = re.split(r"[\r\n]+", screen)
     bars = [state for state in states if re.match(r"\d+/60 \|", state)]
     assert len(bars) > 1
@@ -239,80 +215,57 @@ def test_terminal_shows_a_progress_bar(overwritten):
     assert "| 00:00 left, lr 0.001, train " in bars[-1]  # all of it, on 80 columns
     assert f" %, test {last['test_error']:.2f} %, " in bars[-1] and "images/s" in bars[-1]
     assert not any(re.match(LINE.format(10), state) for state in states)
+    assert "warning: " not in screen
 
 
 # Stopped and started again
 
 
-def start_and_stop(tree: Path, number: int, *overrides: str) -> tuple[int, str, str]:
-    """Start a run and send it a signal after its next evaluation; return how it ended."""
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A run in a tree of its own, stopped by SIGINT after an evaluation; the tree, how it ended."""
+    tree = make_tree(tmp_path_factory.mktemp("tree"))
     process = subprocess.Popen(
-        arguments("run", *SETTINGS, "tracking=disabled", *overrides),
+        arguments("run", *SETTINGS, "tracking=disabled", "run_dir=mine/run"),
         cwd=tree,
         env=environment(tree),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    output = ""
     for line in process.stdout:
-        output += line
         if "/60 " in line:
-            process.send_signal(number)
+            process.send_signal(signal.SIGINT)
             break
-    rest, errors = process.communicate(timeout=120)
-    return process.returncode, output + rest, errors
-
-
-@pytest.fixture(scope="module")
-def interrupted(tree):
-    """A run stopped by SIGINT, then by SIGTERM, then left to end; what was seen and recorded."""
-    folder = tree / "mine" / "run"
-    stages = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        ended = start_and_stop(tree, number, "run_dir=mine/run")
-        stages.append((*ended, RunFolder(folder).manifest(), RunFolder(folder).rows()))
-    last = run(tree, "run", *SETTINGS, "tracking=disabled", "run_dir=mine/run")
-    return folder, stages, last
+    _, errors = process.communicate(timeout=120)
+    return tree, process.returncode, errors
 
 
 def test_signal_saves_marks_and_exits_with_its_code(interrupted):
-    _, stages, _ = interrupted
-    for (code, _, errors, manifest, rows), name, expected in zip(
-        stages, ("SIGINT", "SIGTERM"), (130, 143), strict=True
-    ):
-        assert code == expected
-        assert re.fullmatch(
-            f"error: stopped by {name} after \\d+ iterations; the same command continues from "
-            "there\n",
-            errors,
-        )
-        assert manifest["status"] == "interrupted" and "final" not in manifest
-        assert 0 < len(rows) < 6
+    tree, code, errors = interrupted
+    assert code == 130
+    assert re.fullmatch(
+        "error: stopped by SIGINT after \\d+ iterations; the same command continues from there\n",
+        errors,
+    )
+    folder = RunFolder(tree / "mine" / "run")
+    assert folder.status == "interrupted" and "final" not in folder.manifest()
+    assert 0 < len(folder.rows()) < 6
 
 
-def test_same_command_goes_on_where_the_run_was_stopped(interrupted):
-    folder, ((*_, first), (_, output, *_, second)), last = interrupted[0], *interrupted[1:]
-    assert second[: len(first)] == first
-    assert re.search(r"^resumed   after \d+ iterations$", output, re.MULTILINE)
-    assert (last.returncode, last.stderr) == (0, "")
-    manifest = RunFolder(folder).manifest()
-    assert manifest["status"] == "complete"
-    assert len(manifest["resumes"]) == 2
-    assert all(entry["note"] == "" for entry in manifest["resumes"])
-    rows = RunFolder(folder).rows()
-    assert rows[: len(second)] == second
-    seconds = [row["wall_seconds"] for row in rows]
-    assert seconds == sorted(seconds)
-
-
-def test_interrupted_run_ends_as_one_that_was_never_stopped(interrupted, overwritten):
-    assert differences(RunFolder(interrupted[0]), RunFolder(overwritten[1])) == []
-
-
-def test_run_dir_is_the_folder_exactly(interrupted, tree):
+def test_run_dir_is_the_folder_exactly(interrupted):
+    tree, *_ = interrupted
+    assert {path.name for path in tree.iterdir()} == {"conf", "experiments", "src", "mine"}
     assert {path.name for path in (tree / "mine").iterdir()} == {"run"}
     assert RunFolder(tree / "mine" / "run").config()["run_dir"] == os.path.join("mine", "run")
+
+
+def test_interrupted_run_ends_as_one_that_was_never_stopped(interrupted, finished, tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    shutil.copytree(interrupted[0] / "mine", tree / "mine")
+    last = processes.run(*SETTINGS, "tracking=disabled", "run_dir=mine/run", tree=tree)
+    assert (last.code, last.err) == (0, "")
+    assert differences(RunFolder(tree / "mine" / "run"), RunFolder(finished[1])) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -1,5 +1,6 @@
 """W&B tracking: what the offline run holds, what resuming leaves, what a broken W&B may do."""
 
+import itertools
 import json
 import os
 import signal
@@ -332,13 +333,17 @@ def test_broken_wandb_is_one_warning(tmp_path, stand_in, capfd, fault, said):
 @pytest.mark.parametrize("place", ["init", "log", "finish"])
 def test_hanging_wandb_is_ended(tmp_path, stand_in, capfd, monkeypatch, place):
     """It takes nothing from the pipe, and there is more to send than a pipe holds."""
-    monkeypatch.setattr(tracking, "FINISH_SECONDS", 3.0)
+    monkeypatch.setattr(tracking, "FINISH_SECONDS", 1.0)
     stand_in(**{place: f"note('hangs', os.getpid()); time.sleep({10**6})"})
     tracker = start(tmp_path / "run", config={"long": "x" * 10**6})
-    for iteration in range(1, 3000):
+    iterations = itertools.count(1)
+    # It has come so far, on a machine however slow, when the second begins that it is given.
+    sign = "init" if place == "finish" else "hangs"
+    wait_until(lambda: tracker.log(row(next(iterations))) or stand_in.noted(sign))
+    for iteration in itertools.islice(iterations, 10 if place == "finish" else 3000):
         tracker.log(row(iteration))
     tracker.finish()
-    assert "did not finish within 3 seconds" in capfd.readouterr().err
+    assert "did not finish within 1 seconds" in capfd.readouterr().err
     ((pid,),) = stand_in.noted("hangs")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -465,6 +470,11 @@ def test_run_id_follows_from_the_folder():
     assert run_id(folder) == run_id(f"./{folder}/") == run_id(folder.replace("/", "\\"))
     folders = [folder, "results/runs/short/resnet20-shortcut=B/seed0", "a/b", "/a/b", "../a/b", "."]
     assert len({run_id(folder) for folder in folders}) == len(folders)
+
+
+def test_folders_elsewhere_that_records_call_the_same_have_ids_of_their_own():
+    there, here = (run_id(".../seed0", f"../../scratch/{name}/seed0") for name in "ab")
+    assert there != here and there.startswith("seed0-") and "scratch" not in there
 
 
 @pytest.mark.parametrize("folder", ["a b/c:d;e'f?g#h%i/ü", "x" * 500, ".", "/", "runs/short/p/s1"])
