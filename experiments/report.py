@@ -174,8 +174,10 @@ def refuse_decided(overrides: list[str]) -> None:
 def imply_network(overrides: list[str]) -> list[str]:
     """Choose a network that has every `model.KEY=`: of figure= the first; else any, at need."""
     keys = {key for override in overrides if (key := _key(override)).startswith("model.")}
+    if not keys:
+        return []
     figure = next((o.partition("=")[2] for o in reversed(overrides) if o.startswith("figure=")), "")
-    if keys and figure in options("figure"):
+    if figure in options("figure"):
         return [f"model={models_of(OmegaConf.load(CONF / 'figure' / f'{figure}.yaml'))[0]}"]
     fit = [name for name in options("model") if keys <= option_values("model", name).keys()]
     return [f"model={fit[0]}"] if fit and defaults("config").model.name not in fit else []
