@@ -157,12 +157,16 @@ def test_report_without_a_figure_covers_what_there_is(tmp_path):
     assert {path.name for path in folder.iterdir() if path.is_file()} == REPORTS | in_part
     text = (folder / "report.md").read_text()
     assert "| ResNet-20 |" in text and "| ResNet-56 |" not in text
+    assert "experiments.reproduce figure=figure1 schedule=short 'seeds=[0]'" in text
+    assert "experiments.run model=resnet20 seed=0 schedule=short   # ResNet-20\n" in text
     assert "Beside the recorded runs" not in text
     assert "resnet20/seed0" in (folder / "curves.csv").read_text()
 
     other = run_cold(tree, "report", "runs=results/recorded", "optimizer.rate=0.05")
     assert (other.returncode, other.stderr) == (0, "")
-    assert "| ResNet-56 |" in (folder / "report,rate=0.05.md").read_text()
+    otherwise = (folder / "report,rate=0.05.md").read_text()
+    assert "| ResNet-56 |" in otherwise
+    assert "model=resnet56 seed=0 schedule=short optimizer.rate=0.05   # ResNet-56\n" in otherwise
     assert (folder / "report.md").read_text() == text
 
 
