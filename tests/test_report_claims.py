@@ -298,6 +298,12 @@ class TestNearness:
         assert effect.points == pytest.approx(error - 8.75) and effect.basis == "one seed"
         assert f"One seed of ResNet-20 {told}. A single seed cannot tell how many" in finding.remark
 
+    def test_single_seeds_on_both_sides_are_told_apart(self):
+        finding = self.judged({"resnet20": [8.8], "resnet56": [9.0]})
+        assert "One seed of ResNet-20 (+0.05): within 0.5 points." in finding.remark
+        assert "One seed of ResNet-56 (+2.03): further off than 0.5 points." in finding.remark
+        assert finding.remark.count("A single seed cannot tell how many") == 1
+
     @pytest.mark.parametrize(
         ("errors", "verdict"),
         [

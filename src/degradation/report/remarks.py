@@ -55,7 +55,9 @@ def nearness_remark(claim: Nearness, estimates: Mapping[str, Estimate]) -> str:
         alike = {n: e.points for n, e in single.items() if claim.holds_for(e.points) is near}
         if alike:
             names = " and ".join(f"{name} ({points(off)})" for name, off in alike.items())
-            sentences.append(f"One seed of {names}: {place} {claim.points} points. {MORE}")
+            sentences.append(f"One seed of {names}: {place} {claim.points} points.")
+    if single:
+        sentences.append(MORE)
     opened = {n: e for n, e in named.items() if e.sure and claim.settled(e) is None}
     if opened:
         sentences.append(
