@@ -34,8 +34,8 @@ NARROWEST = 1.6  # axes, before the figure grows beyond the page
 def draw_figure(spec: dict[str, Any], runs: list[Run], out_dir: Path) -> list[Path]:
     """Draw a figure and write it to `out_dir` as `<name>.png` and `<name>.svg`.
 
-    `spec` is a file of conf/figure/, `runs` come from `curves.select`. The same runs give the same
-    bytes. Raises UserError if a network has no run, the runs cannot stand in one figure, or
+    `spec` is a file of conf/figure/, `runs` come from `selection.select`. The same runs give the
+    same bytes. Raises UserError if a network has no run, the runs cannot stand in one figure, or
     (exit code 1) a file cannot be written.
     """
     description = caption(spec, comparable(spec, runs))
