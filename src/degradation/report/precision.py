@@ -19,9 +19,9 @@ class Agreement:
     `network` is plain-56 or, with overrides, plain-56 (rate=0.05). `float32` and `bfloat16` are
     means of the last evaluation, in percent; `points` is bfloat16 minus float32, in percentage
     points, and `low` and `high` bound its 95 % interval, paired by seed (None with one seed).
-    `verdict` is *agree* if the interval includes 0 and the mean is under 0.5 points, *differ* if
-    not, *undecided* with fewer than three seeds. A plain-56 of fewer than 7,000 iterations, far
-    from converged and noisy, agrees if the interval includes 0.
+    `verdict` is *differ* if the interval excludes 0, *agree* if it includes 0 and the mean is under
+    0.5 points, else *undecided*, as with fewer than three seeds. A plain-56 of fewer than 7,000
+    iterations, far from converged and noisy, agrees if the interval includes 0.
     """
 
     network: str
@@ -79,5 +79,6 @@ def _agreement(float32: dict[int, Run], bfloat16: dict[int, Run]) -> Agreement:
 def _verdict(estimate: Estimate, noisy: bool) -> str:
     if estimate.seeds < FEWEST:
         return "undecided"
-    near = noisy or abs(estimate.points) < NEAR
-    return "agree" if estimate.low <= 0 <= estimate.high and near else "differ"
+    if not estimate.low <= 0 <= estimate.high:
+        return "differ"
+    return "agree" if noisy or abs(estimate.points) < NEAR else "undecided"
