@@ -327,6 +327,11 @@ class TestNearness:
         # By hand: 0.0967 + t(0.975; n − 1) × 0.9018 / sqrt(n) is below 0.5 from n = 22 on.
         assert "About 22 seeds of each network, 19 more than the fewest now" in finding.remark
 
+    def test_beside_a_single_seed_nobody_knows_how_many_more_would_do(self):
+        finding = self.judged({"resnet20": [8.8], "resnet56": [6.2, 7.0, 8.0]})
+        assert "A single seed cannot tell how many more" in finding.remark
+        assert "Open for ResNet-56" in finding.remark and "About " not in finding.remark
+
     def test_every_network_counts(self):
         finding = self.judged(spread(*SIX) | {"plain32": near(11.0)})
         assert finding.verdict == "not reproduced" and len(finding.differences) == 6

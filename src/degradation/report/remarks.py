@@ -63,7 +63,7 @@ def nearness_remark(claim: Nearness, estimates: Mapping[str, Estimate]) -> str:
         sentences.append(
             f"Open for {', '.join(opened)}: the interval reaches both sides of {claim.points}."
         )
-        if not far:
+        if not far and not single:
             sentences.append(_more_seeds(list(opened.values()), claim.decided))
     return " ".join(sentences)
 
