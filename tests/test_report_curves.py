@@ -186,6 +186,13 @@ class TestRun:
         (run,) = find_runs(tmp_path)
         assert (run.network, run.depth, run.in_paper) == (network, depth, in_paper)
 
+    def test_a_users_own_depth_has_its_place_but_is_none_of_the_papers(self, tmp_path):
+        own, folder = {"model.name": "plain26", "model.depth": 26}, tmp_path / "plain26" / "seed0"
+        write_run(tmp_path, "plain20", schedule="paper", folder=folder, settings=own)
+        (run,) = find_runs(tmp_path)
+        assert (run.network, run.depth, run.of_section_4_2) == ("plain-26", 26, True)
+        assert not run.in_paper and not run.faithful
+
     def test_a_network_of_another_depth_than_its_name_says_keeps_the_name(self, tmp_path):
         write_run(tmp_path, "plain20", variant="depth=26", settings={"model.depth": 26})
         (run,) = find_runs(tmp_path)

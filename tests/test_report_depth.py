@@ -91,6 +91,15 @@ class TestDepth:
         assert draw_depth(runs, tmp_path / "out") == []
         assert not (tmp_path / "out").exists()
 
+    def test_a_depth_that_the_paper_does_not_train_is_drawn_and_named(self, tmp_path):
+        own, folder = {"model.name": "plain26", "model.depth": 26}, tmp_path / "plain26" / "seed0"
+        write_run(tmp_path, "plain20", folder=folder, settings=own)
+        figure = build_depth(sample(tmp_path, ["plain20"]))
+        np.testing.assert_array_equal(
+            line(figure.axes[0], "plain-test_error").get_xdata(), [20, 26]
+        )
+        assert "does not train plain-26" in " ".join(texts(figure).split())
+
     def test_other_families_change_nothing(self, tmp_path):
         runs = sample(tmp_path / "runs")
         first = draw_depth(runs, tmp_path / "one")

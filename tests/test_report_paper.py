@@ -20,7 +20,12 @@ def test_110_layers_have_the_mean_of_the_papers_five_runs():
     assert error == 6.61 and "6.43" in source
 
 
-@pytest.mark.parametrize("model", ["plain110", "vgg16", "resnet1202", "nonsense"])
+def test_1202_layers_are_in_table_6_alone():
+    assert final_error("resnet1202") == (7.93, "He et al. 2015, Table 6")
+    assert curve("resnet1202", "test_error") is None
+
+
+@pytest.mark.parametrize("model", ["plain110", "vgg16", "plain26", "nonsense"])
 def test_what_the_paper_does_not_report_is_none(model):
     assert final_error(model) is None
     assert curve(model, "test_error") is None
@@ -50,5 +55,5 @@ def test_a_curve_is_the_callers_own():
 
 
 def test_every_network_of_section_4_2_has_its_name():
-    assert len(NETWORKS) == 10
+    assert len(NETWORKS) == 11
     assert NETWORKS["plain56"] == "plain-56" and NETWORKS["resnet110"] == "ResNet-110"

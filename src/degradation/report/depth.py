@@ -44,18 +44,18 @@ def draw_depth(runs: list[Run], out_dir: Path, name: str = "depth") -> list[Path
     if figure is None:
         return []
     with matplotlib.style.context(STYLE):
-        return write_figure(figure, out_dir, name, TITLE_TEXT, depth_caption(_of_paper(runs)))
+        return write_figure(figure, out_dir, name, TITLE_TEXT, depth_caption(_counted(runs)))
 
 
 @matplotlib.style.context(STYLE)
 def build_depth(runs: list[Run]) -> Figure | None:
     """Lay out two panels, test and training error, with every seed as a dot over its depth.
 
-    Of `runs`, which are of one schedule and of one set of overrides, the paper's networks count
-    (section 4.2). None if neither plain nor residual ones have two depths. Raises UserError if the
+    Of `runs`, which are of one schedule and of one set of overrides, networks as section 4.2 has
+    them count. None if neither plain nor residual ones have two depths. Raises UserError if the
     runs cannot stand side by side.
     """
-    runs = _of_paper(runs)
+    runs = _counted(runs)
     check_alike(TITLE_TEXT.lower(), runs)
     if max((len({r.depth for r in runs if r.family == f}) for f in COLOURS), default=0) < 2:
         return None
@@ -88,9 +88,9 @@ def build_depth(runs: list[Run]) -> Figure | None:
     return figure
 
 
-def _of_paper(runs: list[Run]) -> list[Run]:
+def _counted(runs: list[Run]) -> list[Run]:
     return sorted(
-        (run for run in runs if run.in_paper),
+        (run for run in runs if run.of_section_4_2),
         key=lambda run: (list(COLOURS).index(run.family), run.depth, run.seed),
     )
 

@@ -36,7 +36,7 @@ def draw_pictures(
     """
     pictures = []
     if files := draw_depth(runs, out_dir, f"depth{suffix}"):
-        shown = [run for run in runs if run.in_paper]
+        shown = [run for run in runs if run.of_section_4_2]
         text = depth_caption(shown).split("\n")[0]
         pictures.append(Picture("depth", TITLE_TEXT, text, _alt("Errors", "depth", shown), *files))
     for figure in figures:

@@ -14,6 +14,7 @@ from degradation.config import flatten, option_values, options, show, variant
 from degradation.errors import UserError
 from degradation.model_rules import BLOCK_LAYERS
 from degradation.records import RunFolder
+from degradation.report.paper import NETWORKS
 
 PAPER_SCHEDULE = {"name": "paper", "iterations": 64_000, "drops": [32_000, 48_000]}
 PAPER_SETTINGS = {
@@ -80,10 +81,15 @@ class Run:
         return f"{self.family}-{self.depth}" if self.family else self.model
 
     @property
-    def in_paper(self) -> bool:
-        """Whether it is a network that the paper trains on CIFAR-10 (section 4.2)."""
+    def of_section_4_2(self) -> bool:
+        """Whether it is a plain or residual network as section 4.2 has them, of any depth."""
         builder = self.config["model"]["builder"]
         return builder == "cifar_resnet" and self.family in ("plain", "ResNet")
+
+    @property
+    def in_paper(self) -> bool:
+        """Whether it is a network that the paper trains on CIFAR-10."""
+        return self.of_section_4_2 and self.model in NETWORKS
 
     @property
     def measured(self) -> str:
