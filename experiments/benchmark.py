@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from degradation.benchmark import results
 from degradation.benchmark.measure import BARE, OURS, STOCK, Contender, contenders, measure
@@ -14,12 +14,12 @@ from degradation.records import describe_machine
 from degradation.records.files import faults_as_user_errors
 from experiments.command import Job, command
 from experiments.refusals import compose_again
-from experiments.run import check as check_run
-from experiments.run import precisions
+from experiments.run import check_run, precisions
 
 
-def check(config: DictConfig) -> None:
+def check(job: Job) -> None:
     """Check the configuration, and that there are such networks."""
+    config = job.config
     validate(config)
     if config.runtime.name != "cpu":
         raise UserError(f"runtime={config.runtime.name}: the benchmark allows runtime=cpu alone")

@@ -42,7 +42,7 @@ def imply_nothing(overrides: list[str]) -> list[str]:
 
 def command(
     config_name: str,
-    validate: Callable[[DictConfig], None],
+    validate: Callable[[Job], None],
     start: Callable[[Job], int | None],
     imply: Callable[[list[str]], list[str]] = imply_nothing,
 ) -> int:
@@ -55,7 +55,7 @@ def command(
     try:
         jobs, sweep = compose(config_name, imply)
         for job in jobs:
-            validate(job.config)
+            validate(job)
         code = _run_all(jobs) if sweep else max((start(job) or 0 for job in jobs), default=0)
         sys.stdout.flush()
         return code

@@ -2,17 +2,15 @@
 
 import sys
 
-from omegaconf import DictConfig
-
 from degradation.config import folder_of, relative, show
 from degradation.errors import UserError
 from degradation.records import RunFolder
 from experiments.command import Job, command, import_quietly
 
 
-def check(config: DictConfig) -> None:
+def check(job: Job) -> None:
     """Check that there is a folder to evaluate."""
-    given = config.run_dir
+    given = job.config.run_dir
     if not isinstance(given, str) or not folder_of("run_dir", given).is_dir():
         raise UserError(f"run_dir={show(given)}: allowed: the folder of a finished run")
 

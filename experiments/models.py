@@ -7,7 +7,7 @@ for one 32×32 image; with `speed=true` the training images per second here, on 
 import re
 import sys
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from degradation.benchmark.measure import Contender, measure
 from degradation.config import check_models, check_values, options
@@ -20,8 +20,9 @@ from experiments.run import precisions
 SECONDS = 4  # of updates, for each network
 
 
-def check(config: DictConfig) -> None:
+def check(job: Job) -> None:
     """Check the configuration, and that there are such networks."""
+    config = job.config
     check_values(config)
     check_models("models", config.models or [])
     if config.speed and config.runtime.name != "cpu":

@@ -9,7 +9,7 @@ from degradation.errors import UserError
 from degradation.records import RunFolder
 from experiments.command import run_alone
 from experiments.refusals import REFUSALS, compose_again, explain
-from experiments.run import check, precisions
+from experiments.run import check_run, precisions
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def plan(overrides: list[str], root: Path = RUNS) -> Planned:
         config = compose_again("config", overrides)
     except REFUSALS as error:
         raise UserError(explain(error, "config", overrides)) from error
-    check(config)
+    check_run(config)
     path = run_path(config, *precisions(config))
     if root != RUNS:
         path = root / path.relative_to(RUNS)

@@ -28,10 +28,10 @@ def planned(config: DictConfig) -> list[list[Planned]]:
     ]
 
 
-def check(config: DictConfig) -> None:
+def check(job: Job) -> None:
     """Check the plan, and each of its runs."""
-    check_values(config)
-    planned(config)
+    check_values(job.config)
+    planned(job.config)
 
 
 def start(job: Job) -> int:

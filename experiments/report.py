@@ -183,15 +183,16 @@ def imply_network(overrides: list[str]) -> list[str]:
     return [f"model={fit[0]}"] if fit and defaults("config").model.name not in fit else []
 
 
-def check(config: DictConfig) -> None:
+def check(job: Job) -> None:
     """Check the values of a report, which may do without `figure`."""
+    refuse_decided(job.overrides)
+    config = job.config
     keys = [key for key in config if key != "figure" or config.figure is not None]
     check_values(OmegaConf.masked_copy(config, keys))
 
 
 def start(job: Job) -> None:
     """Write the report of a job; with `strict=true` a claim that did not come out ends it."""
-    refuse_decided(job.overrides)
     page = report(job.config, folder_of("runs", job.config.runs, ROOT), job.overrides)
     failed = [f for f in page.findings if f.verdict not in (*GOOD, "not asked")]
     if job.config.strict and failed:

@@ -5,6 +5,7 @@ goes to the runs.
 """
 
 import sys
+from collections.abc import Iterable
 from itertools import product
 
 from omegaconf import DictConfig, OmegaConf
@@ -17,8 +18,7 @@ from degradation.training.tracking import Tracker, run_id
 from experiments.command import Job, command
 from experiments.planned import Planned, plan, train_missing
 from experiments.report import imply_network, refuse_decided, report
-from experiments.run import check as check_run
-from experiments.run import precisions
+from experiments.run import check_run, precisions
 
 
 def run_config(config: DictConfig) -> DictConfig:
@@ -26,31 +26,33 @@ def run_config(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [key for key in config if key not in ("figure", "seeds")])
 
 
-def check(config: DictConfig) -> None:
-    """Check a reproduction's own values, and those that its runs will take."""
+def check(job: Job) -> None:
+    """Check a reproduction's own values, and every run that it will take."""
+    config = job.config
+    refuse_decided(job.overrides)
     check_values(config)
     if config.seeds is None:
         raise UserError(f"seeds=null: allowed: {SEEDS.allowed}")
     check_models("figure.panels", drawn(config.figure))
     check_run(run_config(config))
+    planned(job, config.seeds[:1])  # not every network has every key
 
 
-def planned(job: Job) -> list[Planned]:
+def planned(job: Job, seeds: Iterable[int]) -> list[Planned]:
     """List the runs that the figure needs, seed by seed; raises `UserError` as `plan` does."""
     figure = job.config.figure
     shared = [o for o in job.overrides if o.split("=")[0].split(".")[0] not in ("figure", "seeds")]
-    shared.append(f"tracking.group={figure.name}")
+    shared.insert(0, f"tracking.group={figure.name}")  # unless another is asked for
     return [
         plan([*shared, f"model={model}", f"seed={seed}"])
-        for seed, model in product(job.config.seeds, models_of(figure))
+        for seed, model in product(seeds, models_of(figure))
     ]
 
 
 def start(job: Job) -> int:
     """Train what is missing, then write the report; the first run that fails ends it."""
-    refuse_decided(job.overrides)
     config, figure = job.config, OmegaConf.to_container(job.config.figure)
-    if code := train_missing(planned(job), config.overwrite):
+    if code := train_missing(planned(job, config.seeds), config.overwrite):
         return code
 
     page = report(config, RUNS, job.overrides, replicas=precisions(config)[2])
@@ -62,7 +64,7 @@ def start(job: Job) -> int:
         folder=folder,
         run_id=run_id(relative(folder)),
         name=f"{folder.name} {config.schedule.name}",
-        group=figure["name"],
+        group=config.tracking.group or figure["name"],
         tags=[figure["name"], config.schedule.name],
         config=recorded(config),
         resumed=False,

@@ -13,7 +13,12 @@ from degradation.records import RunFolder, cpu_has_bf16
 from experiments.command import Job, command, import_quietly
 
 
-def check(config: DictConfig) -> None:
+def check(job: Job) -> None:
+    """Check a job's configuration, as `check_run` does."""
+    check_run(job.config)
+
+
+def check_run(config: DictConfig) -> None:
     """Check the configuration of a run, and what is at the places that it names."""
     validate(config)
     if config.run_dir is not None:

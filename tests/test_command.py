@@ -135,6 +135,12 @@ WRONG = [
     ("run", "-m optimizer.rat=1,2", ["optimizer.rat=1,2", "did you mean optimizer.rate?"]),
     ("run", "-m model=resnet20,plain20 model.shortcut=B", ["model.shortcut=B", "every job"]),
     ("run", "-m schedule.iterations=4000,10", ["schedule.drops", "schedule.iterations=10"]),
+    (
+        "reproduce",
+        "-m figure=preactivation,figure1 model.shortcut=B",
+        ["model.shortcut=B", "unknown key", "model.depth"],
+    ),
+    ("reproduce", "-m figure=figure1 seed=0,1", ["seed=0", "decided by the figure", "seeds="]),
     # the other commands
     ("reproduce", "seeds=[]", ["seeds=[]", "allowed: a list such as [0,1,2]"]),
     ("reproduce", "seeds=0", ["seeds=0", "allowed: a list such as [0,1,2]"]),
@@ -387,7 +393,7 @@ def test_hydra_leaves_nothing_even_when_asked(start, monkeypatch, override, flag
 # How a command ends
 
 
-def end(monkeypatch, start_job, validate=lambda config: None) -> int:
+def end(monkeypatch, start_job, validate=lambda job: None) -> int:
     monkeypatch.setattr(sys, "argv", ["run.py"])
     return command.command("config", validate, start_job)
 

@@ -14,6 +14,9 @@ from report_samples import texts, write_run
 
 from degradation.records import RunFolder
 from degradation.report import build_figure, find_runs, models_of, select
+from experiments.command import Job
+from experiments.refusals import compose_again
+from experiments.reproduce import planned
 
 CHANGES = ["optimizer.batch=20", "data.train_images=100", "data.test_images=50"]
 SETTINGS = ["figure=figure1", "schedule=smoke", "data=synthetic", "tracking=disabled", *CHANGES]
@@ -140,6 +143,13 @@ def test_a_run_that_fails_ends_the_reproduction_with_its_code(reproduced):
         assert files(tree / RUNS) == before
     finally:
         manifest.write_text(content)
+
+
+@pytest.mark.parametrize(("given", "group"), [([], "figure1"), (["tracking.group=mine"], "mine")])
+def test_runs_are_grouped_by_figure_unless_asked_otherwise(given, group):
+    job = Job(compose_again("reproduce", given), given)
+    configs = [compose_again("config", run.overrides) for run in planned(job, [0])]
+    assert [(c.model.name, c.tracking.group) for c in configs] == [(m, group) for m in MODELS]
 
 
 # Reports on runs that are there, without training
