@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from degradation.config import CONF, options
+from degradation.config import CONF, flatten, options
 from degradation.errors import Stopped, UserError
 from experiments.refusals import REFUSALS, defaults, explain, unknown_key
 
@@ -134,12 +134,25 @@ def _check_keys(jobs: list[Job], config_name: str, overrides: list[str]) -> None
         key, _, value = override.partition("=")
         if value.strip() == "{}" and (CONF / key).is_dir():
             raise UserError(f"{override}: allowed: {', '.join(options(key))}")
-    known = defaults(config_name).keys()
+    default = defaults(config_name)
+    # Keys of a group's options depend on the option: they are checked with their values.
+    apart = {
+        key
+        for key, node in default.items()
+        if isinstance(node, DictConfig) and not {"name", "mode"} & node.keys()
+    }
+    known = _keys(default, apart)
     for job in jobs:
-        for key in sorted(job.config.keys() ^ known):
+        for key in sorted(_keys(job.config, apart) ^ known):
             if key in known:
                 raise UserError(f"{key}: missing, and needed; allowed: {key}=value")
             raise UserError(unknown_key(key, config_name, overrides))
+
+
+def _keys(config: DictConfig, apart: set[str]) -> set[str]:
+    """Keys of a configuration; in place of each in `apart` those within it, dotted."""
+    tree = OmegaConf.to_container(config)
+    return (tree.keys() - apart) | flatten({key: tree[key] for key in apart & tree.keys()}).keys()
 
 
 def quote_path(argument: str) -> str:

@@ -61,14 +61,16 @@ def unknown_key(key: str, config_name: str, overrides: list[str]) -> str:
     """Say that there is no such key, which one may have been meant, and which ones there are."""
     given = next((override for override in overrides if _key(override) == key), key)
     keys = _keys(config_name, overrides)
-    if key in keys:
-        return f"{given}: allowed: keys that every job of the sweep has"
     group = f"{key.split('.')[0]}."
     inside = [known.removeprefix(group) for known in keys if known.startswith(group)]
+    allowed = ", ".join(sorted([group + name for name in inside] or keys))
+    if key in keys and inside and group == f"{key}.":  # it has keys, and no value of its own
+        return f"{given}: allowed: {allowed}"
+    if key in keys:
+        return f"{given}: allowed: keys that every job of the sweep has"
     near = _nearest(key.removeprefix(group), inside) if inside else _nearest(key, keys)
     hint = f"did you mean {group if inside else ''}{near}? " if near else ""
-    allowed = [group + name for name in inside] or keys
-    return f"{given}: unknown key; {hint}allowed: {', '.join(sorted(allowed))}"
+    return f"{given}: unknown key; {hint}allowed: {allowed}"
 
 
 def _key(override: str) -> str:
@@ -79,7 +81,7 @@ def _keys(config_name: str, overrides: list[str]) -> list[str]:
     """Keys of the command with the options that the overrides choose, and names of its groups."""
     tree = defaults(config_name)
     groups = [key for key, value in tree.items() if isinstance(value, DictConfig)]
-    chosen = [override for override in overrides if _key(override) in groups]
+    chosen = [o for o in overrides if _key(o) in groups and (CONF / _key(o)).is_dir()]
     # In a sweep over options those of the default have to do.
     with contextlib.suppress(*REFUSALS):
         tree = compose_again(config_name, chosen) if chosen else tree

@@ -168,6 +168,13 @@ WRONG = [
     ("report", "runs=nowhere figure=figure4 model.widths=[4,8,8,8]", ["with widths=4-8-8-8"]),
     ("report", "runs=nowhere model.growth=24", ["experiments.run model=densenet40", "growth=24"]),
     ("reproduce", "figure=figure6 model.shortcut=B", ["model.shortcut=B: unknown key"]),
+    ("evaluate", "run_dir=. data=synthetic", ["data=synthetic", "allowed: data.dir"]),
+    ("evaluate", "run_dir=. +data.holdout=5000", ["data.holdout=5000", "allowed: data.dir"]),
+    ("benchmark", "benchmark=3", ["benchmark=3", "allowed: benchmark.networks, benchmark.out"]),
+    ("benchmark", "benchmark=null", ["benchmark=null", "allowed: benchmark.networks"]),
+    ("benchmark", "~benchmark.seconds", ["benchmark.seconds: missing, and needed"]),
+    ("benchmark", "benchmark.networks={}", ["benchmark.networks={}"]),
+    ("benchmark", "+benchmark.repeat=3", ["benchmark.repeat=3", "mean benchmark.repeats?"]),
     ("benchmark", "benchmark.networks=[vgg16]", ["benchmark.networks: vgg16", "plain20, ", "[vgg"]),
 ]
 
