@@ -23,13 +23,15 @@ class Planned:
 def plan(overrides: list[str], root: Path = RUNS) -> Planned:
     """Plan the run of some overrides, in its place below `root`.
 
-    Raises `UserError` for a run that there cannot be.
+    Raises `UserError` for a run that there cannot be, and for one with a place of its own.
     """
     try:
         config = compose_again("config", overrides)
     except REFUSALS as error:
         raise UserError(explain(error, "config", overrides)) from error
     check_run(config)
+    if config.run_dir is not None:
+        raise UserError(f"run_dir={config.run_dir}: a planned run's folder follows from the plan")
     path = run_path(config, *precisions(config))
     if root != RUNS:
         path = root / path.relative_to(RUNS)

@@ -73,6 +73,10 @@ def test_a_part_is_reported_before_a_later_one_is_trained(tmp_path):
             f"plan=[{PART.replace('[0]', '[-1]')}]",
             "each with schedule, models, seeds and overrides",
         ),
+        (
+            f"plan=[{PART.replace('data=synthetic', 'run_dir=elsewhere')}]",
+            "run_dir=elsewhere: a planned run's folder follows from the plan",
+        ),
         ("out=", "out=: allowed: text"),
     ],
 )
