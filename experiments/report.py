@@ -86,7 +86,7 @@ def report(
         pictures=draw_pictures([*whole, *parts], runs, out_dir, suffix),
         comparisons=compare(runs, find_runs(RECORDED)),
         commands=_commands(config, folder, changed, whole, runs),
-        agreements=compare_precisions(of_any_precision(runs[0], found)),
+        agreements=compare_precisions(of_any_precision(runs[0], found, seeds)),
     )
     paths = [*write_page(page, out_dir, f"report{suffix}"), *write_export(runs, out_dir, suffix)]
     print(f"\n{summary_text(runs, page.findings)}\n")

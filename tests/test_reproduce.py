@@ -314,6 +314,17 @@ def test_a_precision_picks_runs_by_their_own_whatever_their_folders_are_called(t
         assert f"'seeds=[{seeds[0].replace(' ', '')}]'{''.join(f' {o}' for o in overrides)}" in text
 
 
+def test_the_precisions_of_the_seeds_that_were_asked_for_are_set_side_by_side(tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    for seed in (0, 1, 2):
+        write_run(tree / "results" / "runs", "plain20", seed)
+        variant = {"variant": "precision=float32", "precision": "float32"}
+        write_run(tree / "results" / "runs", "plain20", seed, **variant)
+    assert report(tree, "seeds=[0,2]").code == 0
+    text = (tree / "results" / "runs" / "short" / "report.md").read_text()
+    assert "| plain-20 | short | 0, 2 |" in text
+
+
 def test_both_precisions_of_a_network_are_set_side_by_side(tmp_path):
     tree = make_tree(tmp_path / "tree")
     runs = tree / "results" / "runs"

@@ -61,10 +61,20 @@ def pick(
     return select(named, sorted(places, key=places.get), schedule, seeds, variant)
 
 
-def of_any_precision(like: Run, runs: Iterable[Run]) -> list[Run]:
-    """Pick the runs that share schedule and overrides with `like`, whatever their precision."""
+def of_any_precision(
+    like: Run, runs: Iterable[Run], seeds: Iterable[int] | None = None
+) -> list[Run]:
+    """Pick the runs that share schedule and overrides with `like`, whatever their precision.
+
+    Without `seeds` all are taken.
+    """
     kind = (like.schedule, without_precision(like.variant))
-    return [run for run in runs if (run.schedule, without_precision(run.variant)) == kind]
+    return [
+        run
+        for run in runs
+        if (run.schedule, without_precision(run.variant)) == kind
+        and (seeds is None or run.seed in seeds)
+    ]
 
 
 def missing(
