@@ -73,6 +73,14 @@ def test_defaults_are_valid(command):
     check_values(compose(command=command))
 
 
+@pytest.mark.parametrize("value", ["", " ", "elsewhere"])
+def test_a_variable_for_the_data_may_be_set_to_nothing(monkeypatch, value):
+    monkeypatch.setenv("CIFAR10_DIR", value)
+    config = compose()
+    validate(config)
+    assert config.data.search[0] == value
+
+
 def test_default_run_is_resnet20_on_the_short_schedule():
     config = compose()
     validate(config)

@@ -214,6 +214,8 @@ def test_configured_places(inner, parts, tmp_path, monkeypatch):
     folder = tmp_path / "keras" / "datasets" / inner / "cifar-10-batches-py"
     write_pickled(folder, parts, dump_python2)
     assert load_dataset(**resolved("cifar10"), root=root).source == folder
+    monkeypatch.setenv("CIFAR10_DIR", "")
+    assert load_dataset(**resolved("cifar10"), root=root).source == folder
     monkeypatch.setenv("CIFAR10_DIR", str(write_binary(tmp_path / "mine", parts)))
     assert load_dataset(**resolved("cifar10"), root=root).source == tmp_path / "mine"
 

@@ -90,8 +90,8 @@ NOT_NEGATIVE = Rule(lambda v: is_number(v) and v >= 0, "a number of 0 or more")
 FRACTION = Rule(lambda v: is_number(v) and 0 <= v < 1, "a number from 0 to below 1")
 PERCENT = Rule(lambda v: is_number(v) and 0 < v <= 100, "a number above 0 and up to 100")
 PLACES = Rule(
-    lambda v: isinstance(v, list) and all(x is None or TEXT.holds(x) for x in v),
-    "a list of folders",
+    lambda v: isinstance(v, list) and all(x is None or isinstance(x, str) for x in v),
+    "a list of folders",  # one that is empty is skipped: a variable may be set to nothing
 )
 SEED = integer(0, 2**32 - 1)  # what numpy takes
 SEEDS = Rule(
