@@ -152,6 +152,11 @@ def test_warm_up_lasts_until_the_error_is_below_80():
     assert (rate(32_000), rate(48_000)) == (0.01, 0.001)
 
 
+def test_the_warm_up_is_never_above_the_rate_of_its_time():
+    rate = LearningRate(0.1, [4, 6], 0.01, 80)
+    assert [rate(k) for k in (0, 4, 6)] == [0.01, 0.01, 0.001]
+
+
 def test_no_warm_up_unless_asked_for():
     rate = LearningRate(0.1, [10], None, 80)
     assert rate(0) == 0.1

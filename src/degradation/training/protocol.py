@@ -45,7 +45,8 @@ class LearningRate:
 
     Updates count from 0: with a drop at 32,000, update 32,000 is the first at a tenth of the rate.
     The warm-up (section 4.2, 110 layers) keeps to its own rate until the training error, over
-    windows of 100 updates, is below a threshold. `state` and `restore` carry it over a resume.
+    windows of 100 updates, is below a threshold; it is never above the rate of that time. `state`
+    and `restore` carry it over a resume.
     """
 
     WINDOW = 100  # updates
@@ -62,9 +63,8 @@ class LearningRate:
 
     def __call__(self, iteration: int) -> float:
         """Rate of update `iteration`, counted from 0."""
-        if self.warming:
-            return self.warmup_rate
-        return self.rate / 10 ** sum(iteration >= drop for drop in self.drops)
+        rate = self.rate / 10 ** sum(iteration >= drop for drop in self.drops)
+        return min(rate, self.warmup_rate) if self.warming else rate
 
     def observe(self, error: float) -> None:
         """Take the training error of the update just made, in percent; ends the warm-up."""
