@@ -62,6 +62,8 @@ def set_up(
     if gpus:
         # A GPU's fastest kernels add up in an order that changes from run to run.
         tf.config.experimental.enable_op_determinism()
+        # By default its float32 convolutions keep ten bits of each factor.
+        tf.config.experimental.enable_tensor_float_32_execution(False)
     else:
         tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(threads)
