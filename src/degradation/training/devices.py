@@ -53,7 +53,7 @@ def gpu_precision(gpus: Sequence[Gpu]) -> str:
 def set_up(
     precision: str, threads: int, seed: int, gpus: Sequence[Gpu] = ()
 ) -> tf.distribute.Strategy:
-    """Fix devices, precision policy, thread count and the initialisers' seed, for this process.
+    """Fix devices, precision policy, threads and the initialisers' seed, for this process.
 
     Gives the strategy in whose scope the network is to be built: one replica on each of `gpus`, or
     without any one on the processor. Threads can only be set before TensorFlow has computed
@@ -68,6 +68,9 @@ def set_up(
         tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
+    # Whatever the user's keras.json says.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
     keras.mixed_precision.set_global_policy(POLICIES[precision])
     keras.utils.set_random_seed(seed)
     if len(gpus) > 1:
