@@ -116,12 +116,22 @@ def test_manifest_has_every_field(finished):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest.keys() == {
         *("status", "model", "parameters", "schedule", "seed", "git_commit", "git_dirty"),
-        *("packages", "cpu", "gpus", "cores", "memory_gib", "threads", "precision", "dataset"),
+        *(
+            "packages",
+            "cpu",
+            "gpus",
+            "cores",
+            "memory_gib",
+            "threads",
+            "xla",
+            "precision",
+            "dataset",
+        ),
         *("started", "ended", "wall_seconds", "images_per_second", "wandb_id", "final", "best"),
         *("resumes", "replicas"),
     }
     expected = {"status": "complete", "model": "plain20", "parameters": 75_290, "seed": 0}
-    expected |= {"schedule": "smoke", "resumes": [], "gpus": [], "replicas": 1}
+    expected |= {"schedule": "smoke", "resumes": [], "gpus": [], "replicas": 1, "xla": False}
     assert expected.items() <= manifest.items()
     assert manifest["packages"].keys() == {
         *("python", "tensorflow", "keras", "numpy", "hydra-core", "wandb")

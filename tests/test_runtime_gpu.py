@@ -3,7 +3,6 @@
 What two replicas compute is in `test_replicas.py`.
 """
 
-import json
 import shutil
 import signal
 from dataclasses import replace
@@ -276,4 +275,5 @@ def test_a_run_compiled_by_xla_on_two_gpus(two, tmp_path):
     assert row["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-2)
     assert row["test_loss"] == pytest.approx(expected["test_loss"], rel=0.1)
     assert untimed(folder.rows()) != untimed(two.rows())  # it was compiled
-    assert json.loads((folder.path / "manifest.json").read_text())["status"] == "complete"
+    manifest = folder.manifest()
+    assert (manifest["status"], manifest["xla"]) == ("complete", True)

@@ -54,6 +54,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
                 **machine,
                 "gpus": [gpu.name for gpu in gpus],
                 "threads": config.runtime.threads or machine["cores"],
+                "xla": config.runtime.get("xla", False),
             }
             with set_up(precision, environment["threads"], config.seed, gpus).scope():
                 learner = Learner(config, dataset)
