@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import CONF, flatten, options
 from degradation.errors import Stopped, UserError
+from degradation.output import say, silence
 from experiments.refusals import REFUSALS, defaults, explain, unknown_key
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -57,16 +58,26 @@ def command(
         for job in jobs:
             validate(job)
         code = _run_all(jobs) if sweep else max((start(job) or 0 for job in jobs), default=0)
-        sys.stdout.flush()
+        _flush()
         return code
     except BrokenPipeError:  # what read the output has had enough of it, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence()
         return 128 + signal.SIGPIPE
     except (UserError, Stopped) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:  # before there was anything to save
         return 128 + signal.SIGINT
+
+
+def _flush() -> None:
+    """Write what is still to be written, unless the terminal is gone: the work is done."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        silence()
 
 
 def compose(
@@ -191,7 +202,7 @@ def _run_all(jobs: list[Job]) -> int:
     """Run the jobs of a sweep one after the other; none after one that a signal has stopped."""
     worst = 0
     for job in jobs:
-        print(f"\n{' '.join(job.overrides)}", flush=True)
+        say(f"\n{' '.join(job.overrides)}")
         # A process of its own gives each job TensorFlow as a single run would find it.
         code = run_alone(_module(), job.overrides)
         worst = max(worst, code)

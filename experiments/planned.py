@@ -6,6 +6,7 @@ from pathlib import Path
 
 from degradation.config import RUNS, relative, run_path
 from degradation.errors import UserError
+from degradation.output import say
 from degradation.records import RunFolder
 from experiments.command import run_alone
 from experiments.refusals import REFUSALS, compose_again, explain
@@ -46,9 +47,9 @@ def train_missing(runs: Iterable[Planned], overwrite: bool = False) -> int:
     """
     for run in runs:
         if run.folder.status == "complete" and not overwrite:
-            print(f"{relative(run.folder.path)} is complete")
+            say(f"{relative(run.folder.path)} is complete")
             continue
-        print(f"\n{relative(run.folder.path)}", flush=True)
+        say(f"\n{relative(run.folder.path)}")
         if code := run_alone("experiments.run", run.overrides):
             return code
     return 0

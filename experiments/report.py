@@ -26,6 +26,7 @@ from degradation.config import (
     variant,
 )
 from degradation.errors import UserError
+from degradation.output import say
 from degradation.report import (
     Page,
     Run,
@@ -89,10 +90,10 @@ def report(
         agreements=compare_precisions(of_any_precision(runs[0], found, seeds)),
     )
     paths = [*write_page(page, out_dir, f"report{suffix}"), *write_export(runs, out_dir, suffix)]
-    print(f"\n{summary_text(runs, page.findings)}\n")
+    say(f"\n{summary_text(runs, page.findings)}\n")
     for picture in page.pictures:
-        print(f"figure    {relative(picture.png)} and {picture.svg.name}")
-    print(f"report    {relative(paths[0])}, {', '.join(path.name for path in paths[1:])}")
+        say(f"figure    {relative(picture.png)} and {picture.svg.name}")
+    say(f"report    {relative(paths[0])}, {', '.join(path.name for path in paths[1:])}")
     return page
 
 
@@ -103,7 +104,7 @@ def _name_unfinished(
         model, _, overrides = path.parent.name.partition(",")
         alike = path.parents[1] == out_dir and overrides == changes
         if alike and (config.figure is None or model in drawn(config.figure)):
-            print(f"left out  {relative(path)}: {why}")
+            say(f"left out  {relative(path)}: {why}")
 
 
 def _figures(config: DictConfig) -> list[dict[str, Any]]:

@@ -1,11 +1,11 @@
 """What a user sees of a run: a progress bar, or a line an evaluation where there is no terminal."""
 
-import os
 import sys
 import time
 
 from tqdm import tqdm
 
+from degradation.output import say
 from degradation.training.meter import Meter
 
 FORMAT = "{n_fmt}/{total_fmt} |{bar}| {desc}"  # tqdm's own times are by the clock on the wall
@@ -38,7 +38,7 @@ class Progress:
         if self._first is None:
             self._first = time.monotonic(), meter.iteration
         if meter.iteration == self._estimate_at:
-            _print(f"{'time':<10}about {self._left()} at {meter.images_per_second:,.0f} images/s")
+            say(f"{'time':<10}about {self._left()} at {meter.images_per_second:,.0f} images/s")
         if not self._bar.disable and time.monotonic() - self._drawn >= REDRAW:
             self._draw(rate, meter.train_error, meter.images_per_second)
 
@@ -50,7 +50,7 @@ class Progress:
         if not self._bar.disable:
             self._draw(rate, error, speed)
         else:
-            _print(
+            say(
                 f"{row['iteration']:>6,}/{self._total:,}  rate {rate:g}, train error "
                 f"{error:.2f} %, {self._measured} error {self._unseen()}, {speed:,.0f} images/s, "
                 f"{self._left()} left"
@@ -82,11 +82,3 @@ class Progress:
     def _unseen(self) -> str:
         rows = self._meter.rows
         return f"{rows[-1][f'{self._measured}_error']:.2f} %" if rows else "– %"
-
-
-def _print(line: str) -> None:
-    try:
-        tqdm.write(line)
-        sys.stdout.flush()
-    except OSError:  # nobody reads any more, which is no reason to end a run
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from degradation.config import ROOT, recorded, relative
 from degradation.data import Dataset, load_dataset
 from degradation.errors import Stopped
+from degradation.output import say
 from degradation.records import (
     RunFolder,
     describe_machine,
@@ -43,7 +44,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
             identity = journal.identity(config, dataset, precision, replicas=len(gpus) or 1)
             journal.check_same_run(folder, identity)
             if folder.status == "complete":
-                print(f"{relative(folder.path)} is complete; overwrite=true trains it again")
+                say(f"{relative(folder.path)} is complete; overwrite=true trains it again")
                 return
 
             # The network, in the precision and with the threads that it will train in.
@@ -69,7 +70,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
                 journal.start(config, folder, identity, dataset, learner, environment)
             if checkpoint:
                 journal.resume(folder, checkpoint, environment)
-                print(f"{'resumed':<10}after {checkpoint.iteration:,} iterations", flush=True)
+                say(f"{'resumed':<10}after {checkpoint.iteration:,} iterations")
             folder.write_rows(learner.meter.rows)
 
             # The updates, and how they ended.
@@ -156,7 +157,7 @@ def _announce(
         ),
         "folder": relative(folder.path),
     }.items():
-        print(f"{name:<10}{text}", flush=True)
+        say(f"{name:<10}{text}")
 
 
 def _tracker(
