@@ -22,8 +22,8 @@ def check_found(
 ) -> None:
     """Raise `UserError` if there are no `runs`, or not all that `config.figure` needs.
 
-    `runs` are those of the variant `changes`, which the overrides `changed` make, among all that
-    were `found` in `folder`.
+    `runs` are those of the variant `changes` among all that were `found` in `folder`; the overrides
+    `changed` make them, and of the figure what it is.
     """
     figure, schedule = config.figure, config.schedule.name
     known = sorted({run.seed for run in runs if figure and run.model in models_of(figure)})

@@ -5,7 +5,7 @@ Overrides that the runs were trained with (`data=synthetic`) name them here too.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,10 @@ def report(
     # Named after the precision that was asked for: what auto picks here says nothing of the runs.
     changes = ",".join(variant(config, config.runtime.precision, "auto", replicas))
     suffix = f",{changes}" if changes else ""
-    changed = _changed(overrides)
+    changed, drawn_by = _changed(overrides), _of_figure(overrides)
     seeds, precision = config.seeds and list(config.seeds), config.runtime.precision
     runs = pick(found, config.schedule.name, seeds, changes, precision)
-    check_found(config, folder, changes, changed, runs, found)
+    check_found(config, folder, changes, [*drawn_by, *changed], runs, found)
     out_dir = schedule_folder(folder, runs)
     _name_unfinished(config, changes, out_dir, left_out)
 
@@ -86,7 +86,7 @@ def report(
         findings=judge(runs),
         pictures=draw_pictures([*whole, *parts], runs, out_dir, suffix),
         comparisons=compare(runs, find_runs(RECORDED)),
-        commands=_commands(config, folder, changed, whole, runs),
+        commands=_commands(config, folder, changed, drawn_by, whole, runs),
         agreements=compare_precisions(of_any_precision(runs[0], found, seeds)),
     )
     paths = [*write_page(page, out_dir, f"report{suffix}"), *write_export(runs, out_dir, suffix)]
@@ -119,10 +119,14 @@ def _commands(
     config: DictConfig,
     folder: Path,
     changed: list[str],
+    drawn_by: list[str],
     figures: list[dict[str, Any]],
     runs: list[Run],
 ) -> list[tuple[str, str]]:
-    """Pair `figures`, the runs of none of them, and the report with what makes each."""
+    """Pair `figures`, the runs of none of them, and the report with what makes each.
+
+    `changed` are overrides of the runs, `drawn_by` those of `config.figure`.
+    """
 
     def seeds(models: Iterable[str]) -> list[int]:
         return sorted({run.seed for run in runs if run.model in models})
@@ -131,8 +135,12 @@ def _commands(
         words = (*words, f"schedule={config.schedule.name}", f"seeds={show(seeds(models))}")
         return command_line(name, *words, *changed)
 
+    def figure(name: str) -> list[str]:
+        own = config.figure is not None and name == config.figure.name
+        return [f"figure={name}", *(drawn_by if own else [])]
+
     commands = [
-        (spec["title"], line("reproduce", models_of(spec), f"figure={spec['name']}"))
+        (spec["title"], line("reproduce", models_of(spec), *figure(spec["name"])))
         for spec in figures
     ]
     trained = {model for spec in figures for model in models_of(spec)}
@@ -143,21 +151,36 @@ def _commands(
         networks = ", ".join(dict.fromkeys(run.network for run in runs if run.model in rest))
         commands.append((networks, command_line("run", *words)))
     words = [f"runs={relative(folder)}"]
-    if config.figure and any(override.startswith("model.") for override in changed):
-        words.insert(0, f"figure={config.figure.name}")  # says which networks have such a key
+    # Which networks have a model's key, the figure says; what it draws instead, its overrides.
+    if config.figure and (drawn_by or any(o.startswith("model.") for o in changed)):
+        words = [*figure(config.figure.name), *words]
     alone = line("report", [run.model for run in runs], *words)
     return [*commands, ("This report, without training", alone)]
 
 
 def _changed(overrides: list[str]) -> list[str]:
     """Overrides that make other runs, each key once: schedule= and places of data do not count."""
+
+    def counts(key: str) -> bool:
+        group, _, name = key.partition(".")
+        decides = group in RESULT_GROUPS and key != "schedule" and name not in PLACES
+        return decides or key in ("runtime", "runtime.precision")
+
+    return _last(overrides, counts)
+
+
+def _of_figure(overrides: list[str]) -> list[str]:
+    """Overrides that make another figure, each key once."""
+    return _last(overrides, lambda key: key.startswith("figure."))
+
+
+def _last(overrides: list[str], counts: Callable[[str], bool]) -> list[str]:
+    """Overrides whose key counts; of several values for a key the last, as Hydra takes it."""
     last: dict[str, str] = {}
     for override in overrides:
-        group, _, name = (key := _key(override)).partition(".")
-        decides = group in RESULT_GROUPS and key != "schedule" and name not in PLACES
-        if decides or key in ("runtime", "runtime.precision"):
+        if counts(key := _key(override)):
             last.pop(key, None)
-            last[key] = override  # of several values for a key Hydra takes the last
+            last[key] = override
     return list(last.values())
 
 

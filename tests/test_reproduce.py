@@ -23,6 +23,7 @@ SETTINGS = ["figure=figure1", "schedule=smoke", "data=synthetic", "tracking=disa
 VARIANT = "batch=20,data=synthetic,test_images=50,train_images=100"
 MODELS = ("plain20", "plain56")
 FIGURES = REPOSITORY / "conf" / "figure"
+OTHERS = "figure.panels=[{title: deep, models: [plain20, plain44]}]"
 RUNS = Path("results", "runs", "smoke")
 PICTURE = f"figure1,{VARIANT}.png"
 DRAWING = f"figure1,{VARIANT}.svg"
@@ -243,6 +244,10 @@ def test_strict_fails_on_a_claim_that_did_not_come_out(tmp_path):
         (["data=synthetic"], ["with data=synthetic in results/runs", "'seeds=[0]' data=synthetic"]),
         (["figure=figure1"], ["plain56 seed 0", "schedule=short", "seeds=[0]"]),
         (["figure=figure1", "seeds=[0,4]"], ["plain20 seed 4", "plain56 seed 4", "seeds=[0,4]"]),
+        (
+            ["figure=figure1", OTHERS],
+            ["no finished run of plain44 seed 0", f"schedule=short 'seeds=[0]' '{OTHERS}'"],
+        ),
         (["seeds=[4]"], ["no finished run on", "there are runs for schedule=short 'seeds=[0]'"]),
     ],
 )
@@ -256,6 +261,17 @@ def test_report_says_which_runs_are_missing_and_how_to_train_them(tmp_path, over
     for word in words:
         assert word in result.err
     assert files(tree / "results") == before
+
+
+def test_a_figure_of_other_networks_is_made_again_of_these(tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    for model in ("plain20", "plain44"):
+        write_run(tree / "results" / "runs", model)
+    assert report(tree, "figure=figure1", OTHERS).code == 0
+    text = (tree / "results" / "runs" / "short" / "report.md").read_text()
+    named = f"figure=figure1 '{OTHERS}'"
+    assert f"experiments.reproduce {named} schedule=short 'seeds=[0]'   #" in text
+    assert f"experiments.report {named} runs=results/runs schedule=short" in text
 
 
 # Reports on a variant
