@@ -58,17 +58,19 @@ def start(job: Job) -> None:
     with faults_as_user_errors(f"cannot make {relative(out)}"):
         out.mkdir(parents=True, exist_ok=True)  # now, not when all is measured
 
-    conditions = results.conditions(threads, settings.repeats, settings.seconds)
+    data, batch = job.config.data.name, job.config.optimizer.batch
+    conditions = results.conditions(data, batch, threads, settings.repeats, settings.seconds)
     chosen = contenders(precision)
     speeds, facts = measure(
         configs, chosen, threads, settings.repeats, settings.seconds, lambda t: print(t, flush=True)
     )
     table = results.summarize(speeds, facts, STOCK.label, ours).assign(**conditions)
-    hours = results.training_hours(table, ours, job.config.optimizer.batch)
+    hours = results.training_hours(table if data == "cifar10" else table[:0], ours, batch)
     device = f"{machine['cpu']}, {threads} threads"
     caption = (
-        f"{device}; {settings.repeats} measurements of {settings.seconds} s each, interleaved; in "
-        "brackets the median of the ratios within each round"
+        f"{device}; data={data}, batches of {batch}; {settings.repeats} measurements of "
+        f"{settings.seconds} s each, interleaved; in brackets the median of the ratios within each "
+        "round"
     )
     written = results.write(table, hours, caption, out)
 
@@ -123,7 +125,7 @@ def _print_pytorch(rows: pd.DataFrame, ours: str) -> None:
 
 def _print_hours(hours: pd.DataFrame) -> None:
     if hours.empty:
-        print("\nhours of the figures: not estimated, which takes networks of two depths")
+        print("\nhours of the figures: not estimated, which takes data=cifar10 and two depths")
         return
     print("\nhours on this machine, one seed (part of it in evaluations and checkpoints)")
     for schedule, rows in hours.groupby("schedule", sort=False):

@@ -257,6 +257,7 @@ class TestCommand:
         for column in ("cpu", "threads", "tensorflow", "git_commit", "git_dirty"):
             assert table[column].nunique(dropna=False) == 1
         assert set(table.repeats) == {2} and set(table.seconds) == {4}
+        assert set(table.data) == {"cifar10"} and set(table.batch) == {128}
         assert (tmp_path / "out" / "benchmark.png").read_bytes().startswith(PNG)
 
         assert "resnet20  25.0 % (25.0 to 25.0)" in lines  # the pipeline, against the bare update
@@ -274,11 +275,12 @@ class TestCommand:
             text = f"{figure.figure}: {figure.hours:.1f} ({figure.paused_percent:.0f} %)"
             assert text in paper
 
-    def test_one_depth_gives_no_hours_and_says_so(self, start, no_chart, tmp_path):
-        code, lines, _, _ = start("benchmark.networks=[resnet20,plain20]")
+    @pytest.mark.parametrize("given", ["benchmark.networks=[resnet20,plain20]", "data=synthetic"])
+    def test_without_two_depths_and_cifar10_no_hours(self, start, no_chart, tmp_path, given):
+        code, lines, _, _ = start(given)
         assert code == 0
         [reason] = [line for line in lines if line.startswith("hours")]
-        assert "two depths" in reason
+        assert "takes data=cifar10 and two depths" in reason
         assert not any("Figure 1" in line for line in lines)
         assert (tmp_path / "out" / "hours.csv").read_text() == (
             "schedule,figure,hours,paused_percent\n"

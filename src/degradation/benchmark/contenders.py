@@ -1,6 +1,6 @@
 """The ways to train one network that are measured against each other.
 
-Each contender gives a function that makes one update on 128 images and waits until it is done.
+Each contender gives a function that makes one update on one batch and waits until it is done.
 """
 
 from collections.abc import Callable

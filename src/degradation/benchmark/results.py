@@ -18,9 +18,11 @@ SCHEDULES = ("short", "medium", "paper")
 HOURS = ["schedule", "figure", "hours", "paused_percent"]
 
 
-def conditions(threads: int, repeats: int, seconds: float) -> dict[str, Any]:
+def conditions(data: str, batch: int, threads: int, repeats: int, seconds: float) -> dict[str, Any]:
     """Return what all measurements have in common, for columns: machine, software, settings."""
     return {
+        "data": data,
+        "batch": batch,
         "cpu": describe_machine()["cpu"],
         "threads": threads,
         "repeats": repeats,
@@ -62,6 +64,7 @@ def fastest(table: pd.DataFrame, start: str) -> pd.DataFrame:
 def training_hours(table: pd.DataFrame, ours: str, batch: int) -> pd.DataFrame:
     """Estimate how long the networks of each figure train on each schedule, one seed.
 
+    `table` is of measurements on CIFAR-10: the evaluations of other data have other lengths.
     Gives `schedule, figure, hours` and `paused_percent`, the part of it in evaluations, each with
     its checkpoint. Seconds an image and an evaluation lie on the least-squares line over depth
     through the medians of contender `ours`: two depths fix it, and a plain and a residual network
