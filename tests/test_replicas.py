@@ -7,14 +7,20 @@ import pytest
 from processes import Process
 
 
-def compare() -> None:
-    """Print how far an update on two devices is from what updates on its halves give."""
-    import keras
+def two_devices():
+    """Divide the processor in two; give the strategy that trains on both."""
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
+
+def compare() -> None:
+    """Print how far an update on two devices is from what updates on its halves give."""
+    import keras
+
+    strategy = two_devices()
     from degradation.data import load_dataset
     from degradation.data.pipeline import BatchPlan, Sampler
     from degradation.models import build_model
@@ -23,7 +29,6 @@ def compare() -> None:
 
     data = load_dataset("synthetic", root=None, train_images=200, test_images=10)
     plan = Sampler(200, 32, seed=0).plan(3)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model, optimizer = build_model("resnet20", depth=8), SGD(1.0, momentum=0.9, l2=0.5)
@@ -86,3 +91,38 @@ def test_loss_and_errors_are_those_of_the_whole_batch(two_replicas):
 
 def test_moving_averages_are_the_mean_over_the_replicas(two_replicas):
     assert two_replicas["moments"] < 1e-5
+
+
+def overflow() -> None:
+    """Print a weight and the loss scale after updates of which some overflow on one replica."""
+    import keras
+    import tensorflow as tf
+
+    strategy = two_devices()
+    from degradation.training.protocol import SGD, LossScaleOptimizer
+
+    with strategy.scope():
+        weight = keras.Variable([1.0])
+        optimizer = LossScaleOptimizer(SGD(1.0, momentum=0.0, l2=0.0), initial_scale=8.0)
+        optimizer.build([weight])
+
+    @tf.function
+    def update(gradients):
+        def on_replica():
+            number = tf.distribute.get_replica_context().replica_id_in_sync_group
+            optimizer.apply([gradients[number]], [weight])
+
+        strategy.run(on_replica)
+
+    told = []
+    for gradients in ([[1.0], [1.0]], [[1.0], [np.inf]], [[np.nan], [1.0]], [[1.0], [1.0]]):
+        update(tf.constant(gradients))
+        told.append([float(weight.numpy()[0]), float(optimizer.dynamic_scale.numpy())])
+    print(json.dumps(told))
+
+
+def test_an_overflow_on_any_replica_is_one_on_all():
+    """The update is left out, and the scale halved."""
+    ended = Process(overflow).wait()
+    assert ended.code == 0, ended.err[-2000:]
+    assert json.loads(ended.out.splitlines()[-1]) == [[0.75, 8], [0.75, 4], [0.75, 2], [-0.25, 2]]

@@ -13,7 +13,7 @@ from degradation.errors import UserError
 from degradation.models import build_model
 from degradation.records import Checkpoint
 from degradation.training.meter import Meter
-from degradation.training.protocol import SGD, LearningRate
+from degradation.training.protocol import SGD, LearningRate, LossScaleOptimizer
 from degradation.training.steps import make_evaluation, make_update
 
 
@@ -122,7 +122,7 @@ class Learner:
 def _optimizer(settings: DictConfig) -> keras.optimizers.Optimizer:
     optimizer = SGD(settings.rate, settings.momentum, settings.weight_decay, settings.decay)
     if keras.mixed_precision.global_policy().compute_dtype == "float16":
-        return keras.optimizers.LossScaleOptimizer(optimizer)
+        return LossScaleOptimizer(optimizer)
     return optimizer
 
 

@@ -40,6 +40,21 @@ class SGD(keras.optimizers.SGD):
         return {**super().get_config(), "l2": self.l2, "decay": self.decay}
 
 
+@keras.saving.register_keras_serializable(package="degradation")
+class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Keras' dynamic loss scaling, for float16, with an overflow on one replica known to all.
+
+    Keras asks the first replica alone, which does not see the others' gradients here: they are put
+    together by the optimiser within.
+    """
+
+    def check_finite(self, grads):
+        """Say whether all gradients of all replicas are finite."""
+        overflowed = tf.cast(~super().check_finite(grads), tf.float32)
+        replica = tf.distribute.get_replica_context()
+        return replica.all_reduce(tf.distribute.ReduceOp.SUM, overflowed) == 0
+
+
 class LearningRate:
     """The rate of every update: divided by ten at each drop, preceded by the deep nets' warm-up.
 
