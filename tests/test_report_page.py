@@ -358,7 +358,7 @@ def test_durations(seconds, text):
 
 def test_deviations_are_the_runs_own_and_then_those_of_every_run(tmp_path):
     canonical = {"name": "cifar10", "label": "CIFAR-10", "canonical": True}
-    write_run(tmp_path, schedule="paper", precision="float32", dataset=canonical)
+    write_run(tmp_path, schedule="paper", precision="float32", dataset=canonical, replicas=2)
     faithful = find_runs(tmp_path)
     assert deviations(faithful) == list(STANDING)
     write_run(tmp_path, "plain56", schedule="paper", settings={"optimizer.rate": 0.05})
@@ -367,6 +367,7 @@ def test_deviations_are_the_runs_own_and_then_those_of_every_run(tmp_path):
         ("settings", "rate=0.05"),
         ("data", "CIFAR-10, 97 of 60,000 images from JPEG (not the canonical archive)"),
         ("precision", "bfloat16; weights, statistics, logits and loss in float32"),
+        ("batch on one device", "128 images: moments are taken of these"),
     ]
     assert all(deviation.here.endswith("(plain-56)") for deviation in own)
 

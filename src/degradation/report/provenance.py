@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from degradation.report.runs import PAPER_SCHEDULE, Run, sharing
 
+PAPER_MOMENTS = 64  # images of a batch that each of the paper's two GPUs had
 PAPER_WARMUP = "rate 0.01 until error < 80 %"
 COMMIT = 10  # characters of a commit's hash that tell it from others
 NAMES = {
@@ -122,6 +123,7 @@ def deviations(runs: list[Run]) -> list[Deviation]:
         *_of("settings", "as in section 4.2", runs, lambda run: ", ".join(run.departures)),
         *_of("data", "CIFAR-10", runs, lambda run: "" if run.canonical else run.data),
         *_of("precision", "float32", runs, _precision),
+        *_of("batch on one device", "64 images on each of two GPUs", runs, _batch),
         *_of("first updates at 110 layers", PAPER_WARMUP, runs, _warmup),
     ]
     return own + list(STANDING)
@@ -177,6 +179,11 @@ def _precision(run: Run) -> str:
     if run.precision == "float32":
         return ""
     return f"{run.precision}; weights, statistics, logits and loss in float32"
+
+
+def _batch(run: Run) -> str:
+    images = run.config["optimizer"]["batch"] // run.manifest.get("replicas", 1)
+    return "" if images == PAPER_MOMENTS else f"{images} images: moments are taken of these"
 
 
 def _warmup(run: Run) -> str:
