@@ -82,6 +82,11 @@ def test_the_readme_quotes_the_recorded_errors():
         f"{training.low:.1f} to {training.high:.1f}) and {test.points:.1f} of test error "
         f"({test.low:.1f} to {test.high:.1f})"
     ) in readme
+    (paper,) = final_errors(
+        [run for run in recorded_runs() if run.schedule == "paper"]
+    ).itertuples()
+    assert f"{paper.network} ends at **{paper.test_error:.2f} %** test error" in readme
+    assert f"Table 6 has {paper.paper:.2f} %" in readme
     for picture in re.findall(r"!\[.*?\]\((.+?)\)", readme):
         assert (ROOT / picture).is_file()
 
