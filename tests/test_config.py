@@ -369,8 +369,10 @@ def test_checking_a_configuration_imports_neither_tensorflow_nor_wandb():
     code = (
         "import sys, experiments.run, experiments.reproduce, experiments.report\n"
         "from experiments.refusals import compose_again\n"
-        "experiments.run.check(compose_again('config', ['data=synthetic']))\n"
-        "experiments.reproduce.check(compose_again('reproduce', ['data=synthetic']))\n"
+        "from experiments.command import Job\n"
+        "given = ['data=synthetic']\n"
+        "experiments.run.check(Job(compose_again('config', given), given))\n"
+        "experiments.reproduce.check(Job(compose_again('reproduce', given), given))\n"
         "print([m for m in ('tensorflow', 'keras', 'wandb') if m in sys.modules])\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [Path("src"), "."]))}
