@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from itertools import product
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from degradation.config import RUNS, check_models, check_values, recorded, relative
 from degradation.errors import UserError
@@ -18,12 +18,7 @@ from degradation.training.tracking import Tracker, run_id
 from experiments.command import Job, command
 from experiments.planned import Planned, plan, train_missing
 from experiments.report import imply_network, refuse_decided, report
-from experiments.run import check_run, precisions
-
-
-def run_config(config: DictConfig) -> DictConfig:
-    """Return the part of a reproduction's configuration that its runs have too."""
-    return OmegaConf.masked_copy(config, [key for key in config if key not in ("figure", "seeds")])
+from experiments.run import precisions
 
 
 def check(job: Job) -> None:
@@ -34,7 +29,6 @@ def check(job: Job) -> None:
     if config.seeds is None:
         raise UserError(f"seeds=null: allowed: {SEEDS.allowed}")
     check_models("figure.panels", drawn(config.figure))
-    check_run(run_config(config))
     planned(job, config.seeds[:1])  # not every network has every key
 
 
