@@ -12,8 +12,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     computes them with many small ops, which is slower: `results/performance.md` has the figures.
     Statistics and parameters are float32 whatever the precision of the images.
 
-    The defaults are those of Caffe and Torch, in which residual networks were first trained:
-    `epsilon=1e-5` and `momentum=0.9` (Keras': 1e-3 and 0.99). The paper states neither.
+    The defaults are Torch's: `epsilon=1e-5` and `momentum=0.9` (Caffe's: 1e-5 and 0.999; Keras':
+    1e-3 and 0.99). The paper states neither.
     """
 
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):

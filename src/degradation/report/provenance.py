@@ -48,7 +48,7 @@ STANDING = (
     Deviation(
         "batch normalisation",
         "constants not stated",
-        "epsilon 1e-5, moving averages with momentum 0.9, as in Caffe and Torch",
+        "epsilon 1e-5 and, for the moving averages, momentum 0.9, as in Torch",
     ),
     Deviation(
         "scale of the input",
