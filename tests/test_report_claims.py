@@ -97,7 +97,9 @@ class TestWords:
         told = re.search(r"About (\d+) seeds of each network, (\d+) more", finding.remark)
         total, more = map(int, told.groups())
         assert more == total - 3 > 0
-        assert "if means and spread stay as they are" in finding.remark
+        assert "would decide it, as in the paper, if means and spread stay" in finding.remark
+        (_, finding, *_) = judge(ended_runs("paper", dict(zip(ends, [*ends.values()][::-1]))))
+        assert "would decide it, against the paper, if means and spread stay" in finding.remark
 
     def test_equal_errors_are_undecided_for_ever(self):
         ends = {"plain20": [90.0, 90.0], "plain56": [90.0, 90.0]}
@@ -180,6 +182,7 @@ class TestSeveralDifferences:
         assert finding.verdict == "undecided"
         assert "takes all 2 differences together (Holm)" in finding.remark
         assert "About 4 seeds of each network, 1 more than the fewest now" in finding.remark
+        assert "would decide it, as in the paper, if" in finding.remark
 
 
 class TestMissingRuns:

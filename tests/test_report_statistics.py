@@ -27,7 +27,8 @@ def known(points, p, seeds=3, deviation=1.0):
 
 def needed(estimates):
     """The seeds that would settle whether all of the differences are above zero."""
-    return seeds_to_decide(estimates, lambda more: decide(more, 1))
+    found = seeds_to_decide(estimates, lambda more: decide(more, 1))
+    return found and found[0]
 
 
 class TestDifference:
@@ -166,6 +167,18 @@ class TestSeedsToDecide:
             for n in (seeds - 1, seeds)
         ]
         assert p[1] < 0.05 < p[0]
+
+    def test_says_which_way_it_would_go(self):
+        found = difference({0: 10.4, 1: 9.8, 2: 11.3}, {0: 10.0, 1: 10.0, 2: 10.0})
+        assert seeds_to_decide([found], lambda more: decide(more, 1)) == (12, True)
+        assert seeds_to_decide([found], lambda more: decide(more, -1)) == (12, False)
+
+    def test_pairs_that_have_more_seeds_keep_them(self):
+        """Ten seeds of one pair settle it; by hand, those of the other take a third seed."""
+        many = difference(dict(enumerate([1.1, 0.1] * 5)), dict.fromkeys(range(10), 0.0))
+        few = difference({0: 27.5, 1: 32.5}, {0: 0.0, 1: 0.0})
+        assert (decide([many], 1), decide([few], 1)) == (True, None)
+        assert needed([many, few]) == 3
 
     def test_several_differences_need_more_than_one(self):
         found = difference({0: 10.4, 1: 9.8, 2: 11.3}, {0: 10.0, 1: 10.0, 2: 10.0})

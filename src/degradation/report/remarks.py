@@ -102,11 +102,12 @@ def _leaning(claim: Claim, estimates: list[Estimate]) -> str:
 def _more_seeds(
     estimates: list[Estimate], decided: Callable[[Sequence[Estimate]], bool | None]
 ) -> str:
-    needed = seeds_to_decide(estimates, decided)
-    if needed is None:
+    found = seeds_to_decide(estimates, decided)
+    if found is None:
         return f"Even {MOST_SEEDS} seeds with these means and this spread would not decide it."
+    needed, holds = found
     more = needed - min(estimate.seeds for estimate in estimates)
     return (
-        f"About {needed} seeds of each network, {more} more than the fewest now, would decide it "
-        "if means and spread stay as they are."
+        f"About {needed} seeds of each network, {more} more than the fewest now, would decide it, "
+        f"{'as in' if holds else 'against'} the paper, if means and spread stay as they are."
     )

@@ -110,16 +110,18 @@ def decide(estimates: Sequence[Estimate], sign: int) -> bool | None:
 
 def seeds_to_decide(
     estimates: Sequence[Estimate], decided: Callable[[Sequence[Estimate]], bool | None]
-) -> int | None:
-    """How many seeds of each network would decide, if more showed the same means and spreads.
+) -> tuple[int, bool] | None:
+    """How many seeds of each network would decide, if more showed the same means and spreads; how.
 
     `decided` gives None for estimates that leave it open. None if even `MOST_SEEDS` would not do.
     Every estimate must have an interval.
     """
     have = min(estimate.seeds for estimate in estimates)
     for seeds in range(have + 1, MOST_SEEDS + 1):
-        if decided([estimate.with_seeds(seeds) for estimate in estimates]) is not None:
-            return seeds
+        # Those that have more seeds already keep them.
+        more = [estimate.with_seeds(max(seeds, estimate.seeds)) for estimate in estimates]
+        if (answer := decided(more)) is not None:
+            return seeds, answer
     return None
 
 
