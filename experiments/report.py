@@ -79,6 +79,7 @@ def report(
     check_found(config, folder, changes, [*drawn_by, *changed], runs, found)
     out_dir = schedule_folder(folder, runs)
     _name_unfinished(config, changes, out_dir, left_out)
+    _name_other_seeds(seeds, runs, found)
 
     whole, parts = drawable(_figures(config), runs)
     page = Page(
@@ -105,6 +106,21 @@ def _name_unfinished(
         alike = path.parents[1] == out_dir and overrides == changes
         if alike and (config.figure is None or model in drawn(config.figure)):
             say(f"left out  {relative(path)}: {why}")
+
+
+def _name_other_seeds(seeds: list[int] | None, runs: list[Run], found: list[Run]) -> None:
+    """Say which seeds there are that were not asked for, and which were asked for in vain."""
+    if seeds is None:
+        return
+    alike = of_any_precision(runs[0], found)
+    there = {run.seed for run in alike if run.precision == runs[0].precision}
+    told = {
+        "left out": (there - set(seeds), f"finished, not among seeds={show(seeds)}"),
+        "missing": (set(seeds) - {run.seed for run in runs}, "no finished run"),
+    }
+    for word, (which, why) in told.items():
+        if which:
+            say(f"{word:<10}seed{'s' * (len(which) > 1)} {', '.join(map(str, sorted(which)))}: {why}")
 
 
 def _figures(config: DictConfig) -> list[dict[str, Any]]:

@@ -218,6 +218,20 @@ def test_report_names_the_unfinished_runs_that_it_would_be_about(tmp_path):
     assert [line for line in result.out.splitlines() if "left out" in line] == lines[:1]
 
 
+def test_report_names_the_seeds_that_it_leaves_out_or_lacks(tmp_path):
+    """What a report on all seeds said is not taken back in silence by one on fewer."""
+    tree = make_tree(tmp_path / "tree")
+    for seed in (0, 1, 2):
+        write_run(tree / "results" / "runs", "plain20", seed)
+    write_run(tree / "results" / "runs", "plain20", 3, schedule="smoke")
+    result = report(tree, "seeds=[0,4]")
+    assert (result.code, result.err) == (0, "")
+    assert "left out  seeds 1, 2: finished, not among seeds=[0,4]\n" in result.out
+    assert "missing   seed 4: no finished run\n" in result.out
+    result = report(tree)
+    assert "left out" not in result.out and "missing" not in result.out
+
+
 def test_strict_fails_on_a_claim_that_did_not_come_out(tmp_path):
     tree = make_tree(tmp_path / "tree")
     for model in MODELS:
