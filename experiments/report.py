@@ -120,7 +120,8 @@ def _name_other_seeds(seeds: list[int] | None, runs: list[Run], found: list[Run]
     }
     for word, (which, why) in told.items():
         if which:
-            say(f"{word:<10}seed{'s' * (len(which) > 1)} {', '.join(map(str, sorted(which)))}: {why}")
+            numbers = ", ".join(map(str, sorted(which)))
+            say(f"{word:<10}seed{'s' * (len(which) > 1)} {numbers}: {why}")
 
 
 def _figures(config: DictConfig) -> list[dict[str, Any]]:

@@ -98,7 +98,8 @@ class TestWords:
         total, more = map(int, told.groups())
         assert more == total - 3 > 0
         assert "would decide it, as in the paper, if means and spread stay" in finding.remark
-        (_, finding, *_) = judge(ended_runs("paper", dict(zip(ends, [*ends.values()][::-1]))))
+        swapped = {"plain20": ends["plain56"], "plain56": ends["plain20"]}
+        finding = judge(ended_runs("paper", swapped))[1]
         assert "would decide it, against the paper, if means and spread stay" in finding.remark
 
     def test_equal_errors_are_undecided_for_ever(self):
