@@ -20,11 +20,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import CONF, flatten, options
 from degradation.errors import Stopped, UserError
-from degradation.output import say, silence
+from degradation.output import complain, say, silence, spell_what_can_be
 from experiments.refusals import REFUSALS, defaults, explain, unknown_key
 
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 INTERRUPTED = tuple(128 + number for number in STOPS)
+ELSEWHERE = ("--con", "-cd", "-cn", "-cp")  # Hydra's flags for a configuration of another place
 PATHS = ("run_dir", "data.dir", "runs", "out", "benchmark.out")  # keys whose value is a path
 
 
@@ -53,6 +54,7 @@ def command(
     validates every job before the first starts, runs each in a process of its own, all of them, and
     returns the worst code.
     """
+    spell_what_can_be()
     try:
         jobs, sweep = compose(config_name, imply)
         for job in jobs:
@@ -61,10 +63,10 @@ def command(
         _flush()
         return code
     except BrokenPipeError:  # what read the output has had enough of it, as `head` does
-        silence()
+        silence(sys.stdout)
         return 128 + signal.SIGPIPE
     except (UserError, Stopped) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        complain(f"error: {' '.join(str(error).split())}")
         return error.exit_code
     except KeyboardInterrupt:  # before there was anything to save
         return 128 + signal.SIGINT
@@ -77,7 +79,7 @@ def _flush() -> None:
     except BrokenPipeError:
         raise
     except OSError:
-        silence()
+        silence(sys.stdout)
 
 
 def compose(
@@ -96,12 +98,17 @@ def compose(
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         # Resolved now: Hydra's own interpolations are gone once it has returned.
         OmegaConf.resolve(config)
-        jobs.append(Job(config, list(HydraConfig.get().overrides.task)[len(implied) :]))
+        # Hydra keeps one override a key: an implied one may be gone.
+        task = HydraConfig.get().overrides.task
+        jobs.append(Job(config, [o for o in task if o in given or o not in implied]))
 
     given = [quote_path(a) for a in sys.argv[1:] if _is_override(a)]
     implied = imply(given)
     overrides = [*implied, *given]
     flags = [a for a in sys.argv[1:] if not _is_override(a)]
+    for flag in flags:
+        if flag.startswith(ELSEWHERE):
+            raise UserError(f"{flag}: allowed: the files of {CONF.name}/, chosen by GROUP=NAME")
     notices = io.StringIO()
     with tempfile.TemporaryDirectory() as scratch:
         # Hydra's own folders and logs are off; what it writes of a sweep all the same goes away.
@@ -140,11 +147,12 @@ def _is_override(argument: str) -> bool:
 
 
 def _check_keys(jobs: list[Job], config_name: str, overrides: list[str]) -> None:
-    """Refuse what Hydra lets pass: keys added with `+` or deleted with `~`, groups left empty."""
+    """Refuse what Hydra lets pass: keys added with `+`, deleted with `~`, no or several options."""
     for override in overrides:
         key, _, value = override.partition("=")
-        if value.strip() == "{}" and (CONF / key).is_dir():
-            raise UserError(f"{override}: allowed: {', '.join(options(key))}")
+        # Of several options in a list Hydra would take the last.
+        if value.strip().startswith(("{", "[")) and (CONF / key).is_dir():
+            raise UserError(f"{override}: allowed: one of {', '.join(options(key))}")
     default = defaults(config_name)
     # Keys of a group's options depend on the option: they are checked with their values.
     apart = {
@@ -220,7 +228,7 @@ def run_alone(module: str, overrides: list[str]) -> int:
     """Run `python -m module overrides…` in a process of its own and return its exit code.
 
     Signals that ask to stop are passed on, and the process is waited for: it saves first. Those
-    that are ignored here (nohup) are ignored there as well.
+    that are ignored here (nohup) are ignored there as well. Ctrl-Z pauses both.
     """
     early, passed_on = [], []
 
@@ -230,6 +238,11 @@ def run_alone(module: str, overrides: list[str]) -> int:
     def pass_on(number, frame):
         passed_on.append(number)
         child.send_signal(number)
+
+    def pause(number, frame):
+        child.send_signal(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)  # until the shell continues it
+        child.send_signal(signal.SIGCONT)
 
     # Before the child starts: a signal that ended this process alone would leave it an orphan.
     heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
@@ -243,10 +256,11 @@ def run_alone(module: str, overrides: list[str]) -> int:
             signal.signal(number, pass_on)
         for number in early:
             pass_on(number, None)
+        before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, pause)
         code = child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if passed_on and not code:  # it had finished before it could stop; what comes next must not
-        return 128 + passed_on[-1]
-    return code if code >= 0 else 128 - code
+    code = code if code >= 0 else 128 - code
+    # Even if it finished before it could stop, or failed in stopping, nothing comes after it.
+    return 128 + passed_on[-1] if passed_on and code not in INTERRUPTED else code

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from command_line import arguments, environment, make_tree, run
+from command_line import REPOSITORY, arguments, environment, make_tree, run
 from omegaconf import OmegaConf
 
 import degradation.config
@@ -127,8 +127,7 @@ WRONG = [
     ("run", "seed=range(0,3)", ["seed=range(0,3)", "allowed: one value, or -m"]),
     ("run", "--forty-two", ["--forty-two", "allowed"]),
     ("run", "--cfg jobs seed=1", ["jobs", "job", "allowed"]),
-    ("run", "-cn nothing", ["nothing"]),
-    ("run", "-cn evaluate", ["missing, and needed"]),
+    ("run", "-cn nothing", ["-cn: allowed: the files of conf/"]),
     # sweeps: one wrong value among right ones
     ("run", "-m seed=0,-1", ["seed=-1", "allowed: an integer"]),
     ("run", "seed=0,1 -m model=plain20,plain57", ["model=plain57", MODELS]),
@@ -158,6 +157,19 @@ WRONG = [
     ("report", "seeds=[a]", ["seeds=[a]", "allowed: a list"]),
     ("report", "run=elsewhere", ["run=elsewhere", "did you mean runs?"]),
     ("run", "model={}", ["model={}", "plain110", "resnet20"]),
+    ("run", "model=[plain20,plain56]", ["model=[plain20,plain56]: allowed: one of", "resnet20"]),
+    ("run", "-m schedule=[paper,short] seed=0,1", ["schedule=[paper,short]: allowed: one of"]),
+    ("reproduce", "figure=[figure1,figure6]", ["figure=[figure1,figure6]", "one of figure1, "]),
+    # configurations of other places
+    ("run", "--config-dir . seed=1", ["--config-dir: allowed: the files of conf/"]),
+    ("run", "--config-name=other", ["--config-name=other: allowed: the files of conf/"]),
+    ("run", "-cd . -m seed=1,2", ["-cd: allowed: the files of conf/"]),
+    # what a figure decides, in a sweep too
+    (
+        "reproduce",
+        "-m figure=figure4 model=resnet34 model.widths=[4,8,8,8] seeds=[0],[1]",
+        ["model=resnet34: decided by the figure"],
+    ),
     ("run", "model.builder=vgg", ["model.builder=vgg", "allowed: cifar_resnet"]),
     ("report", "model=plain20", ["model=plain20", "decided by the figure"]),
     ("report", "figure=figure4 model.depth=26", ["model.depth=26", "allowed:"]),
@@ -453,14 +465,14 @@ from pathlib import Path
 def stop(number, frame):
     Path("stopped").write_text(str(number))
     sys.exit(128 + number)
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
     signal.signal(number, stop)
 Path("ready").touch()
 time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", command.STOPS)
 def test_a_signal_is_passed_on_to_the_job_which_ends_by_itself(tmp_path, monkeypatch, number):
     (tmp_path / "child.py").write_text(CHILD)
     monkeypatch.chdir(tmp_path)
@@ -515,6 +527,37 @@ def test_a_signal_that_is_ignored_stops_nothing(tmp_path, monkeypatch):
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_ctrl_z_pauses_the_job_as_well(tmp_path):
+    (tmp_path / "child.py").write_text(
+        "import os, time\n"
+        "from pathlib import Path\n"
+        "Path('starts').write_text(str(os.getpid()))\n"
+        "Path('starts').rename('ready')\n"
+        "while not Path('go').exists(): time.sleep(0.01)\n"
+    )
+    code = "import sys\nfrom experiments import command\nsys.exit(command.run_alone('child', []))"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(tmp_path)])},
+    )
+    try:
+        while not (tmp_path / "ready").exists():
+            assert parent.poll() is None
+            time.sleep(0.01)
+        child = (tmp_path / "ready").read_text()
+        parent.send_signal(signal.SIGTSTP)
+        _, status = os.waitpid(parent.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        state = subprocess.run(["ps", "-o", "state=", "-p", child], capture_output=True, text=True)
+        assert state.stdout.strip().startswith("T")
+        (tmp_path / "go").touch()
+        parent.send_signal(signal.SIGCONT)
+        assert parent.wait(timeout=60) == 0  # and so the child has gone on
+    finally:
+        parent.kill()
 
 
 def test_a_killed_job_has_the_shells_code(tmp_path, monkeypatch):

@@ -6,20 +6,23 @@ import sys
 import pytest
 from processes import Process
 
-from degradation.output import say
+from degradation.errors import UserError
+from degradation.output import complain, say
 from experiments.command import command
 
 
-def lose_the_terminal():
+def lose_the_terminal(*streams):
     ours, theirs = os.openpty()
-    os.dup2(theirs, 1)
+    for stream in streams or (1,):
+        os.dup2(theirs, stream)
     os.close(theirs)
     os.close(ours)
 
 
-def lose_the_reader():
+def lose_the_reader(*streams):
     reader, writer = os.pipe()
-    os.dup2(writer, 1)
+    for stream in streams or (1,):
+        os.dup2(writer, stream)
     os.close(writer)
     os.close(reader)
 
@@ -56,3 +59,34 @@ def test_work_goes_on_when_nobody_reads(lose):
 def test_a_terminal_that_is_gone_at_the_end_changes_no_exit_code():
     ended = Process(finish_and_lose, lose_the_terminal).wait()
     assert (ended.code, ended.err) == (3, "")
+
+
+def fail(lose):
+    def start(job):
+        lose(1, 2)
+        complain("warning: nobody reads this")
+        raise UserError("nor this", exit_code=7)
+
+    sys.argv = ["run.py"]
+    raise SystemExit(command("config", lambda job: None, start))
+
+
+@pytest.mark.parametrize("lose", [lose_the_terminal, lose_the_reader])
+def test_an_error_that_nobody_reads_has_its_exit_code(lose):
+    """As of `2>&1 | tee log` when Ctrl-C has ended `tee`."""
+    assert Process(fail, lose).wait().code == 7
+
+
+def speak_latin():
+    def start(job):
+        say("−0.45")
+        return 3
+
+    sys.stdout.reconfigure(encoding="latin-1")
+    sys.argv = ["run.py"]
+    raise SystemExit(command("config", lambda job: None, start))
+
+
+def test_signs_that_the_terminal_lacks_do_not_end_a_command():
+    ended = Process(speak_latin).wait()
+    assert (ended.code, ended.out, ended.err) == (3, "?0.45\n", "")

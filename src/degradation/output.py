@@ -1,7 +1,9 @@
-"""What commands that work for hours tell on standard output, for as long as somebody reads it."""
+"""What commands that work for hours tell, for as long as somebody reads it."""
 
+import io
 import os
 import sys
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -12,13 +14,29 @@ def say(line: str) -> None:
     If nobody reads any more, a pipe being closed or a terminal gone, that is no reason to end the
     work: this line and all later ones go nowhere.
     """
+    _write(line, sys.stdout)
+
+
+def complain(line: str) -> None:
+    """Print a line as `say` does, on standard error."""
+    _write(line, sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Let an output go nowhere from now on, with what is still to be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def spell_what_can_be() -> None:
+    """Have signs that the terminal's encoding lacks, such as −, print as ? and not fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _write(line: str, stream: TextIO) -> None:
     try:
-        tqdm.write(line)
-        sys.stdout.flush()
+        tqdm.write(line, file=stream)
+        stream.flush()
     except OSError:
-        silence()
-
-
-def silence() -> None:
-    """Let standard output go nowhere from now on, with what is still to be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(stream)

@@ -5,7 +5,6 @@ import hashlib
 import http.client
 import os
 import shutil
-import sys
 import tarfile
 import tempfile
 import urllib.request
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from degradation.data.layouts import BINARY, PICKLED, Layout, find_layout
 from degradation.errors import UserError
+from degradation.output import complain
 
 # By MD5, from the data set's page, https://www.cs.toronto.edu/~kriz/cifar.html
 ARCHIVES = {
@@ -39,7 +39,7 @@ def download_cifar10(url: str, target: Path) -> tuple[Path, Layout]:
         nearest = next(folder for folder in (target, *target.parents) if folder.is_dir())
         with tempfile.TemporaryDirectory(prefix=".cifar10-", dir=nearest) as temporary:
             archive = Path(temporary, "archive")
-            print(f"CIFAR-10 is not on this machine: from {url} to {target}", file=sys.stderr)
+            complain(f"CIFAR-10 is not on this machine: from {url} to {target}")
             _fetch(url, archive)
             layout = _identify(archive, url)
             unpack(archive, layout, Path(temporary))

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import re
-import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from degradation.errors import UserError
+from degradation.output import complain
 from degradation.records.files import faults_as_user_errors, write_atomically
 
 KEEP = 2
@@ -88,7 +88,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         if not problems:
             return checkpoint
         note = f"damaged checkpoint in {folder.name}/: {'; '.join(problems)}; using {path.name}"
-        print(f"warning: {folder.parent}: {note}", file=sys.stderr)
+        complain(f"warning: {folder.parent}: {note}")
         return Checkpoint(checkpoint.iteration, checkpoint.arrays, checkpoint.state, note)
     if problems:
         raise UserError(

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 from typing import Any
 
 from omegaconf import DictConfig
@@ -10,6 +9,7 @@ from omegaconf import DictConfig
 from degradation.config import ROOT, flatten, recorded, relative, show
 from degradation.data import Dataset
 from degradation.errors import UserError
+from degradation.output import complain
 from degradation.records import Checkpoint, RunFolder, utc_now
 from degradation.training.learner import Learner
 from degradation.training.tracking import run_id
@@ -101,7 +101,7 @@ def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any
     notes = [f"{key}: {old.get(key)} → {new[key]}" for key in new if old.get(key) != new[key]]
     if notes:
         changes = "; ".join(notes)
-        print(f"warning: resumed elsewhere, the last bits may differ: {changes}", file=sys.stderr)
+        complain(f"warning: resumed elsewhere, the last bits may differ: {changes}")
     notes += [checkpoint.note] if checkpoint.note else []
     entry = {
         "at": utc_now(),

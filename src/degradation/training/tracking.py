@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from degradation.output import complain
 
 FINISH_SECONDS = 40.0
 """How long a finished run waits for W&B to store or upload what is left."""
@@ -187,4 +187,4 @@ def _plain(value: Any) -> Any:
 
 
 def _warn(message: str) -> None:
-    tqdm.write(f"warning: W&B: {message}", file=sys.stderr)
+    complain(f"warning: W&B: {message}")
