@@ -42,23 +42,29 @@ def imply_nothing(overrides: list[str]) -> list[str]:
     return []
 
 
+def check_nothing(jobs: list[Job]) -> None:
+    """Find any jobs fit to be a sweep."""
+
+
 def command(
     config_name: str,
     validate: Callable[[Job], None],
     start: Callable[[Job], int | None],
     imply: Callable[[list[str]], list[str]] = imply_nothing,
+    together: Callable[[list[Job]], None] = check_nothing,
 ) -> int:
     """Run the command that `conf/<config_name>.yaml` configures; return its exit code.
 
     Arguments come from `sys.argv`; `imply` gives overrides that count before them. A sweep (`-m`)
-    validates every job before the first starts, runs each in a process of its own, all of them, and
-    returns the worst code.
+    validates every job, and all of them `together`, before the first starts, runs each in a process
+    of its own, all of them, and returns the worst code.
     """
     spell_what_can_be()
     try:
         jobs, sweep = compose(config_name, imply)
         for job in jobs:
             validate(job)
+        together(jobs)
         code = _run_all(jobs) if sweep else max((start(job) or 0 for job in jobs), default=0)
         _flush()
         return code

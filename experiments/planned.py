@@ -24,18 +24,18 @@ class Planned:
 def plan(overrides: list[str], root: Path = RUNS) -> Planned:
     """Plan the run of some overrides, in its place below `root`.
 
-    Raises `UserError` for a run that there cannot be, and for one with a place of its own.
+    Raises `UserError` for a run that there cannot be, for one with a place of its own, and for one
+    in whose place there is another.
     """
     try:
         config = compose_again("config", overrides)
     except REFUSALS as error:
         raise UserError(explain(error, "config", overrides)) from error
-    check_run(config)
     if config.run_dir is not None:
         raise UserError(f"run_dir={config.run_dir}: a planned run's folder follows from the plan")
-    path = run_path(config, *precisions(config))
+    check_run(config, root)
+    path = run_path(config, *precisions(config), root=root)
     if root != RUNS:
-        path = root / path.relative_to(RUNS)
         overrides = [*overrides, f"run_dir={path}"]
     return Planned(RunFolder(path), overrides)
 

@@ -1,15 +1,17 @@
 """Train one network: `python -m experiments.run model=plain56`, or several with `-m`."""
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 from omegaconf import DictConfig
 
-from degradation.config import folder_of, run_path, validate
+from degradation.config import folder_of, relative, run_path, validate
 from degradation.data.cifar10 import FOLDER
 from degradation.data.layouts import find_layout
 from degradation.errors import UserError
 from degradation.records import RunFolder, cpu_has_bf16
+from degradation.training.identity import check_same_run, identity
 from experiments.command import Job, command, import_quietly
 
 
@@ -18,8 +20,8 @@ def check(job: Job) -> None:
     check_run(job.config)
 
 
-def check_run(config: DictConfig) -> None:
-    """Check the configuration of a run, and what is at the places that it names."""
+def check_run(config: DictConfig, root: Path | None = None) -> None:
+    """Check the configuration of a run below `root`, and what is at the places that it names."""
     validate(config)
     if config.run_dir is not None:
         path = folder_of("run_dir", config.run_dir)
@@ -33,7 +35,23 @@ def check_run(config: DictConfig) -> None:
     place = config.data.get("dir")
     if place is not None and not find_layout(folder_of("data.dir", place)):
         raise UserError(f"data.dir={place}: no CIFAR-10 there; allowed: {FOLDER}")
-    find_gpus(config)
+    precision, auto, replicas = precisions(config)
+    if not config.overwrite:
+        folder = RunFolder(run_path(config, precision, auto, replicas, root))
+        check_same_run(folder, identity(config, precision, replicas))
+
+
+def check_together(jobs: list[Job]) -> None:
+    """Raise `UserError` if two jobs of a sweep would have one folder."""
+    taken = set()
+    for job in jobs:
+        path = run_path(job.config, *precisions(job.config))
+        if path in taken:
+            raise UserError(
+                f"{' '.join(job.overrides)}: its folder, {relative(path)}, is that of another job; "
+                "allowed: one for each job, as by run_dir='FOLDER/seed${seed}'"
+            )
+        taken.add(path)
 
 
 def find_gpus(config: DictConfig) -> list:
@@ -77,4 +95,4 @@ def start(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command("config", check, start))
+    sys.exit(command("config", check, start, together=check_together))

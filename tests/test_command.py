@@ -351,8 +351,33 @@ def test_sweep_goes_on_after_a_job_that_was_killed(jobs):
     assert (result.code, len(noted)) == (137, 3)
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            "-m seed=0,1 run_dir=out",
+            ["seed=1 run_dir='out': its folder, ", "out, is that of another"],
+        ),
+        ("-m seed=0,0", ["seed=0: its folder, .../seed0, is that of another job"]),
+        (
+            "-m runtime.threads=1,2",
+            ["runtime.threads=2: its folder", "run_dir='FOLDER/seed${seed}'"],
+        ),
+    ],
+)
+def test_sweep_whose_jobs_would_share_a_folder_is_refused(start, line, words):
+    result = start("run", line)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1 and all(word in result.stderr for word in words)
+
+
+def test_sweep_may_name_its_folders_after_the_seeds(jobs):
+    result, noted = jobs("-m seed=0,1 'run_dir=out/seed${seed}'", [0, 0])
+    assert (result.code, len(noted)) == (0, 2)
+
+
 def test_sweep_passes_paths_on_as_they_were_given(jobs):
-    _, (first, _) = jobs("-m seed=0,1 'run_dir=a,b/c=d'", [0, 0])
+    _, (first,) = jobs("-m seed=0 'run_dir=a,b/c=d'", [0])
     assert command.quote_path(first[1]) == "run_dir='a,b/c=d'"
 
 

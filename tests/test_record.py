@@ -9,11 +9,23 @@ from command_line import run as run_cold
 from processes import run
 from report_samples import write_run
 
-from degradation.records import RunFolder
+import experiments.run
+from degradation.errors import UserError
+from degradation.records import RunFolder, cpu_has_bf16
 from degradation.report import find_runs
+from experiments import record
+from experiments.refusals import compose_again
 
 ROOT = Path(__file__).resolve().parents[1]
 PART = "{schedule: smoke, models: [plain20], seeds: [0], overrides: ['data=synthetic']}"
+
+
+def write_synthetic(out: Path, **options) -> Path:
+    """Write a finished run of plain-20 on synthetic data, in the precision that `auto` picks."""
+    about = {"name": "synthetic", "label": "synthetic data", "canonical": False}
+    options["settings"] = {"data.name": "synthetic", **options.get("settings", {})}
+    precision = "bfloat16" if cpu_has_bf16() else "float32"
+    return write_run(out, schedule="smoke", dataset=about, precision=precision, **options)
 
 
 def test_every_recorded_run_is_planned():
@@ -33,10 +45,9 @@ def test_what_is_missing_is_trained_and_reported(tmp_path):
     """Of two runs one is there already: it keeps every byte, and the report has both."""
     tree = make_tree(tmp_path)
     out = tree / "results" / "recorded"
-    synthetic = {"name": "synthetic", "label": "synthetic data", "canonical": False}
     small = ["optimizer.batch=20", "data.train_images=100", "data.test_images=50"]
     kind = "batch=20,data=synthetic,test_images=50,train_images=100"
-    there = write_run(out, "plain20", seed=1, schedule="smoke", variant=kind, dataset=synthetic)
+    there = write_synthetic(out, seed=1, variant=kind, settings={"optimizer.batch": 20})
     before = files(there)
     settings = ", ".join(f"'{override}'" for override in [*small, "tracking=disabled"])
     part = PART.replace("[0]", "[0, 1]").replace("c']", f"c', {settings}]")
@@ -54,12 +65,21 @@ def test_a_part_is_reported_before_a_later_one_is_trained(tmp_path):
     """The second part cannot be trained, as its folder is in the way; the first has its report."""
     tree = make_tree(tmp_path)
     out = tree / "results" / "recorded"
-    synthetic = {"name": "synthetic", "label": "synthetic data", "canonical": False}
-    write_run(out, "plain20", schedule="smoke", variant="data=synthetic", dataset=synthetic)
+    write_synthetic(out, variant="data=synthetic")
     (out / "smoke" / "plain32,data=synthetic").write_text("in the way")
     plan = f"plan=[{PART},{PART.replace('plain20', 'plain32')}]"
     assert run(plan, name="record", tree=tree).code != 0
     assert "plain-20" in (out / "smoke" / "report,data=synthetic.md").read_text()
+
+
+def test_the_plan_takes_the_recorded_runs_for_what_they_are(monkeypatch):
+    """Those in bfloat16 for no others, also where `auto` does not name the precision."""
+    monkeypatch.setattr(experiments.run, "cpu_has_bf16", lambda: True)
+    config = compose_again("record", [])
+    assert all(run.folder.status for part in record.planned(config)[:2] for run in part)
+    monkeypatch.setattr(experiments.run, "cpu_has_bf16", lambda: False)
+    with pytest.raises(UserError, match="precision is bfloat16 there and float32 here"):
+        record.planned(config)
 
 
 @pytest.mark.parametrize(

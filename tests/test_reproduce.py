@@ -127,6 +127,19 @@ def test_again_trains_nothing_and_draws_the_same(reproduced):
         assert name in named(VARIANT) or modified == before[name][0]
 
 
+def test_a_finished_run_of_another_configuration_is_refused_before_anything_is_trained(tmp_path):
+    """A folder is named after what differs from conf/, and conf/ may have been another then."""
+    tree = make_tree(tmp_path / "tree")
+    runs = tree / "results" / "runs"
+    write_run(runs, "plain56", schedule="smoke", settings={"optimizer.rate": 0.05})
+    before = files(tree / "results")
+    result = run("figure=figure1", "schedule=smoke", name="reproduce", tree=tree)
+    assert (result.code, result.out) == (2, "") and result.err.count("\n") == 1
+    assert "smoke/plain56/seed0 holds another run" in result.err
+    assert "optimizer.rate is 0.05 there and 0.1 here" in result.err
+    assert files(tree / "results") == before
+
+
 def test_a_run_that_fails_ends_the_reproduction_with_its_code(reproduced):
     tree, _ = reproduced
     manifest = folder_of(tree, "plain20") / "manifest.json"

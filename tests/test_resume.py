@@ -26,7 +26,7 @@ from degradation.config import ROOT, relative
 from degradation.data import load_dataset
 from degradation.errors import UserError
 from degradation.records import RunFolder
-from degradation.training.journal import check_same_run, identity
+from degradation.training.identity import check_same_run, identity
 from experiments.refusals import compose_again
 from experiments.run import precisions
 
@@ -301,8 +301,9 @@ def test_changed_meaning(killed, override):
     config = compose_again("config", [*SMALL, *SYNTHETIC, override])
     dataset = load_dataset(**config.data, root=ROOT)
     precision, _, replicas = precisions(config)
+    which = identity(config, precision, replicas) | {"data.fingerprint": dataset.fingerprint}
     with pytest.raises(UserError) as caught:
-        check_same_run(killed, identity(config, dataset, precision, replicas))
+        check_same_run(killed, which)
     line = str(caught.value)
     assert caught.value.exit_code == 2 and "\n" not in line
     assert CHANGES[override] in line

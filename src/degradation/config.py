@@ -164,12 +164,21 @@ def folder_of(key: str, value: str, base: Path = Path()) -> Path:
     return path
 
 
-def run_path(config: DictConfig, precision: str, auto_precision: str, replicas: int = 1) -> Path:
-    """Folder of a run: `run_dir` if set, else `<schedule>/<run name>/seed<k>` below `RUNS`."""
+def run_path(
+    config: DictConfig,
+    precision: str,
+    auto_precision: str,
+    replicas: int = 1,
+    root: Path | None = None,
+) -> Path:
+    """Folder of a run: `run_dir` if set, else `<schedule>/<run name>/seed<k>` below `root`.
+
+    Without `root` that is `RUNS`.
+    """
     if config.run_dir is not None:
         return folder_of("run_dir", config.run_dir)
     name = run_name(config, precision, auto_precision, replicas)
-    return RUNS / config.schedule.name / name / f"seed{config.seed}"
+    return (root or RUNS) / config.schedule.name / name / f"seed{config.seed}"
 
 
 def command_line(name: str, *words: str) -> str:

@@ -1,4 +1,4 @@
-"""What a run says of itself: which run it is, and the manifest from its start to its end."""
+"""What a run says of itself: its manifest, from its start to its end."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from degradation.config import ROOT, flatten, recorded, relative, show
+from degradation.config import ROOT, flatten, recorded, relative
 from degradation.data import Dataset
 from degradation.errors import UserError
 from degradation.output import complain
@@ -15,57 +15,15 @@ from degradation.training.learner import Learner
 from degradation.training.tracking import run_id
 
 
-def identity(config: DictConfig, dataset: Dataset, precision: str, replicas: int) -> dict:
-    """Everything that decides the result: two starts that differ in it are not one run."""
-    settings = recorded(config)
-    return {
-        **flatten({group: settings[group] for group in ("model", "schedule", "optimizer")}),
-        "seed": config.seed,
-        "data.name": dataset.name,
-        "data.holdout": config.data.holdout,
-        "data.fingerprint": dataset.fingerprint,
-        "precision": precision,
-        "replicas": replicas,
-    }
-
-
-def check_same_run(folder: RunFolder, identity: dict, before: dict | None = None) -> None:
-    """Raise `UserError`, exit code 2, if `folder` holds a run with another identity.
-
-    `before` is the identity that is there; without it, it is put together from the folder's
-    configuration and manifest. A folder without a run has none.
-    """
-    if before is None:
-        manifest = folder.manifest()
-        if not manifest:
-            return
-        before = {
-            **flatten(folder.config()),
-            "data.fingerprint": manifest.get("dataset", {}).get("fingerprint"),
-            **{key: manifest[key] for key in ("precision", "replicas") if key in manifest},
-        }
-    before = {"replicas": 1, **before}  # what older runs do not say
-    different = [
-        f"{key} is {show(before.get(key))} there and {show(value)} here"
-        for key, value in identity.items()
-        if before.get(key) != value
-    ]
-    if different:
-        raise UserError(
-            f"{relative(folder.path)} holds another run, which is left as it is: "
-            f"{'; '.join(different)}; choose another run_dir, or overwrite=true"
-        )
-
-
 def start(
     config: DictConfig,
     folder: RunFolder,
-    identity: dict,
+    which: dict,
     dataset: Dataset,
     learner: Learner,
     environment: dict[str, Any],
 ) -> None:
-    """Write configuration and manifest of a run that begins."""
+    """Write configuration and manifest of a run that begins; `which` is its identity."""
     folder.write_config(recorded(config))
     folder.update_manifest(
         drop=folder.manifest(),  # of a start that came to nothing
@@ -74,8 +32,8 @@ def start(
         parameters=learner.parameters,
         schedule=config.schedule.name,
         seed=config.seed,
-        precision=identity["precision"],
-        replicas=identity["replicas"],
+        precision=which["precision"],
+        replicas=which["replicas"],
         dataset={
             "name": dataset.name,
             "label": dataset.label,

@@ -19,6 +19,7 @@ from degradation.records import (
 )
 from degradation.training import journal
 from degradation.training.devices import Gpu, set_up
+from degradation.training.identity import check_same_run, identity
 from degradation.training.interrupts import StopRequest, stop_requests
 from degradation.training.learner import Learner
 from degradation.training.progress import Progress
@@ -41,8 +42,9 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
         with folder.lock():
             if config.overwrite:
                 folder.clear()
-            identity = journal.identity(config, dataset, precision, replicas=len(gpus) or 1)
-            journal.check_same_run(folder, identity)
+            which = identity(config, precision, replicas=len(gpus) or 1)
+            which["data.fingerprint"] = dataset.fingerprint
+            check_same_run(folder, which)
             if folder.status == "complete":
                 say(f"{relative(folder.path)} is complete; overwrite=true trains it again")
                 return
@@ -64,10 +66,10 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
             # Where it stands: at its checkpoint, or at the beginning.
             checkpoint = folder.load_checkpoint()
             if checkpoint:
-                journal.check_same_run(folder, identity, checkpoint.state.get("identity", {}))
+                check_same_run(folder, which, checkpoint.state.get("identity", {}))
                 learner.restore(checkpoint)
             if not checkpoint or folder.status is None:
-                journal.start(config, folder, identity, dataset, learner, environment)
+                journal.start(config, folder, which, dataset, learner, environment)
             if checkpoint:
                 journal.resume(folder, checkpoint, environment)
                 say(f"{'resumed':<10}after {checkpoint.iteration:,} iterations")
@@ -77,7 +79,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
             tracker = _tracker(config, folder, precision, learner, resumed=checkpoint is not None)
             exit_code = 1
             try:
-                _fit(config, folder, learner, identity, tracker, stop)
+                _fit(config, folder, learner, which, tracker, stop)
                 with replace_file(folder.path / "model.keras") as path:
                     learner.model.save(path)
                 results = journal.results(learner)
@@ -96,7 +98,7 @@ def _fit(
     config: DictConfig,
     folder: RunFolder,
     learner: Learner,
-    identity: dict,
+    which: dict,
     tracker: Tracker,
     stop: StopRequest,
 ) -> None:
@@ -105,7 +107,7 @@ def _fit(
 
     def save() -> float:
         arrays, state = learner.checkpoint()
-        folder.save_checkpoint(meter.iteration, arrays, {**state, "identity": identity})
+        folder.save_checkpoint(meter.iteration, arrays, {**state, "identity": which})
         return time.monotonic()
 
     saved = time.monotonic()
