@@ -68,6 +68,22 @@ def test_precision_comes_from_the_global_policy(policy):
     assert {weight.dtype for weight in model.weights} == {"float32"}
 
 
+@pytest.mark.parametrize("name", ["bfloat16", "float64"])
+def test_policies_that_no_command_uses(name, set_policy):
+    """Weights are Keras' business, statistics float32; it trains, and logits are float32."""
+    set_policy(name)
+    model = build_small("resnet20", depth=8)
+    with tf.GradientTape() as tape:
+        logits = model(draw_images(), training=True)
+        loss = tf.reduce_sum(logits**2)
+    assert logits.dtype == tf.float32
+    assert all(slope is not None for slope in tape.gradient(loss, model.trainable_variables))
+    layer = of_type(model, keras.layers.BatchNormalization)[0]
+    assert {weight.dtype for weight in layer.weights} == {"float32"}
+    assert np.abs(layer.moving_mean).max() > 0
+    assert model(draw_images()).dtype == tf.float32
+
+
 def test_bfloat16_is_close_to_float32(set_policy):
     single = shake(build_small("resnet20"))
     set_policy("mixed_bfloat16")

@@ -24,13 +24,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def add_weight(self, *args, **kwargs):
         """Add a parameter or moving average that stays float32."""
         # The op wants float32 parameters beside bfloat16 images: keep Keras from casting them.
-        kwargs["autocast"] = False
+        kwargs |= {"autocast": False, "dtype": "float32"}
         if not kwargs.get("trainable", True):
             kwargs["aggregation"] = "mean"  # each replica has moments of its own
         return super().add_weight(*args, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
         """Normalise by the batch's moments when training, by the moving averages otherwise."""
+        if inputs.dtype == "float64":  # which the op does not know
+            return super().call(inputs, training=training, mask=mask)
         training = bool(training and self.trainable)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
