@@ -785,6 +785,37 @@ def test_the_memory_of_a_container_is_what_it_may_use(tmp_path, files, gib):
     assert records.describe_machine(fake_root(tmp_path, files))["memory_gib"] == gib
 
 
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        (
+            {
+                "proc/self/cgroup": "0::/jobs/one\n",
+                "sys/fs/cgroup/jobs/one/cpu.max": "max 100000\n",
+                "sys/fs/cgroup/jobs/cpu.max": "150000 100000\n",
+            },
+            2,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:cpu,cpuacct:/one\n0::/\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/cpu/one/cpu.cfs_quota_us": "300000\n",
+                "sys/fs/cgroup/cpu/one/cpu.cfs_period_us": "100000\n",
+            },
+            3,
+        ),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "10000 100000\n"}, 1),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, 64),
+        ({}, 64),
+    ],
+)
+def test_the_cores_of_a_container_are_those_that_it_may_use(tmp_path, monkeypatch, files, cores):
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 64, raising=False)
+    assert records.describe_machine(fake_root(tmp_path, files))["cores"] == cores
+
+
 def test_without_a_limit_the_memory_is_the_machines(tmp_path):
     alone = records.describe_machine(tmp_path)["memory_gib"]
     unlimited = {"proc/self/cgroup": "4:memory:/\n", "sys/fs/cgroup/memory/x": ""}

@@ -1,6 +1,7 @@
 """Where and when a run was made: processor, memory, versions, git state. No host or user names."""
 
 import importlib.metadata
+import math
 import os
 import platform
 import subprocess
@@ -21,13 +22,14 @@ def utc_now() -> str:
 def describe_machine(root: Path = Path("/")) -> dict[str, Any]:
     """Return `cpu` (the model's name), `cores` (usable ones) and `memory_gib` (None if unknown).
 
-    Memory is that of the machine or, if less, of the control group that this process is in.
+    Both are those of the machine or, if less, what the control group of this process allows, as of
+    `docker run --cpus=2 --memory=8g`.
     `root` is where `proc` and `sys` are.
     """
     memory = _memory_bytes(root)
     return {
         "cpu": _cpu_model(root),
-        "cores": _usable_cores(),
+        "cores": min([_usable_cores(), *_cpu_limits(root)]),
         "memory_gib": None if memory is None else round(memory / 2**30, 1),
     }
 
@@ -113,20 +115,37 @@ def _memory_bytes(root: Path) -> int | None:
 
 
 def _memory_limits(root: Path) -> Iterator[int]:
-    """Yield the limits, in bytes, of this process's control group and of those above it."""
+    """Yield what limits the memory, in bytes."""
+    for folder in _control_groups(root, "memory"):
+        # Version 2, and version 1, where "no limit" is about 2**63.
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            limit = (_text(folder / name) or "").strip()
+            if limit.isdigit():  # not "max"
+                yield int(limit)
+
+
+def _cpu_limits(root: Path) -> Iterator[int]:
+    """Yield what limits the time on all cores together, in cores; a part of one counts as one."""
+    for folder in _control_groups(root, "cpu"):
+        # Version 2 has microseconds and their period in one file, version 1 in two.
+        texts = [_text(folder / f"cpu.{name}") for name in ("max", "cfs_quota_us", "cfs_period_us")]
+        match " ".join(filter(None, texts)).split():
+            case quota, period if quota.isdigit() and period.isdigit():  # not "max", not "-1"
+                yield max(1, math.ceil(int(quota) / int(period)))
+
+
+def _control_groups(root: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of this process's control group and of those above it."""
     for line in (_text(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, group = line.split(":", 2)
         if controllers == "":  # version 2
-            top, name = root / "sys/fs/cgroup", "memory.max"
-        elif "memory" in controllers.split(","):  # version 1, where "no limit" is about 2**63
-            top, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+            top = root / "sys/fs/cgroup"
+        elif controller in controllers.split(","):  # version 1
+            top = root / "sys/fs/cgroup" / controller
         else:
             continue
         relative = Path(group.lstrip("/"))
-        for folder in (relative, *relative.parents):
-            limit = (_text(top / folder / name) or "").strip()
-            if limit.isdigit():  # not "max"
-                yield int(limit)
+        yield from (top / folder for folder in (relative, *relative.parents))
 
 
 def _text(path: Path) -> str | None:
