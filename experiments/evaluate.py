@@ -1,5 +1,6 @@
 """Loss and errors of a saved network: `python -m experiments.evaluate run_dir=FOLDER`."""
 
+import math
 import sys
 
 from degradation.config import folder_of, relative, show
@@ -27,7 +28,7 @@ def start(job: Job) -> None:
         print("warning: these are not the data that the run was trained on")
     print(f"loss      {result.loss:.4f}\nerror     {result.error:.2f} %\nper class")
     for name, error in result.class_errors.items():
-        print(f"  {name:<12}{error:6.2f} %")
+        print(f"  {name:<12}" + ("no images" if math.isnan(error) else f"{error:6.2f} %"))
 
 
 if __name__ == "__main__":

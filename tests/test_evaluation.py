@@ -43,6 +43,17 @@ def test_network_of_other_classes_than_its_configuration_has_is_refused(trained,
     assert "it goes from (32, 32, 3) to (100,), not (32, 32, 3) to (10,)" in result.stderr
 
 
+def test_a_class_without_images_has_no_error(trained, tmp_path):
+    tree, folder = trained
+    copy = shutil.copytree(folder, tmp_path / "run")
+    config = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(config.replace("holdout: 0", "holdout: 5"))
+    result = run(tree, "evaluate", f"run_dir={copy}")
+    assert (result.returncode, result.stderr) == (0, "")
+    classes = [line for line in result.stdout.splitlines() if line.startswith("  pattern")]
+    assert len(classes) == 10 and sum("no images" in line for line in classes) >= 5
+
+
 def test_data_are_looked_for_where_they_are_now(tmp_path, monkeypatch):
     """Not where the run found them, which its record does not say."""
     before = write_binary(tmp_path / "before" / "cifar-10-batches-bin", small_parts(monkeypatch))

@@ -1,5 +1,6 @@
 """A saved network on the images that its run was tested on."""
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,10 @@ from degradation.training.steps import make_evaluation
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy, error and error per class (both in percent), on which data."""
+    """Mean cross-entropy, error and error per class (both in percent), on which data.
+
+    The error of a class without images is NaN.
+    """
 
     loss: float
     error: float
@@ -104,4 +108,4 @@ def _load(path: Path, network: dict) -> keras.Model:
 
 
 def _percent(wrong: np.ndarray) -> float:
-    return 100.0 * int(np.sum(wrong)) / len(wrong) if len(wrong) else 0.0
+    return 100.0 * int(np.sum(wrong)) / len(wrong) if len(wrong) else math.nan
