@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from degradation.config import command_line, overrides_of, relative, show
+from degradation.config import RUNS, command_line, overrides_of, relative, show
 from degradation.errors import UserError
 from degradation.report import Run, missing, models_of
 
@@ -38,7 +38,8 @@ def check_found(
     kind = f"schedule={schedule}" + (f" with {changes}" if changes else "")
     training = _training(config, seeds, changed)
     others = "" if runs else _others(found, config.seeds is not None)
-    raise UserError(f"{start} on {kind} in {relative(folder)}; to train: {training}{others}")
+    place = "" if folder == RUNS else f" in {relative(RUNS)}"
+    raise UserError(f"{start} on {kind} in {relative(folder)}; to train{place}: {training}{others}")
 
 
 def _training(config: DictConfig, seeds: list[int], changed: list[str]) -> str:

@@ -70,12 +70,10 @@ def report(
     if replicas is None:
         gpu = config.runtime.name == "gpu"
         replicas = max((run.manifest.get("replicas", 1) for run in found if gpu), default=1)
-    # Named after the precision that was asked for: what auto picks here says nothing of the runs.
-    changes = ",".join(variant(config, config.runtime.precision, "auto", replicas))
+    changes, runs = pick_runs(config, found, replicas)
     suffix = f",{changes}" if changes else ""
     changed, drawn_by = _changed(overrides), _of_figure(overrides)
-    seeds, precision = config.seeds and list(config.seeds), config.runtime.precision
-    runs = pick(found, config.schedule.name, seeds, changes, precision)
+    seeds = config.seeds and list(config.seeds)
     check_found(config, folder, changes, [*drawn_by, *changed], runs, found)
     out_dir = schedule_folder(folder, runs)
     _name_unfinished(config, changes, out_dir, left_out)
@@ -96,6 +94,18 @@ def report(
         say(f"figure    {relative(picture.png)} and {picture.svg.name}")
     say(f"report    {relative(paths[0])}, {', '.join(path.name for path in paths[1:])}")
     return page
+
+
+def pick_runs(config: DictConfig, found: list[Run], replicas: int) -> tuple[str, list[Run]]:
+    """Pick the runs that `config` asks for; the overrides that they share, as folders name them.
+
+    Raises `UserError` if one of them is there twice.
+    """
+    # Named after the precision that was asked for: what auto picks here says nothing of the runs.
+    precision = config.runtime.precision
+    changes = ",".join(variant(config, precision, "auto", replicas))
+    seeds = config.seeds and list(config.seeds)
+    return changes, pick(found, config.schedule.name, seeds, changes, precision)
 
 
 def _name_unfinished(

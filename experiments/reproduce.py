@@ -12,17 +12,17 @@ from omegaconf import OmegaConf
 
 from degradation.config import RUNS, check_models, check_values, recorded, relative
 from degradation.errors import UserError
-from degradation.report.curves import drawn, models_of
+from degradation.report import drawn, find_runs, models_of
 from degradation.rules import SEEDS
 from degradation.training.tracking import Tracker, run_id
 from experiments.command import Job, command
 from experiments.planned import Planned, plan, train_missing
-from experiments.report import imply_network, refuse_decided, report
+from experiments.report import imply_network, pick_runs, refuse_decided, report
 from experiments.run import precisions
 
 
 def check(job: Job) -> None:
-    """Check a reproduction's own values, and every run that it will take."""
+    """Check a reproduction's own values, every run that it will take, and the runs there are."""
     config = job.config
     refuse_decided(job.overrides)
     check_values(config)
@@ -30,6 +30,8 @@ def check(job: Job) -> None:
         raise UserError(f"seeds=null: allowed: {SEEDS.allowed}")
     check_models("figure.panels", drawn(config.figure))
     planned(job, config.seeds[:1])  # not every network has every key
+    # What the report would trip over at the end.
+    pick_runs(config, find_runs(RUNS), precisions(config)[2])
 
 
 def planned(job: Job, seeds: Iterable[int]) -> list[Planned]:

@@ -140,6 +140,19 @@ def test_a_finished_run_of_another_configuration_is_refused_before_anything_is_t
     assert files(tree / "results") == before
 
 
+def test_a_run_that_is_there_twice_is_refused_before_anything_is_trained(tmp_path):
+    """As after `cp -r short short-old`: the report would not know which one to take."""
+    tree = make_tree(tmp_path / "tree")
+    runs = tree / "results" / "runs"
+    for folder in ("smoke", "smoke-old"):
+        write_run(runs, schedule="smoke", folder=runs / folder / "plain20" / "seed0")
+    before = files(tree / "results")
+    result = run("figure=figure1", "schedule=smoke", name="reproduce", tree=tree)
+    assert (result.code, result.out) == (2, "") and result.err.count("\n") == 1
+    assert "are both plain20 with seed=0 on schedule=smoke: allowed: one" in result.err
+    assert files(tree / "results") == before
+
+
 def test_a_run_that_fails_ends_the_reproduction_with_its_code(reproduced):
     tree, _ = reproduced
     manifest = folder_of(tree, "plain20") / "manifest.json"
@@ -269,6 +282,7 @@ def test_strict_fails_on_a_claim_that_did_not_come_out(tmp_path):
             ],
         ),
         (["data=synthetic"], ["with data=synthetic in results/runs", "'seeds=[0]' data=synthetic"]),
+        (["runs=elsewhere"], ["in elsewhere; to train in results/runs: .venv/bin/python"]),
         (["figure=figure1"], ["plain56 seed 0", "schedule=short", "seeds=[0]"]),
         (["figure=figure1", "seeds=[0,4]"], ["plain20 seed 4", "plain56 seed 4", "seeds=[0,4]"]),
         (

@@ -32,7 +32,7 @@ def select(
         if place in picked:
             raise UserError(
                 f"{picked[place].path} and {run.path} are both {run.model} with seed={run.seed} "
-                f"on schedule={schedule}: give a folder that holds one of them"
+                f"on schedule={schedule}: allowed: one; move the other elsewhere"
             )
         picked[place] = run
     return [picked[place] for place in sorted(picked)]
