@@ -118,8 +118,7 @@ def seeds_to_decide(
     """
     have = min(estimate.seeds for estimate in estimates)
     for seeds in range(have + 1, MOST_SEEDS + 1):
-        # Those that have more seeds already keep them.
-        more = [estimate.with_seeds(max(seeds, estimate.seeds)) for estimate in estimates]
+        more = [e if e.seeds >= seeds else e.with_seeds(seeds) for e in estimates]
         if (answer := decided(more)) is not None:
             return seeds, answer
     return None
