@@ -233,8 +233,8 @@ def _module() -> str:
 def run_alone(module: str, overrides: list[str]) -> int:
     """Run `python -m module overrides…` in a process of its own and return its exit code.
 
-    Signals that ask to stop are passed on, and the process is waited for: it saves first. Those
-    that are ignored here (nohup) are ignored there as well. Ctrl-Z pauses both.
+    Signals that ask to stop are passed on, and the process is waited for: it saves first, but for
+    SIGQUIT. Those that are ignored here (nohup) are ignored there as well. Ctrl-Z pauses both.
     """
     early, passed_on = [], []
 
@@ -246,8 +246,11 @@ def run_alone(module: str, overrides: list[str]) -> int:
         child.send_signal(number)
 
     def pause(number, frame):
-        child.send_signal(signal.SIGSTOP)
-        os.kill(os.getpid(), signal.SIGSTOP)  # until the shell continues it
+        child.send_signal(number)
+        # Not SIGSTOP: without a shell above that could continue it, nothing must stop.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.signal(number, pause)
         child.send_signal(signal.SIGCONT)
 
     # Before the child starts: a signal that ended this process alone would leave it an orphan.
@@ -262,7 +265,8 @@ def run_alone(module: str, overrides: list[str]) -> int:
             signal.signal(number, pass_on)
         for number in early:
             pass_on(number, None)
-        before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, pause)
+        if signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN:
+            before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, pause)
         code = child.wait()
     finally:
         for number, handler in before.items():
