@@ -4,28 +4,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from degradation.config import RUNS, relative, run_path
+from degradation.config import RUNS, relative
 from degradation.errors import UserError
 from degradation.output import say
 from degradation.records import RunFolder
 from experiments.command import run_alone
 from experiments.refusals import REFUSALS, compose_again, explain
-from experiments.run import check_run, precisions
+from experiments.run import check_run, run_folder
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A run to be trained: its folder, and the overrides that train it there."""
+    """A run to be trained: its network and seed, its folder, and the overrides that train it."""
 
+    model: str
+    seed: int
     folder: RunFolder
     overrides: list[str]
 
 
-def plan(overrides: list[str], root: Path = RUNS) -> Planned:
-    """Plan the run of some overrides, in its place below `root`.
+def plan(overrides: list[str], instead: str, root: Path | None = None) -> Planned:
+    """Plan the run of some overrides, in its place below `root` (None: `RUNS`).
 
     Raises `UserError` for a run that there cannot be, for one with a place of its own, and for one
-    in whose place there is another.
+    in whose place there is another: `instead` is what the user can do then.
     """
     try:
         config = compose_again("config", overrides)
@@ -33,11 +35,11 @@ def plan(overrides: list[str], root: Path = RUNS) -> Planned:
         raise UserError(explain(error, "config", overrides)) from error
     if config.run_dir is not None:
         raise UserError(f"run_dir={config.run_dir}: a planned run's folder follows from the plan")
-    check_run(config, root)
-    path = run_path(config, *precisions(config), root=root)
-    if root != RUNS:
-        overrides = [*overrides, f"run_dir={path}"]
-    return Planned(RunFolder(path), overrides)
+    check_run(config)
+    folder = run_folder(config, root, instead=instead)
+    if root not in (None, RUNS):
+        overrides = [*overrides, f"run_dir={folder.path}"]
+    return Planned(config.model.name, config.seed, folder, overrides)
 
 
 def train_missing(runs: Iterable[Planned], overwrite: bool = False) -> int:

@@ -20,6 +20,7 @@ def planned(config: DictConfig) -> list[list[Planned]]:
         [
             plan(
                 [f"schedule={part.schedule}", f"model={model}", f"seed={seed}", *part.overrides],
+                instead="choose another folder with out=",
                 root=folder_of("out", config.out, ROOT),
             )
             for seed, model in product(part.seeds, part.models)

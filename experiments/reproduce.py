@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from itertools import product
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import RUNS, check_models, check_values, recorded, relative
 from degradation.errors import UserError
@@ -22,7 +22,7 @@ from experiments.run import precisions
 
 
 def check(job: Job) -> None:
-    """Check a reproduction's own values, every run that it will take, and the runs there are."""
+    """Check a reproduction's own values, and a run of every network that it will take."""
     config = job.config
     refuse_decided(job.overrides)
     check_values(config)
@@ -30,8 +30,6 @@ def check(job: Job) -> None:
         raise UserError(f"seeds=null: allowed: {SEEDS.allowed}")
     check_models("figure.panels", drawn(config.figure))
     planned(job, config.seeds[:1])  # not every network has every key
-    # What the report would trip over at the end.
-    pick_runs(config, find_runs(RUNS), precisions(config)[2])
 
 
 def planned(job: Job, seeds: Iterable[int]) -> list[Planned]:
@@ -40,15 +38,30 @@ def planned(job: Job, seeds: Iterable[int]) -> list[Planned]:
     shared = [o for o in job.overrides if o.split("=")[0].split(".")[0] not in ("figure", "seeds")]
     shared.insert(0, f"tracking.group={figure.name}")  # unless another is asked for
     return [
-        plan([*shared, f"model={model}", f"seed={seed}"])
+        plan([*shared, f"model={model}", f"seed={seed}"], "move it elsewhere, or overwrite=true")
         for seed, model in product(seeds, models_of(figure))
     ]
+
+
+def check_alone(runs: list[Planned], config: DictConfig) -> None:
+    """Raise `UserError` if one of `runs` is elsewhere in `RUNS`, too: a report would not choose."""
+    places = {(run.model, run.seed): run.folder.path for run in runs}
+    _, there = pick_runs(config, find_runs(RUNS), precisions(config)[2])
+    for run in there:
+        place = places.get((run.model, run.seed), run.path)
+        if run.path != place:
+            raise UserError(
+                f"{relative(run.path)} is {run.model} with seed={run.seed}, whose place is "
+                f"{relative(place)}: allowed: one; move it elsewhere"
+            )
 
 
 def start(job: Job) -> int:
     """Train what is missing, then write the report; the first run that fails ends it."""
     config, figure = job.config, OmegaConf.to_container(job.config.figure)
-    if code := train_missing(planned(job, config.seeds), config.overwrite):
+    runs = planned(job, config.seeds)
+    check_alone(runs, config)
+    if code := train_missing(runs, config.overwrite):
         return code
 
     page = report(config, RUNS, job.overrides, replicas=precisions(config)[2])

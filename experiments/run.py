@@ -16,12 +16,13 @@ from experiments.command import Job, command, import_quietly
 
 
 def check(job: Job) -> None:
-    """Check a job's configuration, as `check_run` does."""
+    """Check a job's configuration, as `check_run` does, and what is in its folder."""
     check_run(job.config)
+    run_folder(job.config)
 
 
-def check_run(config: DictConfig, root: Path | None = None) -> None:
-    """Check the configuration of a run below `root`, and what is at the places that it names."""
+def check_run(config: DictConfig) -> None:
+    """Check the configuration of a run, and what is at the places that it names."""
     validate(config)
     if config.run_dir is not None:
         path = folder_of("run_dir", config.run_dir)
@@ -35,10 +36,20 @@ def check_run(config: DictConfig, root: Path | None = None) -> None:
     place = config.data.get("dir")
     if place is not None and not find_layout(folder_of("data.dir", place)):
         raise UserError(f"data.dir={place}: no CIFAR-10 there; allowed: {FOLDER}")
+    find_gpus(config)
+
+
+def run_folder(config: DictConfig, root: Path | None = None, **options: str) -> RunFolder:
+    """Return the folder of a run whose configuration is checked: below `root`, or its own.
+
+    Raises `UserError` if it holds another run, unless `overwrite` is set; `options` are those of
+    `check_same_run`.
+    """
     precision, auto, replicas = precisions(config)
+    folder = RunFolder(run_path(config, precision, auto, replicas, root))
     if not config.overwrite:
-        folder = RunFolder(run_path(config, precision, auto, replicas, root))
-        check_same_run(folder, identity(config, precision, replicas))
+        check_same_run(folder, identity(config, precision, replicas), **options)
+    return folder
 
 
 def check_together(jobs: list[Job]) -> None:

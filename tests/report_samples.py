@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 from omegaconf import OmegaConf
 
+from degradation.records import cpu_has_bf16
 from degradation.report import Run, find_runs
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,11 @@ ALSO_ENDS = {  # of those that it shows as well
 }
 OTHER_ENDS = (15.0, 17.0)
 SYNTHETIC = {"name": "synthetic", "label": "synthetic data, not CIFAR-10", "canonical": False}
+
+
+def auto_precision() -> str:
+    """The precision that `runtime.precision=auto` picks on this processor."""
+    return "bfloat16" if cpu_has_bf16() else "float32"
 
 
 def make_rows(schedule: dict, ends: tuple[float, float], seed: int, unseen: str) -> list[dict]:

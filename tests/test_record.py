@@ -7,11 +7,11 @@ import yaml
 from command_line import files, make_tree
 from command_line import run as run_cold
 from processes import run
-from report_samples import write_run
+from report_samples import auto_precision, write_run
 
 import experiments.run
 from degradation.errors import UserError
-from degradation.records import RunFolder, cpu_has_bf16
+from degradation.records import RunFolder
 from degradation.report import find_runs
 from experiments import record
 from experiments.refusals import compose_again
@@ -24,8 +24,7 @@ def write_synthetic(out: Path, **options) -> Path:
     """Write a finished run of plain-20 on synthetic data, in the precision that `auto` picks."""
     about = {"name": "synthetic", "label": "synthetic data", "canonical": False}
     options["settings"] = {"data.name": "synthetic", **options.get("settings", {})}
-    precision = "bfloat16" if cpu_has_bf16() else "float32"
-    return write_run(out, schedule="smoke", dataset=about, precision=precision, **options)
+    return write_run(out, schedule="smoke", dataset=about, precision=auto_precision(), **options)
 
 
 def test_every_recorded_run_is_planned():
@@ -78,7 +77,8 @@ def test_the_plan_takes_the_recorded_runs_for_what_they_are(monkeypatch):
     config = compose_again("record", [])
     assert all(run.folder.status for part in record.planned(config)[:2] for run in part)
     monkeypatch.setattr(experiments.run, "cpu_has_bf16", lambda: False)
-    with pytest.raises(UserError, match="precision is bfloat16 there and float32 here"):
+    line = "precision is bfloat16 there and float32 here; choose another folder with out="
+    with pytest.raises(UserError, match=line):
         record.planned(config)
 
 

@@ -10,8 +10,9 @@ from command_line import REPOSITORY, files, make_tree
 from command_line import run as run_cold
 from omegaconf import OmegaConf
 from processes import Ended, run
-from report_samples import texts, write_run
+from report_samples import auto_precision, texts, write_run
 
+import degradation.config
 from degradation.records import RunFolder
 from degradation.report import build_figure, find_runs, models_of, select
 from experiments.command import Job
@@ -141,16 +142,24 @@ def test_a_finished_run_of_another_configuration_is_refused_before_anything_is_t
 
 
 def test_a_run_that_is_there_twice_is_refused_before_anything_is_trained(tmp_path):
-    """As after `cp -r short short-old`: the report would not know which one to take."""
+    """As after `mv short short-old` or `cp -r`: the report would not know which one to take."""
     tree = make_tree(tmp_path / "tree")
     runs = tree / "results" / "runs"
-    for folder in ("smoke", "smoke-old"):
-        write_run(runs, schedule="smoke", folder=runs / folder / "plain20" / "seed0")
-    before = files(tree / "results")
-    result = run("figure=figure1", "schedule=smoke", name="reproduce", tree=tree)
-    assert (result.code, result.out) == (2, "") and result.err.count("\n") == 1
-    assert "are both plain20 with seed=0 on schedule=smoke: allowed: one" in result.err
-    assert files(tree / "results") == before
+    places = [runs / folder / "plain20" / "seed0" for folder in ("smoke-old", "smoke")]
+    for place, words in zip(
+        places,
+        [
+            "smoke-old/plain20/seed0 is plain20 with seed=0, whose place is results/runs/smoke/pl",
+            "are both plain20 with seed=0 on schedule=smoke: allowed: one",
+        ],
+        strict=True,
+    ):
+        write_run(runs, schedule="smoke", folder=place, precision=auto_precision())
+        before = files(tree / "results")
+        result = run("figure=figure1", "schedule=smoke", name="reproduce", tree=tree)
+        assert (result.code, result.out) == (2, "") and result.err.count("\n") == 1
+        assert words in result.err
+        assert files(tree / "results") == before
 
 
 def test_a_run_that_fails_ends_the_reproduction_with_its_code(reproduced):
@@ -173,7 +182,8 @@ def test_a_run_that_fails_ends_the_reproduction_with_its_code(reproduced):
 
 
 @pytest.mark.parametrize(("given", "group"), [([], "figure1"), (["tracking.group=mine"], "mine")])
-def test_runs_are_grouped_by_figure_unless_asked_otherwise(given, group):
+def test_runs_are_grouped_by_figure_unless_asked_otherwise(tmp_path, monkeypatch, given, group):
+    monkeypatch.setattr(degradation.config, "RUNS", tmp_path)
     job = Job(compose_again("reproduce", given), given)
     configs = [compose_again("config", run.overrides) for run in planned(job, [0])]
     assert [(c.model.name, c.tracking.group) for c in configs] == [(m, group) for m in MODELS]

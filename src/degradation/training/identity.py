@@ -23,11 +23,16 @@ def identity(config: DictConfig, precision: str, replicas: int) -> dict:
     }
 
 
-def check_same_run(folder: RunFolder, identity: dict, before: dict | None = None) -> None:
+def check_same_run(
+    folder: RunFolder,
+    identity: dict,
+    before: dict | None = None,
+    instead: str = "choose another run_dir, or overwrite=true",
+) -> None:
     """Raise `UserError`, exit code 2, if `folder` holds a run with another identity.
 
     `before` is the identity that is there; without it, it is put together from the folder's
-    configuration and manifest. A folder without a run has none.
+    configuration and manifest. A folder without a run has none. `instead` is what the user can do.
     """
     if before is None:
         manifest = folder.manifest()
@@ -47,5 +52,5 @@ def check_same_run(folder: RunFolder, identity: dict, before: dict | None = None
     if different:
         raise UserError(
             f"{relative(folder.path)} holds another run, which is left as it is: "
-            f"{'; '.join(different)}; choose another run_dir, or overwrite=true"
+            f"{'; '.join(different)}; {instead}"
         )
