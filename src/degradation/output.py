@@ -1,5 +1,6 @@
 """What commands that work for hours tell, for as long as somebody reads it."""
 
+import contextlib
 import io
 import os
 import sys
@@ -31,7 +32,8 @@ def spell_what_can_be() -> None:
     """Have signs that the terminal's encoding lacks, such as −, print as ? and not fail."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            with contextlib.suppress(OSError):  # one that was put in another's place, or is gone
+                stream.reconfigure(errors="replace")
 
 
 def _write(line: str, stream: TextIO) -> None:
