@@ -11,7 +11,7 @@ from degradation.data.cifar10 import FOLDER
 from degradation.data.layouts import find_layout
 from degradation.errors import UserError
 from degradation.records import RunFolder, cpu_has_bf16
-from degradation.training.identity import check_same_run, identity
+from degradation.training.identity import ELSEWHERE, check_same_run, identity
 from experiments.command import Job, command, import_quietly
 
 
@@ -39,16 +39,16 @@ def check_run(config: DictConfig) -> None:
     find_gpus(config)
 
 
-def run_folder(config: DictConfig, root: Path | None = None, **options: str) -> RunFolder:
+def run_folder(config: DictConfig, root: Path | None = None, instead: str = ELSEWHERE) -> RunFolder:
     """Return the folder of a run whose configuration is checked: below `root`, or its own.
 
-    Raises `UserError` if it holds another run, unless `overwrite` is set; `options` are those of
-    `check_same_run`.
+    Raises `UserError` if it holds another run, unless `overwrite` is set; `instead` is what the
+    user can do then.
     """
     precision, auto, replicas = precisions(config)
     folder = RunFolder(run_path(config, precision, auto, replicas, root))
     if not config.overwrite:
-        check_same_run(folder, identity(config, precision, replicas), **options)
+        check_same_run(folder, identity(config, precision, replicas), instead=instead)
     return folder
 
 

@@ -6,6 +6,8 @@ from degradation.config import flatten, recorded, relative, show
 from degradation.errors import UserError
 from degradation.records import RunFolder
 
+ELSEWHERE = "choose another run_dir, or overwrite=true"
+
 
 def identity(config: DictConfig, precision: str, replicas: int) -> dict:
     """Everything that decides the result, but for `data.fingerprint`: one has to read the data.
@@ -27,7 +29,7 @@ def check_same_run(
     folder: RunFolder,
     identity: dict,
     before: dict | None = None,
-    instead: str = "choose another run_dir, or overwrite=true",
+    instead: str = ELSEWHERE,
 ) -> None:
     """Raise `UserError`, exit code 2, if `folder` holds a run with another identity.
 
