@@ -53,7 +53,7 @@ record: $(READY) ## train the runs of results/recorded/ that are missing (twenty
 	$(RUN) experiments.record $(ARGS)
 
 test: $(READY) ## run the tests
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(READY) ## check style and formatting
 	$(RUN) ruff check $(ARGS)
