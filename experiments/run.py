@@ -36,7 +36,6 @@ def check_run(config: DictConfig) -> None:
     place = config.data.get("dir")
     if place is not None and not find_layout(folder_of("data.dir", place)):
         raise UserError(f"data.dir={place}: no CIFAR-10 there; allowed: {FOLDER}")
-    find_gpus(config)
 
 
 def run_folder(config: DictConfig, root: Path | None = None, instead: str = ELSEWHERE) -> RunFolder:
@@ -45,18 +44,23 @@ def run_folder(config: DictConfig, root: Path | None = None, instead: str = ELSE
     Raises `UserError` if it holds another run, unless `overwrite` is set; `instead` is what the
     user can do then.
     """
-    precision, auto, replicas = precisions(config)
-    folder = RunFolder(run_path(config, precision, auto, replicas, root))
+    folder = RunFolder(place_of(config, root))
     if not config.overwrite:
+        precision, _, replicas = precisions(config)
         check_same_run(folder, identity(config, precision, replicas), instead=instead)
     return folder
+
+
+def place_of(config: DictConfig, root: Path | None = None) -> Path:
+    """Path of a run's folder on this machine, as `run_path` has it."""
+    return run_path(config, *precisions(config), root=root)
 
 
 def check_together(jobs: list[Job]) -> None:
     """Raise `UserError` if two jobs of a sweep would have one folder."""
     taken = set()
     for job in jobs:
-        path = run_path(job.config, *precisions(job.config))
+        path = place_of(job.config)
         if path in taken:
             raise UserError(
                 f"{' '.join(job.overrides)}: its folder, {relative(path)}, is that of another job; "
@@ -95,8 +99,8 @@ def _devices() -> ModuleType:
 
 def start(job: Job) -> None:
     """Train the network of a job, unless that is done already."""
-    precision, auto, replicas = precisions(job.config)
-    folder = RunFolder(run_path(job.config, precision, auto, replicas))
+    precision, *_ = precisions(job.config)
+    folder = RunFolder(place_of(job.config))
     gpus = find_gpus(job.config)
 
     # After everything that may be refused: importing TensorFlow takes seconds.
