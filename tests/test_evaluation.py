@@ -26,6 +26,15 @@ def trained(tmp_path_factory):
     return tree, folder
 
 
+def evaluate_changed(trained, tmp_path, before: str, after: str):
+    """Evaluate a copy of the run whose configuration has `after` in place of `before`."""
+    tree, folder = trained
+    copy = shutil.copytree(folder, tmp_path / "run")
+    config = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(config.replace(before, after))
+    return run(tree, "evaluate", f"run_dir={copy}")
+
+
 def test_network_of_more_classes_than_the_data(trained):
     tree, folder = trained
     result = run(tree, "evaluate", f"run_dir={folder}")
@@ -34,21 +43,13 @@ def test_network_of_more_classes_than_the_data(trained):
 
 
 def test_network_of_other_classes_than_its_configuration_has_is_refused(trained, tmp_path):
-    tree, folder = trained
-    copy = shutil.copytree(folder, tmp_path / "run")
-    config = (copy / "config.yaml").read_text()
-    (copy / "config.yaml").write_text(config.replace("classes: 100", "classes: 10"))
-    result = run(tree, "evaluate", f"run_dir={copy}")
+    result = evaluate_changed(trained, tmp_path, "classes: 100", "classes: 10")
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert "it goes from (32, 32, 3) to (100,), not (32, 32, 3) to (10,)" in result.stderr
 
 
 def test_a_class_without_images_has_no_error(trained, tmp_path):
-    tree, folder = trained
-    copy = shutil.copytree(folder, tmp_path / "run")
-    config = (copy / "config.yaml").read_text()
-    (copy / "config.yaml").write_text(config.replace("holdout: 0", "holdout: 5"))
-    result = run(tree, "evaluate", f"run_dir={copy}")
+    result = evaluate_changed(trained, tmp_path, "holdout: 0", "holdout: 5")
     assert (result.returncode, result.stderr) == (0, "")
     classes = [line for line in result.stdout.splitlines() if line.startswith("  pattern")]
     assert len(classes) == 10 and sum("no images" in line for line in classes) >= 5
