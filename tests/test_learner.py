@@ -35,6 +35,12 @@ def make_learner(dataset, *overrides, seed=0):
     return Learner(config, dataset)
 
 
+def test_whole_numbers_are_numbers(synthetic):
+    """Of the optimiser; Keras itself takes fractions alone."""
+    values = ["optimizer.rate=1", "optimizer.momentum=0", "optimizer.weight_decay=0"]
+    assert make_learner(synthetic, *values).update() == 1
+
+
 def saved(learner):
     """The learner's checkpoint after a trip through JSON, as a file gives it back."""
     arrays, state = learner.checkpoint()

@@ -120,7 +120,9 @@ class Learner:
 
 
 def _optimizer(settings: DictConfig) -> keras.optimizers.Optimizer:
-    optimizer = SGD(settings.rate, settings.momentum, settings.weight_decay, settings.decay)
+    # Whole numbers are allowed, and Keras takes none.
+    numbers = [float(settings[key]) for key in ("rate", "momentum", "weight_decay")]
+    optimizer = SGD(*numbers, settings.decay)
     if keras.mixed_precision.global_policy().compute_dtype == "float16":
         return LossScaleOptimizer(optimizer)
     return optimizer
