@@ -110,6 +110,12 @@ def test_what_the_fused_op_cannot_do_is_refused(setting):
         BatchNormalization(**setting)
 
 
+@pytest.mark.parametrize("setting", [{"renorm": True}, {"synchronized": True}])
+def test_other_moments_than_those_of_the_batch_are_refused(setting):
+    with pytest.raises(ValueError, match="neither renorm nor synchronized"):
+        BatchNormalization(**setting)
+
+
 def test_constants_survive_serialisation():
     layer = BatchNormalization(momentum=0.7, epsilon=1e-4, name="norm")
     copy = keras.layers.deserialize(keras.layers.serialize(layer))

@@ -20,6 +20,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
         if self.axis not in (-1, 3) or not (self.center and self.scale):
             raise ValueError("the fused op normalises the last of four axes, with gamma and beta")
+        if self.renorm or self.synchronized:
+            raise ValueError("the fused op knows neither renorm nor synchronized")
 
     def add_weight(self, *args, **kwargs):
         """Add a parameter or moving average that stays float32."""
