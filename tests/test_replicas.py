@@ -17,7 +17,10 @@ def two_devices():
 
 
 def compare() -> None:
-    """Print how far an update on two devices is from what updates on its halves give."""
+    """Print how far an update on two devices is from what updates on its halves give.
+
+    For each factor of the decay, which at 0 leaves the gradient alone.
+    """
     import keras
 
     strategy = two_devices()
@@ -29,33 +32,36 @@ def compare() -> None:
 
     data = load_dataset("synthetic", root=None, train_images=200, test_images=10)
     plan = Sampler(200, 32, seed=0).plan(3)
-    keras.utils.set_random_seed(0)
-    with strategy.scope():
-        model, optimizer = build_model("resnet20", depth=8), SGD(1.0, momentum=0.9, l2=0.5)
-        update = make_update(model, optimizer, data)
-    start = model.get_weights()
-    loss, wrong = update(plan)
-    # After one update at rate 1: the gradient and the decay.
-    both = [-v.numpy() for v in optimizer.momentums]
-    moments = [v.numpy() for v in model.non_trainable_variables]
 
-    halves = []
-    for half in (slice(0, 16), slice(16, 32)):
-        single = build_model("resnet20", depth=8)
-        single.set_weights(start)
-        alone = SGD(1.0, momentum=0.9, l2=0.5)
-        result = make_update(single, alone, data)(BatchPlan(*(part[half] for part in plan)))
-        averages = [v.numpy() for v in single.non_trainable_variables]
-        halves.append((result, [-v.numpy() for v in alone.momentums], averages))
-    one, two = halves
-    distances = {
-        "gradient": worst(both, means(one[1], two[1])),
-        "moments": worst(moments, means(one[2], two[2])),
-        "loss": abs(loss - (one[0][0] + two[0][0]) / 2),
-        "wrong": [wrong, one[0][1] + two[0][1]],
-        "apart": worst(one[1], two[1]),
-    }
-    print(json.dumps(distances))
+    def distances(l2: float) -> dict:
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model, optimizer = build_model("resnet20", depth=8), SGD(1.0, momentum=0.9, l2=l2)
+            update = make_update(model, optimizer, data)
+        start = model.get_weights()
+        loss, wrong = update(plan)
+        # After one update at rate 1: the gradient and the decay.
+        both = [-v.numpy() for v in optimizer.momentums]
+        moments = [v.numpy() for v in model.non_trainable_variables]
+
+        halves = []
+        for half in (slice(0, 16), slice(16, 32)):
+            single = build_model("resnet20", depth=8)
+            single.set_weights(start)
+            alone = SGD(1.0, momentum=0.9, l2=l2)
+            result = make_update(single, alone, data)(BatchPlan(*(part[half] for part in plan)))
+            averages = [v.numpy() for v in single.non_trainable_variables]
+            halves.append((result, [-v.numpy() for v in alone.momentums], averages))
+        one, two = halves
+        return {
+            "update": worst(both, means(one[1], two[1])),
+            "moments": worst(moments, means(one[2], two[2])),
+            "loss": abs(loss - (one[0][0] + two[0][0]) / 2),
+            "wrong": [wrong, one[0][1] + two[0][1]],
+            "apart": worst(one[1], two[1]),
+        }
+
+    print(json.dumps({"gradient": distances(l2=0.0), "decayed": distances(l2=0.5)}))
 
 
 def means(ours: list[np.ndarray], theirs: list[np.ndarray]) -> list[np.ndarray]:
@@ -80,17 +86,22 @@ def two_replicas():
 
 def test_gradient_is_the_mean_of_the_halves(two_replicas):
     """Each half with batch statistics of its own; the halves' gradients differ from each other."""
-    assert two_replicas["gradient"] < 1e-5
-    assert two_replicas["apart"] > 0.1
+    assert two_replicas["gradient"]["update"] < 1e-5
+    assert two_replicas["gradient"]["apart"] > 0.1
+
+
+def test_the_decay_counts_once(two_replicas):
+    assert two_replicas["decayed"]["update"] < 1e-5
 
 
 def test_loss_and_errors_are_those_of_the_whole_batch(two_replicas):
-    assert two_replicas["loss"] < 1e-5
-    assert two_replicas["wrong"][0] == two_replicas["wrong"][1]
+    assert two_replicas["gradient"]["loss"] < 1e-5
+    wrong, of_the_halves = two_replicas["gradient"]["wrong"]
+    assert wrong == of_the_halves
 
 
 def test_moving_averages_are_the_mean_over_the_replicas(two_replicas):
-    assert two_replicas["moments"] < 1e-5
+    assert two_replicas["gradient"]["moments"] < 1e-5
 
 
 def overflow() -> None:
