@@ -101,6 +101,8 @@ class TestWords:
         swapped = {"plain20": ends["plain56"], "plain56": ends["plain20"]}
         finding = judge(ended_runs("paper", swapped))[1]
         assert "would decide it, against the paper, if means and spread stay" in finding.remark
+        finding = judge(ended_runs("short", swapped))[1]
+        assert "would decide it, in the opposite direction, if means" in finding.remark
 
     def test_equal_errors_are_undecided_for_ever(self):
         ends = {"plain20": [90.0, 90.0], "plain56": [90.0, 90.0]}
@@ -189,13 +191,26 @@ class TestSeveralDifferences:
 class TestMissingRuns:
     def test_say_which_command_makes_them(self):
         findings = judge(ended_runs("short", {"plain20": near(19.0)}))
-        assert [finding.verdict for finding in findings[:7]] == ["no runs"] * 7
+        assert [finding.verdict for finding in findings[:7]] == ["runs missing"] * 7
         command = (
             "`.venv/bin/python -m experiments.reproduce figure={} schedule=short 'seeds=[0,1,2]'`"
         )
         assert findings[0].remark.endswith(command.format("figure1"))
         assert "plain56;" in findings[0].remark and "plain20" not in findings[0].remark
         assert findings[2].remark.endswith(command.format("figure6"))
+
+    def test_leave_the_differences_that_there_are(self):
+        """Of pairs that the claim is about alone: without 32 layers, 56 is not set against 20."""
+        ends = spread("plain20", "plain56", "resnet20", "resnet56")
+        findings = judge(ended_runs("short", ends))
+        assert [d.label for d in findings[4].differences] == [
+            "ResNet-20 minus plain-20, test error",
+            "ResNet-56 minus plain-56, test error",
+        ]
+        assert all(difference.high < 0 for difference in findings[4].differences)
+        assert findings[5].differences == ()
+        assert findings[4].verdict == findings[5].verdict == "runs missing"
+        assert "of plain32, resnet32" in findings[4].remark
 
     @pytest.mark.parametrize(
         ("have", "asked"), [([0], "[0,1,2]"), ([4, 7], "[4,7]"), ([5], "[0,1,2,5]")]
@@ -233,13 +248,13 @@ class TestMissingRuns:
     def test_a_network_of_another_depth_is_not_the_one_of_the_claim(self):
         options = {"variant": "depth=8", "settings": {"model.depth": 8}}
         findings = judge(ended_runs("paper", {"plain20": [9.0], "plain56": [9.0]}, **options))
-        assert findings[0].verdict == "no runs" and findings[7].verdict != "reproduced"
+        assert findings[0].verdict == "runs missing" and findings[7].verdict != "reproduced"
         assert findings[0].remark == "No finished run of plain20, plain56 with depth=8."
 
     def test_nothing_is_claimed_of_other_networks(self):
         assert judge(ended_runs("short", {"vgg16": [9.0], "densenet40": [8.0]})) == []
         findings = judge(ended_runs("short", {"vgg16": [9.0], "resnet1202": [8.0]}))
-        assert [finding.verdict for finding in findings] == ["no runs"] * 7 + ["not asked"]
+        assert [finding.verdict for finding in findings] == ["runs missing"] * 7 + ["not asked"]
 
 
 class TestFigure4:
@@ -262,7 +277,7 @@ class TestFigure4:
 
     def test_a_missing_network_has_a_command_with_the_overrides(self):
         findings = self.judged("plain18", "plain34", **WIDTHS)
-        assert verdicts(findings) == {9: "same direction", 10: "no runs"}
+        assert verdicts(findings) == {9: "same direction", 10: "runs missing"}
         assert findings[1].remark == (
             "No finished run of resnet18, resnet34; to train: `.venv/bin/python -m "
             "experiments.reproduce figure=figure4 schedule=short 'seeds=[0,1,2]' "
@@ -347,7 +362,8 @@ class TestNearness:
 
     def test_without_a_network_of_the_paper(self):
         finding = self.judged({"plain110": [8.75]})
-        assert finding.verdict == "no runs" and "figure=figure6 schedule=paper" in finding.remark
+        assert finding.verdict == "runs missing"
+        assert "figure=figure6 schedule=paper" in finding.remark
 
 
 class TestRunsThatCannotBeJudged:

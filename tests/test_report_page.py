@@ -267,7 +267,8 @@ def found(*verdicts: str) -> list[Finding]:
 @pytest.mark.parametrize(
     ("verdicts", "sentence"),
     [
-        (["no runs", "not asked"], "None of the paper's claims can be tested with these runs yet."),
+        (["runs missing"], "None of the paper's claims can be tested with these runs yet."),
+        (["not asked"], "None of the paper's claims can be tested with these runs yet."),
         ([], "The paper makes no claim about these networks."),
         (["reproduced"] * 8, "All 8 claims tested are reproduced."),
         (["reproduced", "not asked"], "The one claim tested is reproduced."),
@@ -277,22 +278,41 @@ def found(*verdicts: str) -> list[Finding]:
             "Of 3 claims tested, 1 is reproduced, 1 not reproduced, 1 undecided.",
         ),
         (
-            ["same direction", "same direction", "opposite direction", "no runs"],
+            ["same direction", "same direction", "opposite direction", "runs missing"],
             "Of 3 claims tested, 2 are in the same direction as in the paper, 1 in the opposite "
-            "direction; 1 more has no runs yet.",
+            "direction; 1 more lacks runs.",
         ),
-        (["undecided"] * 2 + ["no runs"] * 2, "Both claims tested are undecided; 2 more have no"),
+        (["undecided"] * 2 + ["runs missing"] * 2, "Both claims tested are undecided; 2 more lack"),
     ],
 )
 def test_the_headline_counts_what_was_tested(verdicts, sentence):
     assert headline(found(*verdicts)).startswith(sentence)
 
 
+def test_the_headline_of_single_seeds_says_which_way_they_point():
+    def single(*ways: bool | None, verdict: str = "undecided") -> Finding:
+        return Finding(
+            1, "", "", tuple(Difference("", 1.0, None, None, "", way) for way in ways), verdict, ""
+        )
+
+    start = "The one claim tested is undecided. One seed gives no interval;"
+    assert headline([single(True)]) == f"{start} the difference points the paper's way."
+    assert headline([single(False)]) == f"{start} the difference does not point the paper's way."
+    assert headline([single(None)]) == "The one claim tested is undecided."  # claim 8
+    told = headline([single(True), single(True, False), single(True, verdict="runs missing")])
+    assert told == (
+        "Both claims tested are undecided; 1 more lacks runs. One seed gives no interval; 2 of 3 "
+        "differences point the paper's way."
+    )
+    sure = Finding(2, "", "", (Difference("", 1.0, -1.0, 3.0, "", True),), "undecided", "")
+    assert "One seed" not in headline([single(True), sure])
+
+
 def test_outcomes_set_the_deepest_against_the_shallowest(written):
     plain, residual = outcomes(written[0].runs)
     assert re.fullmatch(
-        r"Without shortcuts, plain-56 ends at 5\d\.\d / 5\d\.\d % \(training / test error\) and "
-        r"plain-20 at 2\d\.\d / 1\d\.\d %: higher for the deeper network\.",
+        r"Without shortcuts, plain-56 ends at 5\d\.\d\d / 5\d\.\d\d % \(training / test error\) "
+        r"and plain-20 at 2\d\.\d\d / 1\d\.\d\d %: higher for the deeper network\.",
         plain,
     )
     assert residual.startswith("With shortcuts, ResNet-56") and "lower for the deeper" in residual

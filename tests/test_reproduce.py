@@ -275,7 +275,7 @@ def test_strict_fails_on_a_claim_that_did_not_come_out(tmp_path):
     result = report(tree, "strict=true")
     assert result.code == 1
     assert result.err.startswith("error: strict=true: ") and result.err.count("\n") == 1
-    assert "1 (undecided)" in result.err and "3 (no runs)" in result.err
+    assert "1 (undecided)" in result.err and "3 (runs missing)" in result.err
     assert "not asked" not in result.err
     assert (tree / "results/runs/short/report.html").is_file()
 
@@ -429,7 +429,7 @@ def test_a_plain_twin_is_not_called_what_it_was_made_from(tmp_path):
     text = (tree / "results/runs/short/report,shortcut=null.md").read_text()
     assert "| resnet20 |" in text and "| ResNet-20 |" not in text
     (claim,) = [line for line in result.out.splitlines() if line.startswith("3  ResNet-56 has")]
-    assert claim.endswith(" no runs")
+    assert claim.endswith(" runs missing")
 
 
 @pytest.mark.parametrize(

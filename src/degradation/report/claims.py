@@ -13,6 +13,7 @@ from degradation.report.statements import CLAIMS, FIGURE4_CLAIMS, NEARNESS, Clai
 from degradation.report.statistics import Estimate, decide, difference, offset
 
 FAITHFUL_WORDS = {True: "reproduced", False: "not reproduced", None: "undecided"}
+RUNS_MISSING = "runs missing"
 OTHER_WORDS = {True: "same direction", False: "opposite direction", None: "undecided"}
 
 
@@ -21,7 +22,8 @@ class Difference:
     """One effect: a difference of final errors in percentage points, with its 95 % interval.
 
     `label` says what minus what; `low` and `high` are None where the seeds are too few for an
-    interval; `basis` names the method and the seeds.
+    interval; `basis` names the method and the seeds. `as_in_paper` says whether it points the
+    paper's way, and is None where the paper's is none.
     """
 
     label: str
@@ -29,6 +31,7 @@ class Difference:
     low: float | None
     high: float | None
     basis: str
+    as_in_paper: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def judge(runs: list[Run]) -> list[Finding]:
     two, those are judged, in order, that have a network among the runs; none for other networks.
     *Reproduced* and *not reproduced* are kept for runs that follow the paper in schedule and all
     settings; others have the *same direction* or the *opposite direction*. *Undecided*: intervals
-    do not settle it, or there is none. Raises UserError as `check_one_setting` does.
+    do not settle it, or there is none. *Runs missing*: a network has none; differences of the
+    others are there. Raises UserError as `check_one_setting` does.
     """
     check_one_setting(runs)
     models, findings = {run.model for run in runs}, []
@@ -97,26 +101,30 @@ def _judge_order(claim: Claim, runs: list[Run]) -> Finding:
     error = f"{WORDS[column]} error"
     statement = claim.statement.format(error=error)
     ends = {model: _ends(model, column, runs) for model in claim.models}
-    lacking = [model for model, known in ends.items() if not known and model not in claim.optional]
-    if lacking:
-        remark = how_to_train(", ".join(lacking), claim.figure, runs)
-        return Finding(claim.number, statement, claim.source, (), "no runs", remark)
-
-    chains = [[model for model in chain if ends[model]] for chain in claim.chains]
+    steps = [
+        pair
+        for chain in claim.chains
+        for pair in pairwise(model for model in chain if ends[model] or model not in claim.optional)
+    ]
     names = {run.model: run.network for run in runs if ends.get(run.model)}
     estimates = {
         f"{names[model]} minus {names[before]}, {error}": difference(ends[model], ends[before])
-        for chain in chains
-        for before, model in pairwise(chain)
+        for before, model in steps
+        if ends[before] and ends[model]
     }
+    effects = _differences(estimates, claim.sign)
+    lacking = [model for model, known in ends.items() if not known and model not in claim.optional]
+    if lacking:
+        remark = how_to_train(", ".join(lacking), claim.figure, runs)
+        return Finding(claim.number, statement, claim.source, effects, RUNS_MISSING, remark)
+
     holds = decide(list(estimates.values()), claim.sign)
     faithful = all(run.faithful for run in runs if run.model in ends)
     verdict = (FAITHFUL_WORDS if faithful else OTHER_WORDS)[holds]
     counts = {names[model]: len(known) for model, known in ends.items() if known}
     single = [network for network, count in counts.items() if count == 1]
     single = ["each network"] if len(single) == len(counts) else single
-    remark = order_remark(claim, estimates, holds, single)
-    effects = _differences(estimates)
+    remark = order_remark(claim, estimates, holds, single, faithful)
     return Finding(claim.number, statement, claim.source, effects, verdict, remark)
 
 
@@ -133,7 +141,7 @@ def _judge_nearness(claim: Nearness, runs: list[Run]) -> Finding:
         )
     if not used:
         remark = how_to_train("a network that the paper reports", claim.figure, runs)
-        return finding("no runs", remark)
+        return finding(RUNS_MISSING, remark)
 
     estimates = {}
     for model in dict.fromkeys(run.model for run in used):
@@ -154,8 +162,10 @@ def _ends(model: str, column: str, runs: list[Run]) -> dict[int, float]:
     return {run.seed: run.final(column) for run in runs if run.model == model and _is_itself(run)}
 
 
-def _differences(estimates: Mapping[str, Estimate]) -> tuple[Difference, ...]:
+def _differences(
+    estimates: Mapping[str, Estimate], sign: int | None = None
+) -> tuple[Difference, ...]:
     return tuple(
-        Difference(label, estimate.points, estimate.low, estimate.high, estimate.basis)
-        for label, estimate in estimates.items()
+        Difference(label, e.points, e.low, e.high, e.basis, sign and e.points * sign > 0)
+        for label, e in estimates.items()
     )

@@ -10,6 +10,9 @@ from degradation.report.statements import Claim, Nearness
 from degradation.report.statistics import MOST_SEEDS, Estimate, decide, directions, seeds_to_decide
 
 SEEDS = {0, 1, 2}  # enough for an interval
+# What more seeds would show, of runs that follow the paper in everything and of others.
+AS_IN_PAPER = {True: "as in the paper", False: "against the paper"}
+DIRECTIONS = {True: "in the same direction", False: "in the opposite direction"}
 MORE = (
     "A single seed cannot tell how many more would decide it: an interval needs 1 more at least, "
     "and 3 in all are usual."
@@ -21,10 +24,11 @@ def order_remark(
     estimates: Mapping[str, Estimate],
     holds: bool | None,
     single: list[str],
+    faithful: bool,
 ) -> str:
     """Explain whether a claim holds (None: undecided) by its differences, each under its label.
 
-    `single` names the networks with one seed.
+    `single` names the networks with one seed; `faithful` runs follow the paper in everything.
     """
     known = list(estimates.values())
     sentences = []
@@ -35,7 +39,8 @@ def order_remark(
     if holds is None and single:
         sentences.append(f"One seed of {' and '.join(single)}: {_leaning(claim, known)}. {MORE}")
     elif holds is None:
-        sentences.append(_more_seeds(known, lambda more: decide(more, claim.sign)))
+        words = AS_IN_PAPER if faithful else DIRECTIONS
+        sentences.append(_more_seeds(known, lambda more: decide(more, claim.sign), words))
     if len(known) > 1 and any(estimate.sure for estimate in known):
         sentences.append(
             f"The verdict takes all {len(known)} differences together (Holm); each interval is "
@@ -64,7 +69,7 @@ def nearness_remark(claim: Nearness, estimates: Mapping[str, Estimate]) -> str:
             f"Open for {', '.join(opened)}: the interval reaches both sides of {claim.points}."
         )
         if not far and not single:
-            sentences.append(_more_seeds(list(opened.values()), claim.decided))
+            sentences.append(_more_seeds(list(opened.values()), claim.decided, AS_IN_PAPER))
     return " ".join(sentences)
 
 
@@ -100,7 +105,9 @@ def _leaning(claim: Claim, estimates: list[Estimate]) -> str:
 
 
 def _more_seeds(
-    estimates: list[Estimate], decided: Callable[[Sequence[Estimate]], bool | None]
+    estimates: list[Estimate],
+    decided: Callable[[Sequence[Estimate]], bool | None],
+    words: Mapping[bool, str],
 ) -> str:
     found = seeds_to_decide(estimates, decided)
     if found is None:
@@ -109,5 +116,5 @@ def _more_seeds(
     more = needed - min(estimate.seeds for estimate in estimates)
     return (
         f"About {needed} seeds of each network, {more} more than the fewest now, would decide it, "
-        f"{'as in' if holds else 'against'} the paper, if means and spread stay as they are."
+        f"{words[holds]}, if means and spread stay as they are."
     )
