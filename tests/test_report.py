@@ -130,6 +130,16 @@ class TestFigure:
         written = texts(build_figure(FIGURE1, figure1_runs(tmp_path, schedule, **options)))
         assert f"{start}, plain-56 has barely begun to learn." in written  # both are at 80 %
 
+    @pytest.mark.parametrize(("schedule", "said"), [("medium", True), ("paper", False)])
+    def test_a_gap_far_beyond_the_papers_is_named_on_other_schedules(
+        self, tmp_path, schedule, said
+    ):
+        runs = figure1_runs(tmp_path, schedule)  # more than 30 points apart
+        written = texts(build_figure(FIGURE1, runs))
+        words = "Plain-56's gap is far larger than the paper's few points: slower optimisation."
+        assert (words in written) is said
+        assert "barely begun" not in written
+
     def test_figure_6_says_that_resnet_56_is_slow_to_overtake(self, tmp_path):
         for schedule in ("short", "paper"):
             for model in ENDS:
@@ -192,6 +202,16 @@ class TestFigure:
         cut = build_figure(FIGURE1, find_runs(tmp_path / "b"))
         assert 25 <= cut.axes[0].get_ylim()[1] <= 30
         assert "The axis cuts off the start: until iteration" in texts(cut)
+
+    def test_what_is_cut_leaves_the_second_half_and_the_papers_axis(self, tmp_path):
+        for model, ends in {"plain20": (1.0, 9.0), "plain56": (6.0, 13.0)}.items():
+            rows = make_rows(SCHEDULES["paper"], ends, 0, "test")
+            for row in rows[len(rows) // 2 :]:
+                row["test_error"] = min(row["test_error"], 14.0)
+                row["train_error"] = min(row["train_error"], 12.0)
+            write_run(tmp_path, model, 0, "paper", rows=rows)
+        figure = build_figure(FIGURE1, find_runs(tmp_path))
+        assert 20 <= figure.axes[0].get_ylim()[1] <= 25
 
     def test_writes_png_and_svg_the_same_each_time(self, tmp_path):
         runs = figure1_runs(tmp_path / "runs")

@@ -55,26 +55,28 @@ def caveats(runs: list[Run]) -> str:
             f"This is not the paper's schedule ({PAPER_SCHEDULE['iterations']:,} iterations): its "
             "errors are not to be compared with the paper's."
         )
-    if runs[0].config["schedule"]["iterations"] < EARLY:
-        sentences += _early(runs)
+    if not runs[0].on_paper_schedule:
+        sentences += _shorter(runs)
     return " ".join(sentences)
 
 
-def _early(runs: list[Run]) -> Iterator[str]:
-    """Say what the paper's networks cannot show after so few iterations."""
+def _shorter(runs: list[Run]) -> Iterator[str]:
+    """Say what the paper's networks cannot show on a schedule that is not the paper's."""
     networks: dict[str, list[Run]] = {}
     for run in runs:
         if run.in_paper:
             networks.setdefault(run.network, []).append(run)
-    if "plain-56" in networks:
+    iterations = runs[0].config["schedule"]["iterations"]
+    ends = [mean_final(of, "train_error") for of in map(networks.get, PLAIN) if of]
+    large = len(ends) == 2 and ends[1] - ends[0] > LARGE
+    if "plain-56" in networks and iterations < EARLY:
         shortened = "iterations=" in runs[0].variant  # then it is not what its name says
-        iterations = runs[0].config["schedule"]["iterations"]
         start = f"After {iterations:,} iterations" if shortened else f"On {runs[0].schedule}"
-        ends = [mean_final(of, "train_error") for of in map(networks.get, PLAIN) if of]
-        large = len(ends) == 2 and ends[1] - ends[0] > LARGE
         gap = ": its gap is slower optimisation, far larger than the paper's few points" * large
         yield f"{start}, plain-56 has barely begun to learn{gap}."
-    if networks.keys() >= {"ResNet-20", "ResNet-56"}:
+    elif large:
+        yield "Plain-56's gap is far larger than the paper's few points: slower optimisation."
+    if networks.keys() >= {"ResNet-20", "ResNet-56"} and iterations < EARLY:
         yield (
             f"In the paper's own curves ResNet-56 trails ResNet-20 until about {EARLY:,} "
             "iterations: what these runs show of the two says nothing against the paper."
@@ -104,7 +106,8 @@ def _lines(runs: list[Run]) -> str:
 
 
 def _faint_lines(runs: list[Run]) -> list[str]:
-    return [f"Faint lines: {DIGITISED}, whose axis ends at 20 %."] * _has_paper_curves(runs)
+    text = f"Faint lines: {DIGITISED}; its axis ends at 20 %, and some points could not be read."
+    return [text] * _has_paper_curves(runs)
 
 
 def _has_paper_curves(runs: list[Run]) -> bool:

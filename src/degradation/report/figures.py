@@ -27,6 +27,7 @@ DPI = 300
 # All in inches. One panel takes 1.5 columns of a journal, several the width of the page.
 ONE_PANEL, FULL_PAGE = (5.5, 2.9), (7.2, 3.0)  # width of the figure, height of its axes
 LEFT, BELOW, GAP, MARGIN = 0.55, 0.5, 0.2, 0.1
+PAPER_AXIS = 20  # percent, where the axes of the paper's Figures 1 and 6 end
 NARROWEST = 1.6  # axes, before the figure grows beyond the page
 
 
@@ -124,11 +125,12 @@ def write_text(figure: Figure, text: str, x: float, y: float, size: float, **sty
 def _error_limit(curves: list[Curve], total: int) -> tuple[float, list[str]]:
     """Choose the top of the error axis, and say what it cuts off, if anything.
 
-    The last two thirds of training are always whole. The first third, where errors fall from 90 %,
-    is shown as well unless that would leave less than two thirds of the height to the rest.
+    The second half of training, after the first drop of the paper's schedules, is always whole, and
+    so is the axis of the paper's own figures, 20 %. The rest, where errors fall from 90 %, is shown
+    as well unless that would leave less than two thirds of the height to what must be seen.
     """
     highs = pd.concat([curve.errors["high"] for curve in curves])
-    top = highs[highs.index > total / 3].max()
+    top = max(highs[highs.index > total / 2].max(), PAPER_AXIS)
     if highs.max() <= 1.5 * top:
         top = highs.max()
     limit = min(max(5 * np.ceil(1.02 * top / 5), 5), 100)
