@@ -13,7 +13,7 @@ from degradation.report.comparison import Comparison
 from degradation.report.formats import FILTERS
 from degradation.report.panel import WORDS
 from degradation.report.pictures import Picture
-from degradation.report.precision import Agreement
+from degradation.report.precision import RULE, Agreement
 from degradation.report.provenance import deviations, facts, run_row
 from degradation.report.runs import Run
 from degradation.report.summary import final_errors
@@ -80,6 +80,7 @@ def describe(page: Page, name: str) -> dict[str, Any]:
         "paper_sources": sorted(set(errors["paper_source"][errors["paper"].notna()])),
         "comparisons": page.comparisons,
         "agreements": page.agreements,
+        "agreement_rule": RULE,
         "facts": facts(runs),
         "rows": [run_row(run) for run in runs],
         "deviations": deviations(runs),

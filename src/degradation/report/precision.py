@@ -10,6 +10,12 @@ from degradation.report.statistics import Estimate, difference
 
 NEAR = 0.5  # percentage points
 FEWEST = 3  # seeds: the interval of two is so wide that almost every difference would agree
+RULE = (
+    f"From {FEWEST} seeds on they agree if the 95 % interval of the difference, paired by seed, "
+    f"includes 0 and the mean is under {NEAR} points, and differ if it excludes 0; plain-56, "
+    f"far from converged before {EARLY:,} iterations, agrees there if the interval includes 0. To "
+    "agree is to show no difference: a wide interval does not exclude one."
+)
 
 
 @dataclass(frozen=True)
