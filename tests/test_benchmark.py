@@ -5,15 +5,20 @@ import io
 import json
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from degradation.benchmark import contenders as contenders_of
 from degradation.benchmark import measure as measuring
 from degradation.benchmark import results, worker
 from degradation.benchmark.measure import Contender, contenders, measure
+from degradation.data import load_dataset
 from degradation.errors import UserError
+from degradation.models import build_model
 from experiments import benchmark
 from experiments.command import command
+from experiments.refusals import compose_again
 
 STOCK, OURS = "stock Keras, float32", "this repository, bfloat16"
 BARE, TORCH = "constant batch, bfloat16", "PyTorch, compiled, bfloat16"
@@ -141,19 +146,21 @@ class TestMeasure:
 
         return call
 
-    def measure(self):
-        chosen = [Contender("constant batch", "float32")]
-        return measure({"resnet20": self.CONFIG}, chosen, 1, 2, 0.5, lambda text: None)
+    ANSWERS = """
+        echo "a notice"; echo '{"ready": true}'
+        while read name seconds; do
+            case $name in
+                updates) echo "{\\"images_per_second\\": $seconds}";;
+                extras) echo '{"peak_bytes": 7}';;
+            esac
+        done"""
+
+    def measure(self, *further: Contender, tell=lambda text: None):
+        chosen = [*further, Contender("constant batch", "float32")]
+        return measure({"resnet20": self.CONFIG}, chosen, 1, 2, 0.5, tell)
 
     def test_tables(self, worker_that):
-        worker_that("""
-            echo "a notice"; echo '{"ready": true}'
-            while read name seconds; do
-                case $name in
-                    updates) echo "{\\"images_per_second\\": $seconds}";;
-                    extras) echo '{"peak_bytes": 7}';;
-                esac
-            done""")
+        worker_that(self.ANSWERS)
         speeds, facts = self.measure()
         assert speeds.to_dict("list") == {
             "network": ["resnet20"] * 2,
@@ -183,6 +190,18 @@ class TestMeasure:
         )
         assert refused.value.exit_code == 1
 
+    def test_a_pytorch_that_cannot_compile_is_left_out_and_told(self, worker_that):
+        worker_that(
+            f"""case "$*" in *PyTorch*) echo 'no C++ compiler' >&2; exit 1;; esac{self.ANSWERS}"""
+        )
+        told = []
+        pytorch = Contender("PyTorch, compiled", "bfloat16")
+        speeds, facts = self.measure(pytorch, tell=told.append)
+        assert set(speeds.contender) == set(facts.contender) == {"constant batch, float32"}
+        assert facts.peak_bytes.item() == 7
+        (reason,) = [text for text in told if "left out" in text]
+        assert "PyTorch, compiled" in reason and reason.endswith("no C++ compiler")
+
     def test_one_that_is_killed_may_have_no_last_words(self, worker_that):
         worker_that("kill -9 $$")
         with pytest.raises(UserError, match=r"ended with code -9$"):
@@ -206,6 +225,39 @@ def test_the_peak_is_that_of_a_run_with_its_evaluations(monkeypatch, capsys):
     assert ready == {"ready": True}
     assert speed["images_per_second"] > 0
     assert extras == {"evaluation_seconds": 2.0, "peak_bytes": 250}
+
+
+# What is measured
+
+
+@pytest.fixture(scope="module")
+def synthetic():
+    return load_dataset("synthetic", root=None, train_images=100, test_images=10)
+
+
+@pytest.mark.parametrize("step", [contenders_of.stock_keras, contenders_of.constant_batch])
+def test_a_contender_updates(step, synthetic):
+    small = ["model.depth=8", "optimizer.batch=16", "data=synthetic"]
+    step(compose_again("config", ["model=resnet20", *small]), synthetic)()
+
+
+@pytest.mark.parametrize("name", ["plain20", "resnet20"])
+def test_the_stock_network_is_the_same_of_keras_own_layers(name):
+    ours = build_model(name, depth=8)
+    stock = contenders_of.stock_network(ours)
+    assert {type(layer).__module__.partition(".")[0] for layer in stock.layers} == {"keras"}
+    stock.set_weights(ours.get_weights())
+    images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(stock(images), ours(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_network_in_pytorch_is_as_large_and_learns(compiled):
+    pytest.importorskip("torch", reason="PyTorch, which is no requirement, is not installed")
+    from degradation.benchmark.pytorch import Network, torch_step
+
+    assert sum(p.numel() for p in Network(20, True).parameters()) == 269_722
+    torch_step(depth=8, residual=True, compiled=compiled, batch=4, threads=1)()
 
 
 class TestCommand:

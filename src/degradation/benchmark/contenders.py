@@ -1,4 +1,4 @@
-"""The ways to train one network that are measured against each other.
+"""What this repository's update is measured against, in Keras.
 
 Each contender gives a function that makes one update on one batch and waits until it is done.
 """
@@ -13,6 +13,7 @@ from degradation.data import Dataset
 from degradation.data.pipeline import PADDING, SCALE, mean_image
 from degradation.models.layers import BatchNormalization, ZeroPadShortcut
 from degradation.models.networks import build_model
+from degradation.models.residual import deep_recursion
 from degradation.training.learner import Learner
 from degradation.training.steps import learn
 
@@ -21,8 +22,7 @@ Step = Callable[[], None]
 
 def stock_keras(config: DictConfig, dataset: Dataset) -> Step:
     """The network in stock Keras layers, fed by a per-image `tf.data` map, as in tutorials."""
-    network = build_model(**OmegaConf.to_container(config.model))
-    model = keras.models.clone_model(network, clone_function=_stock_layer)
+    model = stock_network(build_model(**OmegaConf.to_container(config.model)))
     model.compile(
         keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=1e-4),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -50,11 +50,6 @@ def stock_keras(config: DictConfig, dataset: Dataset) -> Step:
     return lambda: float(model.train_function(iterator)["loss"])
 
 
-def this_repository(config: DictConfig, dataset: Dataset) -> Step:
-    """A run's own update: batch planned and augmented, metrics counted."""
-    return Learner(config, dataset).update
-
-
 def constant_batch(config: DictConfig, dataset: Dataset) -> Step:
     """This repository's update alone, on one batch that is ready, with nothing counted."""
     learner = Learner(config, dataset)
@@ -63,6 +58,12 @@ def constant_batch(config: DictConfig, dataset: Dataset) -> Step:
     labels = tf.constant(dataset.train_labels[:batch])
     update = tf.function(lambda x, y: learn(learner.model, learner.optimizer, x, y)[0])
     return lambda: float(update(images, labels))
+
+
+def stock_network(network: keras.Model) -> keras.Model:
+    """Build the same network of Keras' own layers, with freshly drawn weights."""
+    with deep_recursion(len(network.layers)):
+        return keras.models.clone_model(network, clone_function=_stock_layer)
 
 
 def _stock_layer(layer: keras.layers.Layer) -> keras.layers.Layer:

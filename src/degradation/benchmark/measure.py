@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ class Contender:
 
 STOCK = Contender("stock Keras", "float32")
 OURS = "this repository"
+PYTORCH = ("PyTorch, eager", "PyTorch, compiled")
 BARE = "constant batch"  # this repository's update alone
 
 
@@ -39,10 +41,8 @@ def contenders(precision: str) -> list[Contender]:
     ours = dict.fromkeys([(OURS, "float32"), (OURS, precision)])
     chosen = [STOCK, *(Contender(*pair) for pair in ours), Contender(BARE, precision)]
     if importlib.util.find_spec("torch"):
-        chosen += [
-            Contender("PyTorch, eager", "float32"),
-            Contender("PyTorch, compiled", "bfloat16"),
-        ]
+        pairs = zip(PYTORCH, ("float32", "bfloat16"), strict=True)
+        chosen += [Contender(name, precision) for name, precision in pairs]
     return chosen
 
 
@@ -61,7 +61,8 @@ def measure(
     Facts: `network, contender, first_update_seconds` (from the start of the process),
     `peak_bytes`; for this repository `evaluation_seconds` and `checkpoint_seconds`, and both are
     made before its peak is read, as in a run; for PyTorch its version, `pytorch`. Raises
-    `UserError` (exit code 1), which quotes its last words, if a contender's process dies.
+    `UserError` (exit code 1), which quotes its last words, if a contender's process dies; a PyTorch
+    that cannot make its first update, as without a C++ compiler, is left out, and `tell` told so.
     """
     speeds, facts = [], []
     for network, config in configs.items():
@@ -76,8 +77,15 @@ def measure(
                     "threads": threads,
                 }
                 began = time.monotonic()
-                worker = workers[contender] = stack.enter_context(_worker(spec))
-                worker("")
+                worker = stack.enter_context(_worker(spec))
+                try:
+                    worker("")
+                except UserError as error:
+                    if contender.name not in PYTORCH:
+                        raise
+                    tell(f"{network}: left out: {error}")
+                    continue
+                workers[contender] = worker
                 first = time.monotonic() - began
                 facts.append(
                     {
@@ -92,7 +100,7 @@ def measure(
                 for contender, worker in workers.items():
                     row = {"network": network, "contender": contender.label, "repeat": repeat}
                     speeds.append({**row, **worker(f"updates {seconds}")})
-            for fact, worker in zip(facts[-len(chosen) :], workers.values(), strict=True):
+            for fact, worker in zip(facts[-len(workers) :], workers.values(), strict=True):
                 fact |= worker("extras")
     return pd.DataFrame(speeds), pd.DataFrame(facts)
 
@@ -103,6 +111,8 @@ def _worker(spec: dict[str, Any]) -> Iterator[Callable[[str], dict[str, Any]]]:
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "degradation.benchmark.worker", json.dumps(spec)],
+            # Keras compiles with XLA wherever it sees a GPU, though it may not use it.
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
