@@ -266,14 +266,16 @@ def apart(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
     return max(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-9) for a, b in pairs)
 
 
-def test_a_run_compiled_by_xla_on_two_gpus(two, tmp_path):
+@pytest.mark.parametrize(("precision", "near"), [("float32", 1e-2), ("bfloat16", 5e-2)])
+def test_a_run_compiled_by_xla_on_two_gpus(two, precision, near, tmp_path):
     """The default of runtime=gpu: its rows are those of the run without, to rounding."""
     folder = RunFolder(tmp_path / "run")
-    ended = train(folder, "runtime.xla=true", gpus=2)
+    ended = train(folder, "runtime.xla=true", f"runtime.precision={precision}", gpus=2)
     assert (ended.code, ended.err) == (0, "")
     row, expected = folder.rows()[0], two.rows()[0]
-    assert row["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-2)
-    assert row["test_loss"] == pytest.approx(expected["test_loss"], rel=0.1)
+    assert row["train_loss"] == pytest.approx(expected["train_loss"], rel=near)
+    assert row["test_loss"] == pytest.approx(expected["test_loss"], rel=10 * near)
     assert untimed(folder.rows()) != untimed(two.rows())  # it was compiled
     manifest = folder.manifest()
     assert (manifest["status"], manifest["xla"]) == ("complete", True)
+    assert manifest["precision"] == precision
