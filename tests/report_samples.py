@@ -17,6 +17,7 @@ FIGURE1 = yaml.safe_load((ROOT / "conf/figure/figure1.yaml").read_text())
 FIGURE6 = yaml.safe_load((ROOT / "conf/figure/figure6.yaml").read_text())
 SCHEDULES = {
     "paper": {"iterations": 64_000, "drops": [32_000, 48_000], "evaluate_every": 800},
+    "medium": {"iterations": 16_000, "drops": [8_000, 12_000], "evaluate_every": 400},
     "short": {"iterations": 4_000, "drops": [2_000, 3_000], "evaluate_every": 200},
     "smoke": {"iterations": 8, "drops": [4, 6], "evaluate_every": 4},
 }
