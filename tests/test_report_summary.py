@@ -146,6 +146,12 @@ class TestSummaryText:
         assert any(line.strip() == command for line in text.splitlines())
         assert text.count("figure=figure1") == 1 and "(1, 2) No finished run of plain56" in text
 
+    def test_a_difference_of_a_claim_that_lacks_runs_is_named(self):
+        lines = told(ended_runs("short", {"plain20": [19.0], "resnet20": [16.0]})).splitlines()
+        (claim,) = [line for line in lines if line.startswith("5  ")]
+        assert claim.endswith("  runs missing") and "−3.00" not in claim
+        assert "     ResNet-20 minus plain-20" in next(line for line in lines if "−3.00" in line)
+
     def test_says_so_where_the_paper_claims_nothing(self):
         text = told(ended_runs("short", {"vgg16": [9.0]}))
         assert "vgg16" in text and "claim  " not in text and "verdict" not in text

@@ -7,7 +7,7 @@ from statistics import fmean
 import pandas as pd
 
 from degradation.report.caption import caveats, provenance, seeds_by_network
-from degradation.report.claims import Difference, Finding, check_one_setting
+from degradation.report.claims import RUNS_MISSING, Difference, Finding, check_one_setting
 from degradation.report.formats import points
 from degradation.report.panel import WORDS
 from degradation.report.paper import final_error
@@ -83,13 +83,14 @@ def _few(seeds: str) -> str:
 
 
 def _claims_text(findings: list[Finding]) -> str:
-    """A line a claim; where it has several differences, a line for each of them below."""
+    """A line a claim; below it a line for each difference, unless it is about one alone."""
     if not findings:
         return ""
     rows = [("", "claim", HEADING, "verdict")]
     for finding in findings:
         effects = [(d.label.partition(",")[0], _effect(d)) for d in finding.differences]
-        alone = effects[0][1] if len(effects) == 1 else ""
+        whole = len(effects) == 1 and finding.verdict != RUNS_MISSING
+        alone = effects[0][1] if whole else ""
         rows.append((str(finding.number), finding.statement, alone, finding.verdict))
         rows += [("", f"  {pair}", effect, "") for pair, effect in effects if not alone]
     middle, right = (max(len(row[column]) for row in rows) for column in (2, 3))
