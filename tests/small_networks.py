@@ -16,6 +16,7 @@ RESIDUAL = {
     "bottleneck, option C": ("resnet50", {**STAGES, "shortcut": "C"}),
     "pre-activation": ("preresnet20", {"depth": 8}),
     "pre-activation, option B": ("resnet18", {**STAGES, "block": "preactivation", "shortcut": "B"}),
+    "pre-activation, option C": ("resnet18", {**STAGES, "block": "preactivation", "shortcut": "C"}),
     "resnet18_cifar64": ("resnet18_cifar64", STAGES),
     "resnet34_dense512": ("resnet34_dense512", STAGES),
     "resnet50_relu_first": ("resnet50_relu_first", STAGES),

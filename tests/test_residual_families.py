@@ -1,6 +1,6 @@
 """Residual networks beyond section 4.2: sizes, structure, arithmetic, learning, saving, limits."""
 
-import sys
+from functools import partial
 
 import keras
 import numpy as np
@@ -14,7 +14,6 @@ from degradation.config import option_values, validate
 from degradation.errors import UserError
 from degradation.model_rules import BLOCK_LAYERS, SETTINGS
 from degradation.models import build_model
-from degradation.models.residual import deep_recursion
 from degradation.training.protocol import SGD
 from degradation.training.steps import learn
 from experiments.refusals import compose_again
@@ -60,13 +59,11 @@ def build(family, **settings):
 
 @pytest.mark.parametrize(("name", "settings", "parameters"), SIZES)
 def test_sizes(name, settings, parameters):
-    limit = sys.getrecursionlimit()
     model = build_model(name, **settings)
     assert trainable(model) == parameters
     assert model.name == name
     assert model.input_shape == (None, 32, 32, 3)
     assert model.output_shape == (None, settings.get("classes", 10))
-    assert sys.getrecursionlimit() == limit
 
 
 def test_1202_layers():
@@ -74,20 +71,6 @@ def test_1202_layers():
     assert option_values("model", "resnet1202")["model.depth"] == 1202
     small, larger = (trainable(build_model("resnet1202", depth=depth)) for depth in (8, 14))
     assert small + (1202 - 8) // 6 * (larger - small) == 19_421_274
-
-
-def test_recursion_limit_is_raised_and_restored():
-    limit = sys.getrecursionlimit()
-
-    def depth(calls):
-        return 0 if calls == 0 else 1 + depth(calls - 1)
-
-    with deep_recursion(blocks=600):
-        assert depth(2 * limit) == 2 * limit
-    assert sys.getrecursionlimit() == limit
-    with pytest.raises(KeyError), deep_recursion(blocks=600):
-        raise KeyError
-    assert sys.getrecursionlimit() == limit
 
 
 def test_what_the_tutorials_add():
@@ -214,8 +197,8 @@ def bottleneck_logits(net, x):
     return net.dense(tf.reduce_mean(x, [1, 2]))
 
 
-def preactivation_logits(net, x):
-    """Option A. The first activation comes before the split, as where the shape changes."""
+def preactivation_logits(net, x, projected=False):
+    """Option A or, `projected`, C. The first activation comes before the split where it counts."""
     x = tf.nn.relu(net.norm(net.conv(x, "stem"), "stem"))
     for stage in (1, 2, 3):
         for number in (1, 2):
@@ -223,7 +206,9 @@ def preactivation_logits(net, x):
             active = x
             if (stage, number) != (1, 1):
                 active = tf.nn.relu(net.norm(x, f"{name}_1"))
-            if stage > 1 and number == 1:
+            if projected:
+                x = net.conv(active, f"{name}_shortcut", 2 if stage > 1 and number == 1 else 1)
+            elif stage > 1 and number == 1:
                 new = x.shape[-1] // 2
                 x = tf.pad(active[:, ::2, ::2], [[0, 0], [0, 0], [0, 0], [new, new]])
             y = net.conv(active, f"{name}_1", 2 if stage > 1 and number == 1 else 1)
@@ -265,6 +250,11 @@ def dense512_logits(net, x):
     [
         ("resnet50", {**STAGES, "stem": "imagenet"}, bottleneck_logits),
         ("preresnet20", {"depth": 14}, preactivation_logits),
+        (
+            "preresnet20",
+            {"depth": 14, "shortcut": "C"},
+            partial(preactivation_logits, projected=True),
+        ),
         ("resnet50_relu_first", STAGES, relu_first_logits),
         (
             "resnet34_dense512",

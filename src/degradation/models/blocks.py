@@ -146,12 +146,13 @@ def preactivation(x, filters: int, place: Place, shortcut: str | None):
     Figure 4(e) there. Nothing follows the addition, so that an identity shortcut stays one through
     all blocks. The shortcut leaves after the first activation where the shape changes, as in the
     authors' code, and in the network's first block, as in their appendix: there the activation is
-    the stem's.
+    the stem's. A projection is always of what is activated: it has no batch norm of its own.
     """
     activated = x if place == (1, 1) else bn_relu(x, name=f"{place.name}_1")
     y = conv(activated, filters, place.stride, name=f"{place.name}_1")
     y = conv(bn_relu(y, name=f"{place.name}_2"), filters, name=f"{place.name}_2")
-    start = activated if place.stride != 1 or x.shape[-1] != filters else x
+    projected = shortcut == "C" or place.stride != 1 or x.shape[-1] != filters
+    start = activated if projected else x
     return add_shortcut(y, start, place, shortcut, project=partial(conv, size=1))
 
 
