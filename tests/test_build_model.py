@@ -125,6 +125,42 @@ def test_saved_network_loads_elsewhere(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), model(draw_images()), rtol=1e-5)
 
 
+def test_the_layout_is_that_of_the_images_whatever_the_user_prefers(monkeypatch):
+    """As in the `keras.json` of someone who works with channels first."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        assert build_model("resnet20", depth=8).count_params() == 75_290 + 480
+        assert keras.config.image_data_format() == "channels_first"
+    finally:
+        keras.config.set_image_data_format(before)
+
+
+STAGES = "stem: cifar, block: basic, widths: [4, 8], depths: [1, 1]"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"builder: resnet, {STAGES}", None),
+        (f"builder: resnet, {STAGES}, dropout: 0.1", ["model.dropout: unknown key", "head"]),
+        ("builder: resnet, stem: cifar, block: basic, widths: [4]", ["model.depths: missing"]),
+        ("builder: vgg, depths: [1], widths: [4]", ["model.skip: missing", "of a vgg"]),
+        (f"builder: resnett, {STAGES}", ["model.builder=resnett", "cifar_resnet, resnet, vgg"]),
+        (STAGES, ["conf/model/mine.yaml: no builder", "cifar_resnet, resnet, vgg"]),
+    ],
+)
+def test_a_file_of_ones_own(text, words, tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(f"{{name: mine, {text}}}")
+    monkeypatch.setattr("degradation.models.networks.CONF", tmp_path)
+    if words is None:
+        assert build_model("mine").output_shape == (None, 10)
+        return
+    with pytest.raises(UserError) as caught:
+        build_model("mine")
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [

@@ -67,7 +67,8 @@ def check_values(config: DictConfig) -> dict[str, Any]:
         if key in RULES:
             check(key, value, RULES[key])
     if "model" in tree:
-        check_model(tree["model"], option_values("model", flat["model.name"])["model.builder"])
+        builder = option_values("model", flat["model.name"]).get("model.builder")
+        check_model(tree["model"], builder)
     return flat
 
 

@@ -52,23 +52,47 @@ SETTINGS: dict[str, dict[str, Rule]] = {
 }
 """By builder and key. A builder without rules takes what it is given."""
 
+NEEDED = {
+    "cifar_resnet": {"depth"},
+    "resnet": {"stem", "block", "widths", "depths"},
+    "vgg": {"depths", "widths", "skip"},
+    "densenet": {"depth", "growth", "bottleneck", "compression"},
+}
+"""By builder: the keys that a file may not leave out."""
 
-def check_model(settings: dict[str, Any], builder: str) -> None:
+
+def check_model(settings: dict[str, Any], builder: str | None) -> None:
     """Check the settings of a network: the keys of its file in `conf/model/`, and their values.
 
     `builder` is that of the file. Raises `UserError` naming key, value and what is allowed, for the
-    first value that is wrong.
+    first key that is unknown or missing, or else the first value that is wrong.
     """
+    if builder is None:
+        raise UserError(
+            f"conf/model/{settings['name']}.yaml: no builder; allowed: {', '.join(SETTINGS)}"
+        )
     if settings["builder"] != builder:
         raise UserError(
             f"model.builder={show(settings['builder'])}: allowed: {builder}, that of "
             f"model={settings['name']}"
         )
+    if builder in SETTINGS:
+        _check_keys(settings, builder)
     for key, rule in SETTINGS.get(builder, {}).items():
         if key in settings:
             check(f"model.{key}", settings[key], rule)
     if builder in TOGETHER:
         TOGETHER[builder](settings)
+
+
+def _check_keys(settings: dict, builder: str) -> None:
+    known, needed, given = SETTINGS[builder], NEEDED[builder], settings.keys() - {"name", "builder"}
+    for key in sorted(given - known.keys()) + sorted(needed - given):
+        problem = "missing, and needed" if key in needed else "unknown key"
+        raise UserError(
+            f"model.{key}: {problem}; conf/model/{settings['name']}.yaml is of a {builder}, which "
+            f"has {', '.join(known)}"
+        )
 
 
 def _check_stages(settings: dict) -> None:

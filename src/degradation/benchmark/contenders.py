@@ -13,7 +13,6 @@ from degradation.data import Dataset
 from degradation.data.pipeline import PADDING, SCALE, mean_image
 from degradation.models.layers import BatchNormalization, ZeroPadShortcut
 from degradation.models.networks import build_model
-from degradation.models.residual import deep_recursion
 from degradation.training.learner import Learner
 from degradation.training.steps import learn
 
@@ -62,8 +61,7 @@ def constant_batch(config: DictConfig, dataset: Dataset) -> Step:
 
 def stock_network(network: keras.Model) -> keras.Model:
     """Build the same network of Keras' own layers, with freshly drawn weights."""
-    with deep_recursion(len(network.layers)):
-        return keras.models.clone_model(network, clone_function=_stock_layer)
+    return keras.models.clone_model(network, clone_function=_stock_layer)
 
 
 def _stock_layer(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -4,11 +4,10 @@ import keras
 from keras import layers
 
 from degradation.models.blocks import bn_relu, classifier, conv
-from degradation.models.residual import deep_recursion
 
 
 def densenet(
-    name: str, depth: int, growth: int, bottleneck: bool, compression: float, classes: int
+    name: str, depth: int, growth: int, bottleneck: bool, compression: float, classes: int = 10
 ) -> keras.Model:
     """Build three dense blocks of equally many layers, on maps of 32×32, 16×16 and 8×8.
 
@@ -26,8 +25,7 @@ def densenet(
         for number in range(1, (depth - 4) // (6 if bottleneck else 3) + 1):
             x = dense_layer(x, growth, bottleneck, name=f"block{block}_layer{number}")
     x = layers.GlobalAveragePooling2D(name="pool")(bn_relu(x, name="end"))
-    with deep_recursion(depth):
-        return keras.Model(images, classifier(x, classes), name=name)
+    return keras.Model(images, classifier(x, classes), name=name)
 
 
 def dense_layer(x, growth: int, bottleneck: bool, name: str):

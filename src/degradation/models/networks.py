@@ -32,6 +32,7 @@ def build_model(name: str, **settings) -> keras.Model:
     if name not in model_names():
         raise UserError(f"model={name}: unknown; allowed: {', '.join(model_names())}")
     known = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
+    known.setdefault("builder", None)
     if unknown := settings.keys() - known.keys():
         allowed = ", ".join(sorted(known.keys() - {"name", "builder"}))
         raise UserError(f"model.{min(unknown)}: {name} has no such key; allowed: {allowed}")
@@ -40,7 +41,12 @@ def build_model(name: str, **settings) -> keras.Model:
     builder = chosen.pop("builder")
     if builder not in BUILDERS:
         raise UserError(f"model.builder={builder}: unknown; allowed: {', '.join(BUILDERS)}")
-    return BUILDERS[builder](**chosen)
+    layout = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")  # that of the images, says keras.json or no
+    try:
+        return BUILDERS[builder](**chosen)
+    finally:
+        keras.config.set_image_data_format(layout)
 
 
 BUILDERS = {"cifar_resnet": cifar_resnet, "resnet": resnet, "vgg": vgg, "densenet": densenet}

@@ -1,8 +1,5 @@
 """Plain and residual networks (He et al. 2015 and 2016, and tutorials), one builder for all."""
 
-import contextlib
-import sys
-
 import keras
 from keras import layers
 
@@ -18,7 +15,7 @@ def cifar_resnet(
     and 64 filters on maps of 32×32, 16×16 and 8×8, global average pooling and a dense layer.
     """
     blocks = (depth - 2) // 6
-    return resnet(name, "cifar", block, [16, 32, 64], [blocks] * 3, classes, shortcut)
+    return resnet(name, "cifar", block, [16, 32, 64], [blocks] * 3, shortcut, classes=classes)
 
 
 def resnet(
@@ -27,9 +24,9 @@ def resnet(
     block: str,
     widths: list[int],
     depths: list[int],
-    classes: int,
     shortcut: str | None = None,
     head: str = "linear",
+    classes: int = 10,
 ) -> keras.Model:
     """Build a network from its parts: plain without `shortcut`, residual with option A, B or C.
 
@@ -45,19 +42,7 @@ def resnet(
     if block == "preactivation":
         x = bn_relu(x, name="end")  # its blocks activate what comes in, not what goes out
     logits = HEADS[head](x, classes)
-    with deep_recursion(sum(depths)):
-        return keras.Model(images, logits, name=name)
-
-
-@contextlib.contextmanager
-def deep_recursion(blocks: int):
-    """Let Python recurse through a graph of so many blocks, as Keras does when it makes a model."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(before + 20 * blocks)  # no block is a chain of more than 20 layers
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
+    return keras.Model(images, logits, name=name)
 
 
 # ---------------------------------------------------------------- stems

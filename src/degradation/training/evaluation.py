@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
+import degradation.models  # noqa: F401  lets Keras read the layers of saved networks
 from degradation.config import PLACES, ROOT, option_values, options, relative
 from degradation.data import load_dataset
 from degradation.data.pipeline import mean_image
 from degradation.errors import UserError
-from degradation.models.residual import deep_recursion
 from degradation.records import RunFolder, describe_machine
 from degradation.rules import CLASSES
 from degradation.training.devices import set_up
@@ -60,7 +60,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
             f"run_dir={relative(folder.path)}: needs config.yaml and manifest.json as a run writes "
             f"them; missing: {error}"
         ) from error
-    if data_dir:
+    if data_dir is not None:
         settings["dir"] = data_dir
     dataset = load_dataset(**settings, root=ROOT)
 
@@ -92,10 +92,8 @@ def _places(name: str) -> dict[str, Any]:
 def _load(path: Path, network: dict) -> keras.Model:
     """Load the model that `network`, the settings of a run, describes; raises `UserError`."""
     try:
-        # As many blocks as layers at most. The import also lets Keras read the layers saved here.
-        blocks = network.get("depth") or sum(network.get("depths", []))
         # The warnings: an error that says the same follows.
-        with warnings.catch_warnings(action="ignore"), deep_recursion(blocks):
+        with warnings.catch_warnings(action="ignore"):
             model = keras.models.load_model(path, compile=False, safe_mode=True)
         shapes, classes = (model.input_shape[1:], model.output_shape[1:]), network.get("classes")
         expected = (32, 32, 3), (classes or CLASSES,)
