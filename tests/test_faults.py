@@ -37,7 +37,7 @@ from sabotage import (
 from same_run import differences
 
 from degradation.data import cifar10, safe_pickle
-from degradation.errors import Stopped
+from degradation.errors import Stopped, UserError
 from degradation.records import RunFolder
 from degradation.training.interrupts import stop_requests
 from degradation.training.meter import Meter
@@ -558,6 +558,23 @@ def test_signal_during_a_download_is_no_fault_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar10, "download_cifar10", lambda *_: send(signal.SIGTERM))
     with pytest.raises(Stopped, match="^stopped by SIGTERM before"), stop_requests():
         cifar10.load_cifar10(root=tmp_path, url=NOWHERE)
+
+
+def break_networks() -> None:
+    from degradation.training import learner
+
+    def refuse(**settings):
+        raise UserError("model=plain20: cannot be built")
+
+    learner.build_model = refuse
+
+
+def test_overwriting_deletes_nothing_before_the_network_is_there(whole, tmp_path):
+    folder = RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
+    before = files(folder.path)
+    line = only_line(train(folder, "overwrite=true", faults=[break_networks]), code=2)
+    assert line.endswith("cannot be built")
+    assert files(folder.path) == before
 
 
 def test_run_that_was_stopped_while_it_overwrites_goes_on_without_that(whole, tmp_path):

@@ -40,14 +40,13 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
         stop.deferred = True
 
         with folder.lock():
-            if config.overwrite:
-                folder.clear()
             which = identity(config, precision, replicas=len(gpus) or 1)
             which["data.fingerprint"] = dataset.fingerprint
-            check_same_run(folder, which)
-            if folder.status == "complete":
-                say(f"{relative(folder.path)} is complete; overwrite=true trains it again")
-                return
+            if not config.overwrite:
+                check_same_run(folder, which)
+                if folder.status == "complete":
+                    say(f"{relative(folder.path)} is complete; overwrite=true trains it again")
+                    return
 
             # The network, in the precision and with the threads that it will train in.
             machine = describe_machine()
@@ -64,6 +63,8 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
             _announce(config, folder, precision, dataset, learner, environment)
 
             # Where it stands: at its checkpoint, or at the beginning.
+            if config.overwrite:
+                folder.clear()  # not before: whatever fails until here costs nothing
             checkpoint = folder.load_checkpoint()
             if checkpoint:
                 check_same_run(folder, which, checkpoint.state.get("identity", {}))
