@@ -33,6 +33,14 @@ class TestFindRuns:
         ]
         assert len(find_runs(path)) == 1
 
+    def test_finds_behind_links_and_each_run_once(self, tmp_path):
+        path = write_run(tmp_path / "disk", "plain20")
+        runs = tmp_path / "runs"
+        runs.mkdir()
+        (runs / "short").symlink_to(tmp_path / "disk" / "short")
+        (path.parent / "round").symlink_to(runs)
+        assert [run.model for run in find_runs(runs)] == ["plain20"]
+
     def test_a_folder_that_is_not_there_holds_no_runs(self, tmp_path):
         assert find_runs(tmp_path / "none") == []
 

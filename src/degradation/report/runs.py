@@ -163,10 +163,15 @@ def find_runs(folder: Path, on_skip: Callable[[Path, str], None] | None = None) 
     """Read the finished runs in and below `folder`, in the order of their paths.
 
     A run that is unfinished or cannot be read is left out, and `on_skip(path, reason)` is told.
-    A folder that does not exist holds no runs.
+    A folder that does not exist holds no runs; one that is a link counts, once.
     """
-    runs = []
-    for name, subfolders, files in os.walk(folder):
+    runs, seen = [], set()
+    for name, subfolders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(name)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
         subfolders.sort()
         if not {"manifest.json", "metrics.csv"} & set(files):
             continue
