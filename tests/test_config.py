@@ -1,6 +1,7 @@
 """Configuration: every option composes and builds, and a run's folder is named after its config."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from degradation.config import (
     validate,
 )
 from degradation.errors import UserError
+from experiments import refusals
 from experiments.refusals import compose_again
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
@@ -340,6 +342,11 @@ def test_unusual_values_are_allowed(overrides):
     validate(compose(*overrides))
 
 
+def test_a_number_beyond_those_of_floats_is_refused():
+    with pytest.raises(UserError, match="allowed: a number above 0"):
+        validate(compose(f"optimizer.rate=1{309 * '0'}"))
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -363,6 +370,19 @@ def test_a_new_option_file_is_an_option(tmp_path, monkeypatch):
     (folder / "tiny.yaml").write_text("name: tiny\n")
     monkeypatch.setattr(configuration, "CONF", tmp_path)
     assert options("model") == ["tiny"]
+
+
+def test_a_new_schedule_needs_every_key(tmp_path, monkeypatch):
+    """There is nothing but the rules to compare its file with."""
+    shutil.copytree(CONF, tmp_path / "conf")
+    schedule = tmp_path / "conf" / "schedule" / "mine.yaml"
+    schedule.write_text("{name: mine, iterations: 10, drops: [5]}")
+    for module in (configuration, refusals):
+        monkeypatch.setattr(module, "CONF", tmp_path / "conf")
+    with pytest.raises(UserError, match=r"schedule.evaluate_every: missing, and needed in conf/sc"):
+        check_values(refusals.compose_again("config", ["schedule=mine"]))
+    schedule.write_text("{name: mine, iterations: 10, drops: [5], evaluate_every: 5}")
+    check_values(refusals.compose_again("config", ["schedule=mine"]))
 
 
 def test_checking_a_configuration_imports_neither_tensorflow_nor_wandb():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -38,8 +39,10 @@ def _is_int(value) -> bool:
 
 
 def is_number(value) -> bool:
-    """Whether `value` is a finite number."""
-    return (_is_int(value) or isinstance(value, float)) and math.isfinite(value)
+    """Whether `value` is a finite number, and small enough for a float."""
+    if _is_int(value):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def one_of(*names) -> Rule:
@@ -95,8 +98,12 @@ PLACES = Rule(
 )
 SEED = integer(0, 2**32 - 1)  # what numpy takes
 SEEDS = Rule(
-    lambda v: isinstance(v, list) and v and all(map(SEED.holds, v)),
-    f"a list such as [0,1,2], each {SEED.allowed}",
+    lambda v: isinstance(v, list) and v and all(map(SEED.holds, v)) and len({*v}) == len(v),
+    f"a list such as [0,1,2], each {SEED.allowed}, and once",
+)
+PROJECT = Rule(
+    lambda v: TEXT.holds(v) and len(v) <= 128 and not set(v) & set(r"/\#?%:"),
+    r"up to 128 characters, none of /\#?%:, as W&B has it",
 )
 # Of the synthetic data: as many images of each of the ten classes, no more than CIFAR-10 has.
 IMAGES = Rule(
@@ -140,7 +147,7 @@ RULES: dict[str, Rule] = {
     "runtime.checkpoint_every": POSITIVE,
     "runtime.xla": FLAG,
     "tracking.mode": one_of("offline", "online", "disabled"),
-    "tracking.project": TEXT,
+    "tracking.project": PROJECT,
     "tracking.group": or_null(TEXT),
     "figure.title": TEXT,
     "figure.source": TEXT,
