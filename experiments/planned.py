@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from degradation.config import RUNS, relative
 from degradation.errors import UserError
-from degradation.output import say
+from degradation.output import complain, say
 from degradation.records import RunFolder
 from experiments.command import run_alone
 from experiments.refusals import REFUSALS, compose_again, explain
@@ -31,6 +33,7 @@ def plan(overrides: list[str], instead: str, root: Path | None = None) -> Planne
     """
     try:
         config = compose_again("config", overrides)
+        OmegaConf.resolve(config)  # a run has not every key that the command has
     except REFUSALS as error:
         raise UserError(explain(error, "config", overrides)) from error
     if config.run_dir is not None:
@@ -47,11 +50,16 @@ def train_missing(runs: Iterable[Planned], overwrite: bool = False) -> int:
 
     With `overwrite` complete runs are trained again. Gives the exit code.
     """
-    for run in runs:
+    runs = list(runs)
+    for number, run in enumerate(runs, 1):
         if run.folder.status == "complete" and not overwrite:
             say(f"{relative(run.folder.path)} is complete")
             continue
         say(f"\n{relative(run.folder.path)}")
         if code := run_alone("experiments.run", run.overrides):
+            left = [r for r in runs[number:] if overwrite and r.folder.status == "complete"]
+            if left:
+                folders = ", ".join(relative(r.folder.path) for r in left)
+                complain(f"warning: still as they were before overwrite=true: {folders}")
             return code
     return 0

@@ -15,6 +15,7 @@ from report_samples import auto_precision, texts, write_run
 import degradation.config
 from degradation.records import RunFolder
 from degradation.report import build_figure, find_runs, models_of, select
+from experiments import planned as planning
 from experiments.command import Job
 from experiments.refusals import compose_again
 from experiments.reproduce import planned
@@ -449,3 +450,17 @@ def test_figures_of_the_relatives(tmp_path, figure, models):
     written = texts(build_figure(OmegaConf.to_container(spec), runs))
     assert spec.title in written and f"After {spec.source}." in written
     assert "The paper does not train" in written
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_what_an_interrupted_overwriting_has_left_as_it_was_is_named(
+    overwrite, tmp_path, monkeypatch, capsys
+):
+    folders = [RunFolder(write_run(tmp_path, model)) for model in ("plain20", "plain32", "plain56")]
+    runs = [planning.Planned("", 0, folder, []) for folder in folders]
+    codes = iter([0, 130])
+    monkeypatch.setattr(planning, "run_alone", lambda *_: next(codes))
+    assert planning.train_missing(runs, overwrite) == (130 if overwrite else 0)
+    left = degradation.config.relative(folders[2].path)
+    told = f"warning: still as they were before overwrite=true: {left}\n"
+    assert capsys.readouterr().err == (told if overwrite else "")
