@@ -20,7 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import CONF, flatten, options
 from degradation.errors import Stopped, UserError
-from degradation.output import complain, say, silence, spell_what_can_be
+from degradation.output import complain, prepare_streams, say, silence
+from degradation.records.files import faults_as_user_errors
 from experiments.refusals import REFUSALS, defaults, explain, unknown_key
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -59,7 +60,7 @@ def command(
     validates every job, and all of them `together`, before the first starts, runs each in a process
     of its own, all of them, and returns the worst code.
     """
-    spell_what_can_be()
+    prepare_streams()
     try:
         jobs, sweep = compose(config_name, imply)
         for job in jobs:
@@ -104,19 +105,27 @@ def compose(
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
         # Resolved now: Hydra's own interpolations are gone once it has returned.
         OmegaConf.resolve(config)
+        for key in sorted(OmegaConf.missing_keys(config)):
+            raise UserError(f"{key}=???: allowed: a value")
         # Hydra keeps one override a key: an implied one may be gone.
         task = HydraConfig.get().overrides.task
         jobs.append(Job(config, [o for o in task if o in given or o not in implied]))
 
-    given = [quote_path(a) for a in sys.argv[1:] if _is_override(a)]
+    # Without + and ++: there are no keys to add, and those that there are need none.
+    given = [quote_path(a.lstrip("+")) for a in sys.argv[1:] if _is_override(a)]
     implied = imply(given)
     overrides = [*implied, *given]
     flags = [a for a in sys.argv[1:] if not _is_override(a)]
     for flag in flags:
         if flag.startswith(ELSEWHERE):
             raise UserError(f"{flag}: allowed: the files of {CONF.name}/, chosen by GROUP=NAME")
+    for override in given:
+        if "${hydra:" in override:  # of this process: in those that it starts they are others
+            raise UserError(f"{override}: allowed: keys of this command, such as ${{seed}}")
     notices = io.StringIO()
-    with tempfile.TemporaryDirectory() as scratch:
+    with faults_as_user_errors("cannot make a temporary folder"):
+        temporary = tempfile.TemporaryDirectory()
+    with temporary as scratch:
         # Hydra's own folders and logs are off; what it writes of a sweep all the same goes away.
         quiet = [
             "hydra.run.dir=.",
@@ -144,6 +153,8 @@ def compose(
         finally:
             sys.argv = arguments
     sys.stderr.write(notices.getvalue())
+    if not jobs and flags and {"-m", "--multirun"}.issuperset(flags):
+        raise UserError(f"{' '.join(flags)}: no job: a glob() or range() of the sweep has no value")
     _check_keys(jobs, config_name, overrides)
     return jobs, sweep
 

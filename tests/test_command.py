@@ -73,13 +73,13 @@ WRONG = [
     ("run", "model/depth=20", ["model/depth=20", "did you mean model.depth?"]),
     ("run", "nonsense=1", ["nonsense=1", "unknown key", "allowed:", "optimizer.rate", "run_dir"]),
     ("run", "optimizer.foo=1", ["optimizer.foo=1", "allowed:", "optimizer.momentum"]),
-    ("run", "+foo=1", ["+foo=1", "unknown key", "allowed:"]),
+    ("run", "+foo=1", ["foo=1", "unknown key", "allowed:"]),
     ("run", "+optimizer.rat=1", ["optimizer.rat=1", "unknown key", "optimizer.rate"]),
     ("run", "++optimizer.nesterov=true", ["optimizer.nesterov=true", "unknown key"]),
     ("run", "figure=figure1", ["figure=figure1", "unknown key", "allowed:"]),
     ("run", "seeds=[0]", ["seeds=[0]", "did you mean seed?"]),
     ("run", "model=plain20 model.shortcut=A", ["model.shortcut=A", "allowed:", "model.depth"]),
-    ("run", "model=plain20 +model.shortcut=A", ["model.shortcut=A", "model=plain20 has"]),
+    ("run", "model=plain20 +model.shortcut=A", ["model.shortcut=A", "allowed:", "model.depth"]),
     # keys left out
     ("run", "~schedule.drops", ["schedule.drops: missing", "schedule=short has"]),
     ("run", "~model", ["model: missing", "allowed: model="]),
@@ -118,6 +118,11 @@ WRONG = [
     ("run", "data=synthetic data.train_images=15", ["data.train_images=15", "multiple of 10"]),
     ("run", "seed='${foo}'", ["seed=${foo}", "'foo' not found"]),
     ("run", r"""runtime.precision='"a\nb"'""", ["runtime.precision=", "allowed: auto"]),
+    ("run", "tracking.group='???'", ["tracking.group=???", "allowed: a value"]),
+    ("run", "run_dir='???'", ["run_dir=???", "allowed: a value"]),
+    ("run", "tracking.project=team/name", ["tracking.project=team/name", "none of /", "W&B"]),
+    # of this process, but not of those that it starts
+    ("run", "-m seed=0,1 'run_dir=a/${hydra:job.num}'", ["${hydra:job.num}", "such as ${seed}"]),
     # what is no override at all
     ("run", "seed=[", ["seed=[", "allowed: key=value"]),
     ("run", "=3", ["=3", "allowed: key=value"]),
@@ -133,6 +138,8 @@ WRONG = [
     ("run", "seed=0,1 -m model=plain20,plain57", ["model=plain57", MODELS]),
     ("run", "-m optimizer.rat=1,2", ["optimizer.rat=1,2", "did you mean optimizer.rate?"]),
     ("run", "-m model=resnet20,plain20 model.shortcut=B", ["model.shortcut=B", "every job"]),
+    ("run", "-m seed=range(3,0)", ["no job"]),
+    ("run", "--multirun model=glob(resnext*)", ["no job"]),
     ("run", "-m schedule.iterations=4000,10", ["schedule.drops", "schedule.iterations=10"]),
     (
         "reproduce",
@@ -142,6 +149,7 @@ WRONG = [
     ("reproduce", "-m figure=figure1 seed=0,1", ["seed=0", "decided by the figure", "seeds="]),
     # the other commands
     ("reproduce", "seeds=[]", ["seeds=[]", "allowed: a list such as [0,1,2]"]),
+    ("reproduce", "seeds=[0,1,0]", ["seeds=[0,1,0]", "allowed: a list", "once"]),
     ("reproduce", "seeds=0", ["seeds=0", "allowed: a list such as [0,1,2]"]),
     ("reproduce", "seeds=null", ["seeds=null", "allowed: a list such as [0,1,2]"]),
     ("reproduce", "figure=figure9", ["figure=figure9", "figure1"]),
@@ -185,6 +193,7 @@ WRONG = [
     ("benchmark", "benchmark=3", ["benchmark=3", "allowed: benchmark.networks, benchmark.out"]),
     ("benchmark", "benchmark=null", ["benchmark=null", "allowed: benchmark.networks"]),
     ("benchmark", "~benchmark.seconds", ["benchmark.seconds: missing, and needed"]),
+    ("benchmark", "++model.depth=26", ["model.depth=26", "allowed: benchmark.networks"]),
     ("benchmark", "benchmark.networks={}", ["benchmark.networks={}"]),
     ("benchmark", "+benchmark.repeat=3", ["benchmark.repeat=3", "mean benchmark.repeats?"]),
     ("benchmark", "benchmark.networks=[vgg16]", ["benchmark.networks: vgg16", "plain20, ", "[vgg"]),

@@ -28,8 +28,14 @@ def silence(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def spell_what_can_be() -> None:
-    """Have signs that the terminal's encoding lacks, such as −, print as ? and not fail."""
+def prepare_streams() -> None:
+    """Have nothing that is printed fail: outputs that are closed, signs that encodings lack.
+
+    Such a sign, as −, prints as ?.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started the process (`>&-`)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as the process is
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(OSError):  # one that was put in another's place, or is gone
