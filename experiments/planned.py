@@ -1,6 +1,5 @@
 """Runs that a command plans: all composed and checked before the first starts."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +44,11 @@ def plan(overrides: list[str], instead: str, root: Path | None = None) -> Planne
     return Planned(config.model.name, config.seed, folder, overrides)
 
 
-def train_missing(runs: Iterable[Planned], overwrite: bool = False) -> int:
+def train_missing(runs: list[Planned], overwrite: bool = False) -> int:
     """Train what is not complete, each in a process of its own; the first that fails ends it.
 
     With `overwrite` complete runs are trained again. Gives the exit code.
     """
-    runs = list(runs)
     for number, run in enumerate(runs, 1):
         if run.folder.status == "complete" and not overwrite:
             say(f"{relative(run.folder.path)} is complete")

@@ -63,9 +63,10 @@ def check_values(config: DictConfig) -> dict[str, Any]:
             given = key if key in expected else f"{key}={show(flat[key])}"
             raise UserError(f"{given}: {problem}; {group}={name} has {', '.join(sorted(expected))}")
     # Those of an option of one's own: there is nothing else to compare its file with.
-    for key in sorted(key for key in RULES if key.startswith(("schedule.", "optimizer."))):
-        if key.partition(".")[0] in tree and key not in flat:
-            raise UserError(f"{key}: missing, and needed in conf/{key.partition('.')[0]}/")
+    for key in sorted(RULES.keys() - flat.keys()):
+        group = key.partition(".")[0]
+        if group in ("schedule", "optimizer") and group in tree:
+            raise UserError(f"{key}: missing, and needed in conf/{group}/")
     # The undotted keys from the tree: their values have no keys of their own.
     for key, value in {**tree, **flat}.items():
         if key in RULES:

@@ -42,7 +42,7 @@ def build_model(name: str, **settings) -> keras.Model:
     if builder not in BUILDERS:
         raise UserError(f"model.builder={builder}: unknown; allowed: {', '.join(BUILDERS)}")
     layout = keras.config.image_data_format()
-    keras.config.set_image_data_format("channels_last")  # that of the images, says keras.json or no
+    keras.config.set_image_data_format("channels_last")  # the images', whatever keras.json says
     try:
         return BUILDERS[builder](**chosen)
     finally:

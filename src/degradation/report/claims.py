@@ -1,6 +1,6 @@
 """The statements of the paper set against recorded runs: effects, intervals and verdicts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -112,7 +112,7 @@ def _judge_order(claim: Claim, runs: list[Run]) -> Finding:
         for before, model in steps
         if ends[before] and ends[model]
     }
-    effects = _differences(estimates, claim.sign)
+    effects = _differences(estimates, claim.agrees)
     lacking = [model for model, known in ends.items() if not known and model not in claim.optional]
     if lacking:
         remark = how_to_train(", ".join(lacking), claim.figure, runs)
@@ -163,9 +163,9 @@ def _ends(model: str, column: str, runs: list[Run]) -> dict[int, float]:
 
 
 def _differences(
-    estimates: Mapping[str, Estimate], sign: int | None = None
+    estimates: Mapping[str, Estimate], agrees: Callable[[Estimate], bool | None] = lambda _: None
 ) -> tuple[Difference, ...]:
     return tuple(
-        Difference(label, e.points, e.low, e.high, e.basis, sign and e.points * sign > 0)
+        Difference(label, e.points, e.low, e.high, e.basis, agrees(e))
         for label, e in estimates.items()
     )

@@ -95,7 +95,7 @@ def _all_take(figure: str, overrides: list[str], runs: list[Run]) -> bool:
 
 
 def _leaning(claim: Claim, estimates: list[Estimate]) -> str:
-    agreeing = sum(estimate.points * claim.sign > 0 for estimate in estimates)
+    agreeing = sum(map(claim.agrees, estimates))
     if len(estimates) > 1:
         return f"{agreeing} of {len(estimates)} differences point the paper's way"
     if estimates[0].points == 0:

@@ -32,6 +32,10 @@ class Claim:
         """The networks that it is about, in the order of `chains`."""
         return tuple(model for chain in self.chains for model in chain)
 
+    def agrees(self, estimate: Estimate) -> bool:
+        """Whether a difference points the paper's way, however sure it is."""
+        return estimate.points * self.sign > 0
+
 
 CLAIMS = (
     Claim(
