@@ -130,13 +130,19 @@ class TestFigure:
         written = texts(build_figure(FIGURE1, figure1_runs(tmp_path, schedule, **options)))
         assert f"{start}, plain-56 has barely begun to learn." in written  # both are at 80 %
 
+    def test_a_plain_56_that_has_learned_is_not_said_to_have_barely_begun(self, tmp_path):
+        rows = make_rows(SCHEDULES["short"], (5.0, 9.0), 0, "test")
+        written = texts(build_figure(FIGURE1, figure1_runs(tmp_path, rows=rows)))
+        assert "not the paper's schedule" in written
+        assert "barely begun" not in written and "far larger" not in written
+
     @pytest.mark.parametrize(("schedule", "said"), [("medium", True), ("paper", False)])
     def test_a_gap_far_beyond_the_papers_is_named_on_other_schedules(
         self, tmp_path, schedule, said
     ):
         runs = figure1_runs(tmp_path, schedule)  # more than 30 points apart
         written = texts(build_figure(FIGURE1, runs))
-        words = "Plain-56's gap is far larger than the paper's few points: slower optimisation."
+        words = "Plain-56's gap is far larger than the paper's few points."
         assert (words in written) is said
         assert "barely begun" not in written
 
