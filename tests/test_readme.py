@@ -32,7 +32,25 @@ def tree(tmp_path_factory) -> Path:
     (file,) = re.findall(r"`(conf/model/\w+\.yaml)`:\n", section("Add a network"))
     (content,) = re.findall(r"```yaml\n(.*?)```", section("Add a network"), re.DOTALL)
     (tree / file).write_text(content, encoding="utf-8")
+    add_family(tree)
     return tree
+
+
+def add_family(tree: Path) -> None:
+    """Add a family as the section says: a function in BUILDERS, its keys in SETTINGS, a file."""
+    (tree / "conf/model/mine.yaml").write_text("name: mine\nbuilder: mine\nfilters: 4\n")
+    with (tree / "src/degradation/model_rules.py").open("a") as rules:
+        rules.write('\nSETTINGS["mine"] = {"filters": COUNT}\n')
+    with (tree / "src/degradation/models/networks.py").open("a") as networks:
+        networks.write(
+            "\n\ndef mine(name, filters):\n"
+            "    images = keras.Input((32, 32, 3))\n"
+            "    maps = keras.layers.Conv2D(filters, 3)(images)\n"
+            "    features = keras.layers.GlobalAveragePooling2D()(maps)\n"
+            '    logits = keras.layers.Dense(10, dtype="float32")(features)\n'
+            "    return keras.Model(images, logits, name=name)\n"
+            '\n\nBUILDERS["mine"] = mine\n'
+        )
 
 
 def test_a_network_is_added_as_the_readme_says(tree):
@@ -44,6 +62,20 @@ def test_a_network_is_added_as_the_readme_says(tree):
     assert (result.code, result.err) == (0, "")
     assert "network   plain26" in result.out
     assert list((tree / "results").glob("runs/smoke/plain26*/seed0/model.keras"))
+
+
+def test_a_family_is_added_as_the_readme_says(tree):
+    small = ["optimizer.batch=16", "data.train_images=100", "data.test_images=50"]
+    quick = ["schedule=smoke", "data=synthetic", "tracking=disabled", *small]
+    result = run("model=mine", "model.filters=6", *quick, tree=tree)
+    assert (result.code, result.err) == (0, "")
+    # 3·3·3 weights a filter and its bias; ten times as many weights as filters, and ten biases
+    assert "network   mine, 238 trainable parameters" in result.out
+    result = run("model=mine", "model.filters=0", *quick, tree=tree)
+    assert (result.code, result.err) == (
+        2,
+        "error: model.filters=0: allowed: an integer of 1 or more\n",
+    )
 
 
 def build_and_count_layers(tree: Path, call: str) -> None:

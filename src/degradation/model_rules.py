@@ -58,7 +58,7 @@ NEEDED = {
     "vgg": {"depths", "widths", "skip"},
     "densenet": {"depth", "growth", "bottleneck", "compression"},
 }
-"""By builder: the keys that a file may not leave out."""
+"""By builder: the keys that a file may not leave out, if any."""
 
 
 def check_model(settings: dict[str, Any], builder: str | None) -> None:
@@ -86,7 +86,8 @@ def check_model(settings: dict[str, Any], builder: str | None) -> None:
 
 
 def _check_keys(settings: dict, builder: str) -> None:
-    known, needed, given = SETTINGS[builder], NEEDED[builder], settings.keys() - {"name", "builder"}
+    known, needed = SETTINGS[builder], NEEDED.get(builder, set())
+    given = settings.keys() - {"name", "builder"}
     for key in sorted(given - known.keys()) + sorted(needed - given):
         problem = "missing, and needed" if key in needed else "unknown key"
         raise UserError(
