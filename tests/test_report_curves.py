@@ -212,6 +212,23 @@ class TestRun:
         departures = {run.model: run.departures for run in find_runs(tmp_path)}
         assert departures == {"resnet50": [], "resnet20": ["rate=0.05", "shortcut=B"]}
 
+    @pytest.mark.parametrize(
+        ("settings", "departures"),
+        [
+            ({"optimizer.name": "cosine"}, ["optimizer=cosine"]),
+            ({"optimizer.cosine": True}, ["cosine=true"]),
+            ({"data.cutout": 8}, ["cutout=8"]),
+            ({"schedule.restarts": [100]}, ["restarts=[100]"]),
+            ({"data.dir": "/elsewhere", "schedule.evaluate_every": 80}, []),
+            ({"data.name": "synthetic", "data.train_images": 2000}, ["data=synthetic"]),
+        ],
+    )
+    def test_what_the_protocol_does_not_have_is_a_departure(self, tmp_path, settings, departures):
+        """An optimiser of one's own is not the paper's, even where all that both have is equal."""
+        write_run(tmp_path, schedule="paper", settings=settings)
+        (run,) = find_runs(tmp_path)
+        assert (run.departures, run.faithful) == (departures, not departures)
+
     def test_only_the_papers_networks_schedule_and_settings_are_faithful(self, tmp_path):
         write_run(tmp_path, "plain20", schedule="paper")
         write_run(tmp_path, "plain20", schedule="short")

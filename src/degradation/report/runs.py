@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from degradation.config import flatten, option_values, options, show, variant
+from degradation.config import PLACES, flatten, option_values, options, show, variant
 from degradation.errors import UserError
 from degradation.model_rules import BLOCK_LAYERS
 from degradation.records import RunFolder
@@ -19,10 +19,16 @@ from degradation.report.paper import NETWORKS
 PAPER_SCHEDULE = {"name": "paper", "iterations": 64_000, "drops": [32_000, 48_000]}
 PAPER_SETTINGS = {
     "optimizer": {
+        "name": "sgd",
         **{"rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "decay": "all", "batch": 128},
         **{"warmup.min_depth": 110, "warmup.rate": 0.01, "warmup.until_error": 80},
     },
     "data": {"name": "cifar10", "holdout": 0},
+}
+# Keys that change no result, or that the schedule's or the data's name tells of.
+NEUTRAL = {
+    *(f"data.{key}" for key in (*PLACES, "train_images", "test_images")),
+    *(f"schedule.{key}" for key in (*PAPER_SCHEDULE, "evaluate_every")),
 }
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
 
@@ -240,13 +246,13 @@ def _variant(path: Path, config: dict[str, Any], precision: str, replicas: int) 
 
 
 def _departures(config: dict[str, Any]) -> list[str]:
-    flat = flatten(config)
-    changed = {
-        key if key != "name" else group: flat[f"{group}.{key}"]
-        for group, settings in PAPER_SETTINGS.items()
-        for key, value in settings.items()
-        if flat.get(f"{group}.{key}", value) != value
-    }
+    paper, changed = flatten(PAPER_SETTINGS), {}
+    flat = flatten({group: config[group] for group in ("data", "schedule", "optimizer")})
+    for key, value in flat.items():
+        # A key that the protocol does not have is a departure, whatever its value.
+        if key not in NEUTRAL and (key not in paper or value != paper[key]):
+            group, _, name = key.partition(".")
+            changed[group if name == "name" else name] = value
     model = flatten(config["model"], "model.")
     known = model["model.name"] in options("model")
     # Of a key that came later than the run, or has gone since, nothing is known.
