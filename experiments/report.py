@@ -12,7 +12,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import (
-    CONF,
     PLACES,
     RESULT_GROUPS,
     ROOT,
@@ -21,6 +20,7 @@ from degradation.config import (
     folder_of,
     option_values,
     options,
+    read_figures,
     relative,
     show,
     variant,
@@ -136,10 +136,10 @@ def _name_other_seeds(seeds: list[int] | None, runs: list[Run], found: list[Run]
 
 def _figures(config: DictConfig) -> list[dict[str, Any]]:
     """Read the figures of conf/figure/; of `config.figure` what the command line made of it."""
-    specs = {name: OmegaConf.load(CONF / "figure" / f"{name}.yaml") for name in options("figure")}
+    specs = read_figures()
     if config.figure:
-        specs[config.figure.name] = config.figure
-    return [OmegaConf.to_container(specs[name]) for name in sorted(specs)]
+        specs[config.figure.name] = OmegaConf.to_container(config.figure)
+    return [specs[name] for name in sorted(specs)]
 
 
 def _commands(
@@ -229,14 +229,15 @@ def imply_network(overrides: list[str]) -> list[str]:
         return []
     figure = next((o.partition("=")[2] for o in reversed(overrides) if o.startswith("figure=")), "")
     if figure in options("figure"):
-        return [f"model={models_of(OmegaConf.load(CONF / 'figure' / f'{figure}.yaml'))[0]}"]
+        return [f"model={models_of(read_figures()[figure])[0]}"]
     fit = [name for name in options("model") if keys <= option_values("model", name).keys()]
     return [f"model={fit[0]}"] if fit and defaults("config").model.name not in fit else []
 
 
 def check(job: Job) -> None:
-    """Check the values of a report, which may do without `figure`."""
+    """Check the values of a report, which may do without `figure`, and the figures there are."""
     refuse_decided(job.overrides)
+    read_figures()
     config = job.config
     keys = [key for key in config if key != "figure" or config.figure is not None]
     check_values(OmegaConf.masked_copy(config, keys))

@@ -10,7 +10,7 @@ from itertools import product
 
 from omegaconf import DictConfig, OmegaConf
 
-from degradation.config import RUNS, check_models, check_values, recorded, relative
+from degradation.config import RUNS, check_models, check_values, read_figures, recorded, relative
 from degradation.errors import UserError
 from degradation.report import drawn, find_runs, models_of
 from degradation.rules import SEEDS
@@ -25,6 +25,7 @@ def check(job: Job) -> None:
     """Check a reproduction's own values, and a run of every network that it will take."""
     config = job.config
     refuse_decided(job.overrides)
+    read_figures()  # those that the report will draw
     check_values(config)
     if config.seeds is None:
         raise UserError(f"seeds=null: allowed: {SEEDS.allowed}")

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from degradation.errors import UserError
 from degradation.model_rules import check_model
-from degradation.rules import CLASSES, RULES, TRAIN_IMAGES, check, integer, show
+from degradation.rules import CLASSES, RULES, TRAIN_IMAGES, check, integer, one_of, show
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -43,6 +45,28 @@ def option_values(group: str, name: str) -> dict[str, Any]:
     """Values of `conf/<group>/<name>.yaml`, dotted: `{"schedule.iterations": 4000, ...}`."""
     tree = OmegaConf.create({group: OmegaConf.load(CONF / group / f"{name}.yaml")})
     return flatten(OmegaConf.to_container(tree, resolve=True))
+
+
+def read_figures() -> dict[str, dict[str, Any]]:
+    """Read every file of `conf/figure/`, by name.
+
+    Raises `UserError`, which names the file, for one that is no figure or has another's name.
+    """
+    figures = {}
+    for name in options("figure"):
+        start = f"conf/figure/{name}.yaml"
+        rules = {"name": one_of(name)}
+        rules |= {key: RULES[f"figure.{key}"] for key in ("title", "source", "panels")}
+        try:
+            spec = OmegaConf.to_container(OmegaConf.load(CONF / "figure" / f"{name}.yaml"))
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            raise UserError(f"{start}: cannot be read: {error}") from error
+        if not isinstance(spec, dict) or spec.keys() != rules.keys():
+            raise UserError(f"{start}: allowed: the keys {', '.join(rules)}, and each is needed")
+        for key, rule in rules.items():
+            check(f"{start}: {key}", spec[key], rule)
+        figures[name] = spec
+    return figures
 
 
 def check_values(config: DictConfig) -> dict[str, Any]:
