@@ -76,7 +76,7 @@ def report(
     seeds = config.seeds and list(config.seeds)
     check_found(config, folder, changes, [*drawn_by, *changed], runs, found)
     out_dir = schedule_folder(folder, runs)
-    _name_unfinished(config, changes, out_dir, left_out)
+    unfinished = _unfinished(config, changes, out_dir, left_out)
     _name_other_seeds(seeds, runs, found)
 
     whole, parts = drawable(_figures(config), runs)
@@ -87,6 +87,7 @@ def report(
         comparisons=compare(runs, find_runs(RECORDED)),
         commands=_commands(config, folder, changed, drawn_by, whole, runs),
         agreements=compare_precisions(of_any_precision(runs[0], found, seeds)),
+        left_out=unfinished,
     )
     paths = [*write_page(page, out_dir, f"report{suffix}"), *write_export(runs, out_dir, suffix)]
     say(f"\n{summary_text(runs, page.findings)}\n")
@@ -108,14 +109,18 @@ def pick_runs(config: DictConfig, found: list[Run], replicas: int) -> tuple[str,
     return changes, pick(found, config.schedule.name, seeds, changes, precision)
 
 
-def _name_unfinished(
+def _unfinished(
     config: DictConfig, changes: str, out_dir: Path, left_out: list[tuple[Path, str]]
-) -> None:
+) -> list[tuple[str, str]]:
+    """Say which runs would be in the report, were they finished, and why they are not."""
+    told = []
     for path, why in left_out:
         model, _, overrides = path.parent.name.partition(",")
         alike = path.parents[1] == out_dir and overrides == changes
         if alike and (config.figure is None or model in drawn(config.figure)):
             say(f"left out  {relative(path)}: {why}")
+            told.append((f"{path.parent.name}/{path.name}", why))
+    return told
 
 
 def _name_other_seeds(seeds: list[int] | None, runs: list[Run], found: list[Run]) -> None:
@@ -171,11 +176,14 @@ def _commands(
         for spec in figures
     ]
     trained = {model for spec in figures for model in models_of(spec)}
-    if rest := dict.fromkeys(run.model for run in runs if run.model not in trained):
-        sweep = f"model={','.join(rest)}", f"seed={','.join(map(str, seeds(rest)))}"
+    rest: dict[str, list[str]] = {}  # networks of no figure, by their seeds
+    for model in dict.fromkeys(run.model for run in runs if run.model not in trained):
+        rest.setdefault(",".join(map(str, seeds([model]))), []).append(model)
+    for numbers, models in rest.items():
+        sweep = f"model={','.join(models)}", f"seed={numbers}"
         flag = ["-m"] if any("," in word for word in sweep) else []
         words = [*flag, *sweep, f"schedule={config.schedule.name}", *changed]
-        networks = ", ".join(dict.fromkeys(run.network for run in runs if run.model in rest))
+        networks = ", ".join(dict.fromkeys(run.network for run in runs if run.model in models))
         commands.append((networks, command_line("run", *words)))
     words = [f"runs={relative(folder)}"]
     # Which networks have a model's key, the figure says; what it draws instead, its overrides.

@@ -279,7 +279,7 @@ class TestFigure4:
         findings = self.judged("plain18", "plain34", **WIDTHS)
         assert verdicts(findings) == {9: "same direction", 10: "runs missing"}
         assert findings[1].remark == (
-            "No finished run of resnet18, resnet34; to train: `.venv/bin/python -m "
+            "No finished run of resnet18, resnet34; to train in results/runs: `.venv/bin/python -m "
             "experiments.reproduce figure=figure4 schedule=short 'seeds=[0,1,2]' "
             "'model.widths=[16,32,64,128]'`"
         )

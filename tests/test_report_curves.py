@@ -49,6 +49,10 @@ class TestFindRuns:
         [
             (lambda run: change_manifest(run, status="interrupted"), "interrupted, not complete"),
             (lambda run: change_manifest(run, status="failed"), "failed, not complete"),
+            (
+                lambda run: change_manifest(run, status="failed", failure="loss is nan\nmore"),
+                "failed, not complete: loss is nan",
+            ),
             (lambda run: change_manifest(run, dataset=None), "cannot be read"),
             (lambda run: (run / "manifest.json").write_text("{"), "manifest.json is damaged"),
             (lambda run: (run / "manifest.json").unlink(), "no 'status'"),

@@ -302,7 +302,7 @@ def test_the_headline_of_single_seeds_says_which_way_they_point():
     told = headline([single(True), single(True, False), single(True, verdict="runs missing")])
     assert told == (
         "Both claims tested are undecided; 1 more lacks runs. One seed gives no interval; 2 of 3 "
-        "differences point the paper's way."
+        "differences, some between the same runs, point the paper's way."
     )
     sure = Finding(2, "", "", (Difference("", 1.0, -1.0, 3.0, "", True),), "undecided", "")
     assert "One seed" not in headline([single(True), sure])

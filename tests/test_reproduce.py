@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import struct
 from pathlib import Path
 
@@ -218,6 +219,53 @@ def test_report_without_a_figure_covers_what_there_is(tmp_path):
     assert (folder / "report.md").read_text() == text
 
 
+def test_networks_of_no_figure_have_a_command_for_each_set_of_seeds(tmp_path):
+    tree = make_tree(tmp_path / "tree")
+    for model, seeds in {"vgg13": (0, 1), "vgg16": (0,), "vgg19": (0, 1)}.items():
+        for seed in seeds:
+            write_run(tree / "results" / "runs", model, seed)
+    assert report(tree).code == 0
+    text = (tree / "results/runs/short/report.md").read_text()
+    assert "run -m model=vgg13,vgg19 seed=0,1 schedule=short   # vgg13, vgg19\n" in text
+    assert "run model=vgg16 seed=0 schedule=short   # vgg16\n" in text
+
+
+@pytest.mark.parametrize("command", ["report", "reproduce"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda text: text, "name=figure1: allowed: mine"),  # it would overwrite that one
+        (
+            lambda text: text.replace("name: figure1", "name: mine").replace("source:", "from:"),
+            "allowed: the keys name, title, source, panels, and each is needed",
+        ),
+        (
+            lambda text: text.replace("name: figure1", "name: mine").replace("models:", "nets:"),
+            "allowed: a list of panels",
+        ),
+        (lambda text: f"{text}  - [", "cannot be read"),
+    ],
+    ids=["name", "key", "panels", "yaml"],
+)
+def test_a_figure_of_ones_own_that_is_wrong_is_refused_by_its_file(
+    tmp_path, command, change, reason
+):
+    """Before anything trains, and whichever figure was asked for: the report draws all of them."""
+    tree = make_tree(tmp_path / "tree")
+    # The package finds conf/ beside itself.
+    for part in ("conf", "src"):
+        (tree / part).unlink()
+        shutil.copytree(REPOSITORY / part, tree / part)
+    figures = tree / "conf" / "figure"
+    (figures / "mine.yaml").write_text(change((figures / "figure1.yaml").read_text()))
+    write_run(tree / "results" / "runs", "plain20", schedule="smoke")
+    before = files(tree / "results")
+    result = run("figure=figure1", "schedule=smoke", name=command, tree=tree)
+    assert (result.code, result.out) == (2, "") and result.err.count("\n") == 1
+    assert result.err.startswith("error: conf/figure/mine.yaml: ") and reason in result.err
+    assert files(tree / "results") == before
+
+
 def test_report_on_a_figure_that_is_named_covers_the_rest_as_well(tmp_path):
     tree = make_tree(tmp_path / "tree")
     for model in (*MODELS, "resnet20"):
@@ -251,6 +299,12 @@ def test_report_names_the_unfinished_runs_that_it_would_be_about(tmp_path):
     result = report(tree, "seeds=[0,1]")
     assert (result.code, result.err) == (0, "")
     assert [line for line in result.out.splitlines() if "left out" in line] == lines
+    folder = tree / "results" / "runs" / "short"
+    for suffix, told in (("md", "- `{}`: {}"), ("html", "<code>{}</code>: {}")):
+        page = (folder / f"report.{suffix}").read_text()
+        assert "Left out of everything above" in page
+        for run_ in ("plain20/seed2", "resnet20/seed0"):
+            assert told.format(run_, "interrupted, not complete") in page
     result = report(tree, "figure=figure1")
     assert [line for line in result.out.splitlines() if "left out" in line] == lines[:1]
 

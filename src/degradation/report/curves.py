@@ -53,7 +53,7 @@ def _part(spec: dict[str, Any], known: set[str]) -> dict[str, Any]:
     panels = [panel for panel in panels if panel["models"]]
     # A panel by itself has no title but the figure's.
     title = panels[0]["title"].capitalize() if len(panels) == 1 else spec["title"]
-    return {**spec, "title": title, "panels": panels}
+    return {**spec, "title": title, "source": f"{spec['source']}, in part", "panels": panels}
 
 
 def comparable(spec: dict[str, Any], runs: Iterable[Run]) -> list[Run]:

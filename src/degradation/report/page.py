@@ -22,7 +22,11 @@ from degradation.report.verdict import BAD, GOOD, headline, outcomes
 
 @dataclass(frozen=True)
 class Page:
-    """What a report tells. `commands` pairs what is reproduced with the command that does it."""
+    """What a report tells. `commands` pairs what is reproduced with the command that does it.
+
+    `left_out` pairs runs of its kind that are not among `runs`, like plain56/seed2, with the
+    reason: those that diverged are results, too.
+    """
 
     runs: list[Run]
     findings: list[Finding]
@@ -30,6 +34,7 @@ class Page:
     comparisons: list[Comparison]
     commands: list[tuple[str, str]]
     agreements: list[Agreement] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
 def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
@@ -84,6 +89,7 @@ def describe(page: Page, name: str) -> dict[str, Any]:
         "facts": facts(runs),
         "rows": [run_row(run) for run in runs],
         "deviations": deviations(runs),
+        "left_out": page.left_out,
         "commands": page.commands,
         "commits": sorted({state["git_commit"] for run in runs for state in run.code}),
         "exports": [f"{kind}{name.removeprefix('report')}.csv" for kind in ("curves", "summary")],

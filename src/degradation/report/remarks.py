@@ -82,7 +82,7 @@ def how_to_train(networks: str, figure: str, runs: list[Run]) -> str:
     present = {run.seed for run in runs}
     seeds = sorted(present if len(present) > 1 else present | SEEDS)
     words = [f"figure={figure}", f"schedule={runs[0].schedule}", f"seeds={show(seeds)}"]
-    return f"{text}; to train: `{command_line('reproduce', *words, *overrides)}`"
+    return f"{text}; to train in results/runs: `{command_line('reproduce', *words, *overrides)}`"
 
 
 def _all_take(figure: str, overrides: list[str], runs: list[Run]) -> bool:

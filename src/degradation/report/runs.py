@@ -200,7 +200,8 @@ def _read(path: Path) -> Run:
     try:
         manifest, config = folder.manifest(), folder.config()
         if manifest["status"] != "complete":
-            raise _Skip(f"{manifest['status']}, not complete")
+            cause = (manifest.get("failure") or "").partition("\n")[0]
+            raise _Skip(": ".join(filter(None, [f"{manifest['status']}, not complete", cause])))
         rows = pd.DataFrame(folder.rows())
         run = Run(
             model=config["model"]["name"],

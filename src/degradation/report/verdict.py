@@ -50,7 +50,7 @@ def _without_interval(findings: list[Finding]) -> str:
         return ""
     what = f"the difference {'points' if ways[0] else 'does not point'}"
     if len(ways) > 1:
-        what = f"{sum(ways)} of {len(ways)} differences point"
+        what = f"{sum(ways)} of {len(ways)} differences, some between the same runs, point"
     return f" One seed gives no interval; {what} the paper's way."
 
 
