@@ -36,13 +36,23 @@ def policy(request, set_policy):
 
 
 @pytest.fixture(scope="session")
-def cifar10_slice():
-    """Give the first 1,000 training images and labels of the real CIFAR-10, if there is one."""
-    from degradation.data import layouts, load_dataset
+def real_cifar10():
+    """Give the folder of the real CIFAR-10, if a run would find one without downloading it."""
+    from degradation.config import option_values
+    from degradation.data import layouts
 
-    places = [os.environ.get("CIFAR10_DIR"), REPOSITORY.parent / "shared" / "cifar10"]
-    place = next((p for p in map(Path, filter(None, places)) if layouts.find_layout(p)), None)
+    search = filter(None, option_values("data", "cifar10")["data.search"])
+    places = [REPOSITORY / Path(place).expanduser() for place in search]
+    place = next(filter(layouts.find_layout, places), None)
     if place is None:
-        pytest.skip("no CIFAR-10 in $CIFAR10_DIR or ../shared/cifar10")
-    dataset = load_dataset("cifar10", root=REPOSITORY, dir=str(place), url="")
+        pytest.skip(f"no CIFAR-10 in {', '.join(map(str, places))}")
+    return place
+
+
+@pytest.fixture(scope="session")
+def cifar10_slice(real_cifar10):
+    """Give the first 1,000 training images and labels of the real CIFAR-10, if there is one."""
+    from degradation.data import load_dataset
+
+    dataset = load_dataset("cifar10", root=REPOSITORY, dir=str(real_cifar10))
     return dataset.train_images[:1000].copy(), dataset.train_labels[:1000].copy()

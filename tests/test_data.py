@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +21,7 @@ from cifar10_files import (
 )
 from omegaconf import OmegaConf
 
-from degradation.data import download, layouts
+from degradation.data import download
 from degradation.data.cifar10 import load_dataset
 
 
@@ -166,6 +164,12 @@ def test_downloads_folder_is_always_looked_in(parts, tmp_path):
     assert dataset.source == folder
 
 
+def test_without_a_url_nothing_is_downloaded(tmp_path):
+    message = refusal(load_dataset, "cifar10", root=tmp_path)
+    assert message.startswith(f"CIFAR-10 is in none of {tmp_path / 'data' / 'cifar10'}; set data.d")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_dir_is_the_only_place(parts, tmp_path, monkeypatch):
     """`data.dir` counts from the current directory, and nothing else is tried."""
     write_binary(tmp_path / "data/cifar10", parts)
@@ -293,13 +297,9 @@ def test_synthetic_sizes_that_are_refused(key, size, tmp_path):
 # ---------------------------------------------------------------- the real thing
 
 
-def test_real_cifar10():
+def test_real_cifar10(real_cifar10):
     """CIFAR-10 on this machine is read as what it is: sizes, first labels, mean colours."""
-    places = [os.environ.get("CIFAR10_DIR"), REPOSITORY.parent / "shared" / "cifar10"]
-    place = next((p for p in map(Path, filter(None, places)) if layouts.find_layout(p)), None)
-    if place is None:
-        pytest.skip("no CIFAR-10 in $CIFAR10_DIR or ../shared/cifar10")
-    dataset = load(place)
+    dataset = load(real_cifar10)
     assert dataset.train_images.shape == (50_000, 32, 32, 3)
     assert dataset.test_images.shape == (10_000, 32, 32, 3)
     assert dataset.train_labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
@@ -308,7 +308,7 @@ def test_real_cifar10():
     np.testing.assert_allclose(slice_.mean(axis=0), [125.3, 123.0, 113.9], atol=3)
     assert len(dataset.holdout(5000).train_images) == 45_000
     assert dataset.canonical == (dataset.label == "CIFAR-10")
-    listed = place / "jpeg_indices.json"
+    listed = real_cifar10 / "jpeg_indices.json"
     if listed.exists() and not dataset.canonical:
         count = sum(map(len, json.loads(listed.read_text()).values()))
         assert dataset.label == f"CIFAR-10, {count} of 60,000 images from JPEG"

@@ -18,13 +18,18 @@ FOLDER = "a folder that is or contains cifar-10-batches-bin or cifar-10-batches-
 
 
 def load_cifar10(
-    *, root: Path, url: str, dir: str | None = None, search: Sequence[str | None] = ()
+    *,
+    root: Path,
+    url: str | None = None,
+    dir: str | None = None,
+    search: Sequence[str | None] = (),
 ) -> Dataset:
     """Find CIFAR-10, verify it and read it: 50,000 training and 10,000 test images.
 
     `dir`, relative to the current directory, is the only place looked in where it is not None.
     Else these are the places of `search`, relative to `root` (the repository), empty ones left
-    out, and `data/cifar10` there; if none has it, the archive at `url` is downloaded into that.
+    out, and `data/cifar10` there; if none has it, the archive at `url`, if that is given, is
+    downloaded into that.
     Raises UserError where there is no CIFAR-10, and for files that are truncated, foreign or
     malicious.
     """
@@ -71,7 +76,7 @@ def _only_place(dir: str) -> tuple[Path, Layout]:
     return found
 
 
-def _search(root: Path, search: Sequence[str | None], url: str) -> tuple[Path, Layout]:
+def _search(root: Path, search: Sequence[str | None], url: str | None) -> tuple[Path, Layout]:
     if not isinstance(search, list | tuple):
         raise UserError(f"data.search={search}: must be a list of folders")
     entries = [os.path.expanduser(str(entry)) for entry in search if entry] + [DOWNLOADS]
@@ -79,15 +84,14 @@ def _search(root: Path, search: Sequence[str | None], url: str) -> tuple[Path, L
     for place in places:
         if found := find_layout(place):
             return found
+    absent = f"CIFAR-10 is in none of {', '.join(map(str, dict.fromkeys(places)))}"
+    advice = f"set data.dir or the environment variable CIFAR10_DIR to {FOLDER}"
+    if url is None:
+        raise UserError(f"{absent}; {advice}")
     try:
         return download_cifar10(url, root.resolve() / DOWNLOADS)
     except UserError as error:
-        searched = ", ".join(map(str, dict.fromkeys(places)))
-        raise UserError(
-            f"CIFAR-10 is in none of {searched}; and {error}; set data.dir or the environment"
-            f" variable CIFAR10_DIR to {FOLDER}",
-            error.exit_code,
-        ) from error
+        raise UserError(f"{absent}; and {error}; {advice}", error.exit_code) from error
 
 
 def _label_of_copy(folder: Path, images: int) -> str:
