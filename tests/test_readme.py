@@ -97,7 +97,7 @@ def test_files_and_names_that_the_section_points_to_are_there():
     for path in re.findall(r"`((?:conf|src)/[\w/.]+)`", text):
         assert (REPOSITORY / path).is_file() or path == "conf/model/plain26.yaml"
     named = dict(re.findall(r"`(\w+)` in\s+`src/([\w/]+)\.py`", text))
-    assert named.keys() == {"BUILDERS", "SETTINGS"}
+    assert named.keys() == {"BUILDERS", "SETTINGS", "BLOCKS", "BLOCK_LAYERS", "LearningRate"}
     for name, module in named.items():
         assert getattr(importlib.import_module(module.replace("/", ".")), name)
 
