@@ -8,22 +8,23 @@ from omegaconf import OmegaConf
 
 from degradation.benchmark import results
 from degradation.benchmark.measure import BARE, OURS, STOCK, Contender, contenders, measure
-from degradation.config import check_models, folder_of, option_values, options, relative, validate
+from degradation.config import check_models, folder_of, option_values, options, relative
 from degradation.errors import UserError
 from degradation.records import describe_machine
 from degradation.records.files import faults_as_user_errors
 from experiments.command import Job, command
 from experiments.refusals import compose_again
-from experiments.run import check_run, precisions
+from experiments.run import check_run, device_of
 
 
 def check(job: Job) -> None:
     """Check the configuration, and that there are such networks."""
     config = job.config
-    validate(config)
+    check_run(config)
     if config.runtime.name != "cpu":
         raise UserError(f"runtime={config.runtime.name}: the benchmark allows runtime=cpu alone")
-    check_run(config)
+    if given := next((o for o in job.overrides if o.startswith("model")), None):
+        raise UserError(f"{given}: allowed: benchmark.networks alone, as conf/model/ has them")
     if folder_of("benchmark.out", config.benchmark.out).is_file():
         raise UserError(
             f"benchmark.out={config.benchmark.out}: is a file; allowed: a folder, there or not"
@@ -51,7 +52,7 @@ def start(job: Job) -> None:
     """Measure, write the tables and the chart, and print what they say."""
     settings, machine = job.config.benchmark, describe_machine()
     threads = job.config.runtime.threads or machine["cores"]
-    precision, *_ = precisions(job.config)
+    precision = device_of(job.config).precision
     ours, bare = (Contender(name, precision).label for name in (OURS, BARE))
     configs = _configs(job)
     out = folder_of("benchmark.out", settings.out)
@@ -84,8 +85,6 @@ def start(job: Job) -> None:
 def _configs(job: Job) -> dict[str, dict[str, Any]]:
     """Compose the configuration of a run of each network that is to be measured."""
     shared = [o for o in job.overrides if not o.startswith("benchmark")]
-    if given := next((o for o in shared if o.startswith("model")), None):
-        raise UserError(f"{given}: allowed: benchmark.networks alone, as conf/model/ has them")
     configs = {}
     for name in job.config.benchmark.networks:
         config = compose_again("config", [*shared, f"model={name}"])

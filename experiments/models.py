@@ -15,7 +15,7 @@ from degradation.errors import UserError
 from degradation.records import describe_machine
 from experiments.command import Job, command, import_quietly
 from experiments.refusals import compose_again
-from experiments.run import precisions
+from experiments.run import device_of
 
 SECONDS = 4  # of updates, for each network
 
@@ -53,7 +53,7 @@ def _speed(name: str, job: Job) -> float:
     """Images per second of this repository's own update, after the first ones."""
     runtime = [override for override in job.overrides if override.startswith("runtime")]
     config = compose_again("config", [*runtime, f"model={name}", "data=synthetic"])
-    precision, *_ = precisions(config)
+    precision = device_of(config).precision
     threads = config.runtime.threads or describe_machine()["cores"]
     chosen = [Contender("this repository", precision)]
     configs = {name: OmegaConf.to_container(config, resolve=True)}

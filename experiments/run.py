@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from types import ModuleType
+from typing import NamedTuple
 
 from omegaconf import DictConfig
 
@@ -46,14 +46,16 @@ def run_folder(config: DictConfig, root: Path | None = None, instead: str = ELSE
     """
     folder = RunFolder(place_of(config, root))
     if not config.overwrite:
-        precision, _, replicas = precisions(config)
-        check_same_run(folder, identity(config, precision, replicas), instead=instead)
+        device = device_of(config)
+        this = identity(config, device.precision, device.replicas)
+        check_same_run(folder, this, instead=instead)
     return folder
 
 
 def place_of(config: DictConfig, root: Path | None = None) -> Path:
     """Path of a run's folder on this machine, as `run_path` has it."""
-    return run_path(config, *precisions(config), root=root)
+    device = device_of(config)
+    return run_path(config, device.precision, device.auto, device.replicas, root)
 
 
 def check_together(jobs: list[Job]) -> None:
@@ -69,44 +71,46 @@ def check_together(jobs: list[Job]) -> None:
         taken.add(path)
 
 
-def find_gpus(config: DictConfig) -> list:
-    """Return the GPUs that a run trains on: with runtime=gpu all that TensorFlow sees, else none.
+class Device(NamedTuple):
+    """What a run computes on: its precision, the one that `auto` picks here, and its GPUs, if any.
+
+    A run's folder is named after it, beside its configuration.
+    """
+
+    precision: str
+    auto: str
+    gpus: list
+
+    @property
+    def replicas(self) -> int:
+        """How many parts a batch is cut into, each normalised by itself."""
+        return len(self.gpus) or 1
+
+
+def device_of(config: DictConfig) -> Device:
+    """Find what a run computes on: with runtime=gpu all GPUs that TensorFlow sees.
 
     Raises `UserError` if runtime=gpu has none, or more than can share a batch equally.
     """
-    if config.runtime.name != "gpu":
-        return []
-    # The one way to know what TensorFlow will see, with this driver and these libraries.
-    return _devices().gpus_for(config.optimizer.batch)
-
-
-def precisions(config: DictConfig) -> tuple[str, str, int]:
-    """Return the precision that a run computes in, and the one that `auto` picks here; replicas.
-
-    These are what a run's folder is named after, beside its configuration.
-    """
-    if gpus := find_gpus(config):
-        auto = _devices().gpu_precision(gpus)
+    if config.runtime.name == "gpu":
+        # The one way to know what TensorFlow will see, with this driver and these libraries.
+        devices = import_quietly("degradation.training.devices", gpus=True)
+        gpus = devices.gpus_for(config.optimizer.batch)
+        auto = devices.gpu_precision(gpus)
     else:
-        auto = "bfloat16" if cpu_has_bf16() else "float32"
+        gpus, auto = [], "bfloat16" if cpu_has_bf16() else "float32"
     chosen = config.runtime.precision
-    return (auto if chosen == "auto" else chosen), auto, len(gpus) or 1
-
-
-def _devices() -> ModuleType:
-    return import_quietly("degradation.training.devices", gpus=True)
+    return Device(auto if chosen == "auto" else chosen, auto, gpus)
 
 
 def start(job: Job) -> None:
     """Train the network of a job, unless that is done already."""
-    precision, *_ = precisions(job.config)
-    folder = RunFolder(place_of(job.config))
-    gpus = find_gpus(job.config)
+    device, folder = device_of(job.config), RunFolder(place_of(job.config))
 
     # After everything that may be refused: importing TensorFlow takes seconds.
     # A run on the processor that is half on a GPU would not be the run it says it is.
-    module = import_quietly("degradation.training.run", gpus=bool(gpus))
-    module.train(job.config, folder, precision, gpus)
+    module = import_quietly("degradation.training.run", gpus=bool(device.gpus))
+    module.train(job.config, folder, device.precision, device.gpus)
 
 
 if __name__ == "__main__":

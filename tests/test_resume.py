@@ -28,7 +28,7 @@ from degradation.errors import UserError
 from degradation.records import RunFolder
 from degradation.training.identity import check_same_run, identity
 from experiments.refusals import compose_again
-from experiments.run import precisions
+from experiments.run import device_of
 
 SIGNAL_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -300,8 +300,9 @@ def test_changed_meaning(killed, override):
     """A run that would come out differently is not this run: one line says why."""
     config = compose_again("config", [*SMALL, *SYNTHETIC, override])
     dataset = load_dataset(**config.data, root=ROOT)
-    precision, _, replicas = precisions(config)
-    which = identity(config, precision, replicas) | {"data.fingerprint": dataset.fingerprint}
+    device = device_of(config)
+    which = identity(config, device.precision, device.replicas)
+    which["data.fingerprint"] = dataset.fingerprint
     with pytest.raises(UserError) as caught:
         check_same_run(killed, which)
     line = str(caught.value)
