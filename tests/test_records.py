@@ -87,7 +87,6 @@ def temporaries(folder):
 
 def test_a_folder_without_files_reads_as_empty(tmp_path):
     folder = RunFolder(tmp_path / "none")
-    assert not folder.exists()
     assert (folder.config(), folder.manifest(), folder.rows()) == ({}, {}, [])
     assert folder.status is None
     assert folder.load_checkpoint() is None
@@ -96,7 +95,6 @@ def test_a_folder_without_files_reads_as_empty(tmp_path):
 
 def test_config_and_manifest_come_back(run):
     run.update_manifest(status="complete", final={"test_error": np.float32(0.1)}, parameters=None)
-    assert run.exists()
     assert run.status == "complete"
     assert run.config()["schedule"] == {"drops": [1, 2]}
     assert run.manifest() == {

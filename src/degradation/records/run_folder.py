@@ -51,10 +51,6 @@ class RunFolder:
     def __init__(self, path: Path | str):
         self.path = Path(path)
 
-    def exists(self) -> bool:
-        """Say whether a run was ever recorded here: there is a manifest or a configuration."""
-        return any((self.path / name).is_file() for name in ("manifest.json", "config.yaml"))
-
     @property
     def status(self) -> str | None:
         """`running`, `interrupted`, `failed` or `complete`; None if there is no manifest."""
