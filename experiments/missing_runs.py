@@ -25,17 +25,17 @@ def check_found(
     `runs` are those of the variant `changes` among all that were `found` in `folder`; the overrides
     `changed` make them, and of the figure what it is.
     """
-    figure, schedule = config.figure, config.schedule.name
+    figure = config.figure
     known = sorted({run.seed for run in runs if figure and run.model in models_of(figure)})
     seeds = list(config.seeds) if config.seeds else known or [0]
-    absent = missing(figure, runs, schedule, seeds, changes) if figure else []
+    absent = missing(figure, runs, seeds) if figure else []
     if runs and not absent:
         return
     start = "no finished run"
     if figure:
         which = ", ".join(f"{model} seed {seed}" for model, seed in absent)
         start = f"figure={figure.name}: {start} of {which}"
-    kind = f"schedule={schedule}" + (f" with {changes}" if changes else "")
+    kind = f"schedule={config.schedule.name}" + (f" with {changes}" if changes else "")
     training = _training(config, seeds, changed)
     others = "" if runs else _others(found, config.seeds is not None)
     place = "" if folder == RUNS else f" in {relative(RUNS)}"

@@ -51,15 +51,15 @@ def explain(error: Exception, config_name: str, overrides: list[str]) -> str:
         return f"{culprit}: cannot be read; allowed: key=value"
     if culprit.startswith("~"):
         return f"{culprit}: allowed: key=value, since every key is needed"
-    if isinstance(error, ValueError) and culprit and (CONF / _key(culprit)).is_dir():
-        return f"{culprit}: allowed: {', '.join(options(_key(culprit)))}"
+    if isinstance(error, ValueError) and culprit and (CONF / key_of(culprit)).is_dir():
+        return f"{culprit}: allowed: {', '.join(options(key_of(culprit)))}"
     words = re.split(_APPENDIX, text, maxsplit=1, flags=re.MULTILINE)[0].split()
     return ": ".join(filter(None, [culprit, " ".join(words) or repr(error)]))
 
 
 def unknown_key(key: str, config_name: str, overrides: list[str]) -> str:
     """Say that there is no such key, which one may have been meant, and which ones there are."""
-    given = next((override for override in overrides if _key(override) == key), key)
+    given = next((override for override in overrides if key_of(override) == key), key)
     keys = _keys(config_name, overrides)
     group = f"{key.split('.')[0]}."
     inside = [known.removeprefix(group) for known in keys if known.startswith(group)]
@@ -73,7 +73,8 @@ def unknown_key(key: str, config_name: str, overrides: list[str]) -> str:
     return f"{given}: unknown key; {hint}allowed: {allowed}"
 
 
-def _key(override: str) -> str:
+def key_of(override: str) -> str:
+    """The key of an override: model.depth of +model.depth=8."""
     return override.lstrip("+~").split("=")[0]
 
 
@@ -81,7 +82,7 @@ def _keys(config_name: str, overrides: list[str]) -> list[str]:
     """Keys of the command with the options that the overrides choose, and names of its groups."""
     tree = defaults(config_name)
     groups = [key for key, value in tree.items() if isinstance(value, DictConfig)]
-    chosen = [o for o in overrides if _key(o) in groups and (CONF / _key(o)).is_dir()]
+    chosen = [o for o in overrides if key_of(o) in groups and (CONF / key_of(o)).is_dir()]
     # In a sweep over options those of the default have to do.
     with contextlib.suppress(*REFUSALS):
         tree = compose_again(config_name, chosen) if chosen else tree

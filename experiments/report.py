@@ -5,21 +5,20 @@ Overrides that the runs were trained with (`data=synthetic`) name them here too.
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import (
-    PLACES,
-    RESULT_GROUPS,
     ROOT,
     check_values,
     command_line,
     folder_of,
     option_values,
     options,
+    overrides_of,
     read_figures,
     relative,
     show,
@@ -48,7 +47,7 @@ from degradation.report import (
 from degradation.report.verdict import GOOD
 from experiments.command import Job, command
 from experiments.missing_runs import check_found
-from experiments.refusals import defaults
+from experiments.refusals import defaults, key_of
 
 DECIDED = ("model", "model.name", "model.depth", "seed", "run_dir")
 RECORDED = ROOT / "results" / "recorded"
@@ -72,7 +71,7 @@ def report(
         replicas = max((run.manifest.get("replicas", 1) for run in found if gpu), default=1)
     changes, runs = pick_runs(config, found, replicas)
     suffix = f",{changes}" if changes else ""
-    changed, drawn_by = _changed(overrides), _of_figure(overrides)
+    changed, drawn_by = _of_runs(config, changes), _of_figure(overrides)
     seeds = config.seeds and list(config.seeds)
     check_found(config, folder, changes, [*drawn_by, *changed], runs, found)
     out_dir = schedule_folder(folder, runs)
@@ -193,46 +192,29 @@ def _commands(
     return [*commands, ("This report, without training", alone)]
 
 
-def _changed(overrides: list[str]) -> list[str]:
-    """Overrides that make other runs, each key once: schedule= and places of data do not count."""
-
-    def counts(key: str) -> bool:
-        group, _, name = key.partition(".")
-        decides = group in RESULT_GROUPS and key != "schedule" and name not in PLACES
-        return decides or key in ("runtime", "runtime.precision")
-
-    return _last(overrides, counts)
+def _of_runs(config: DictConfig, changes: str) -> list[str]:
+    """Overrides that make runs of the variant `changes`; one GPU, which it does not name, too."""
+    one_gpu = config.runtime.name == "gpu" and "replicas=" not in changes
+    overrides = overrides_of(changes, OmegaConf.to_container(config, resolve=True))
+    return ["runtime=gpu"] * one_gpu + overrides
 
 
 def _of_figure(overrides: list[str]) -> list[str]:
-    """Overrides that make another figure, each key once."""
-    return _last(overrides, lambda key: key.startswith("figure."))
-
-
-def _last(overrides: list[str], counts: Callable[[str], bool]) -> list[str]:
-    """Overrides whose key counts; of several values for a key the last, as Hydra takes it."""
-    last: dict[str, str] = {}
-    for override in overrides:
-        if counts(key := _key(override)):
-            last.pop(key, None)
-            last[key] = override
+    """Overrides that make another figure; of several values for a key the last, as Hydra has it."""
+    last = {key_of(o): o for o in overrides if key_of(o).startswith("figure.")}
     return list(last.values())
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").split("=")[0]
 
 
 def refuse_decided(overrides: list[str]) -> None:
     """Raise `UserError` for an override of what figures decide: networks, seeds, folders."""
     for override in overrides:
-        if _key(override) in DECIDED:
+        if key_of(override) in DECIDED:
             raise UserError(f"{override}: decided by the figure; allowed: figure= and seeds=")
 
 
 def imply_network(overrides: list[str]) -> list[str]:
     """Choose a network that has every `model.KEY=`: of figure= the first; else any, at need."""
-    keys = {key for override in overrides if (key := _key(override)).startswith("model.")}
+    keys = {key for override in overrides if (key := key_of(override)).startswith("model.")}
     if not keys:
         return []
     figure = next((o.partition("=")[2] for o in reversed(overrides) if o.startswith("figure=")), "")

@@ -140,13 +140,10 @@ class TestSelect:
             select(runs + runs, ["plain20"], "short")
 
     def test_missing_lists_what_to_train_seed_by_seed(self, runs):
-        assert missing(FIGURE1, runs, "short", [0, 1]) == [("plain20", 1)]
-        assert missing(FIGURE1, runs, "paper", [0, 1]) == [
-            ("plain56", 0),
-            ("plain20", 1),
-            ("plain56", 1),
-        ]
-        assert missing(FIGURE1, runs, "short", [0], variant="rate=0.01") == [("plain56", 0)]
+        models = models_of(FIGURE1)
+        short, paper = (select(runs, models, schedule) for schedule in ("short", "paper"))
+        assert missing(FIGURE1, short, [0, 1]) == [("plain20", 1)]
+        assert missing(FIGURE1, paper, [0, 1]) == [("plain56", 0), ("plain20", 1), ("plain56", 1)]
 
     def test_networks_shown_where_they_ran_are_picked_and_never_missing(self, tmp_path):
         for model in ("plain44", "plain20", "resnet110"):
@@ -155,7 +152,7 @@ class TestSelect:
         assert not {"plain44", "resnet110"} & set(models_of(FIGURE6))
         picked = select(runs, drawn(FIGURE6), "short")
         assert [run.model for run in picked] == ["plain20", "plain44", "resnet110"]
-        assert [model for model, _ in missing(FIGURE6, runs, "short", [0])] == [
+        assert [model for model, _ in missing(FIGURE6, picked, [0])] == [
             "plain32",
             "plain56",
             "resnet20",

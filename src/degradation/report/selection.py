@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +79,15 @@ def of_any_precision(
 
 
 def missing(
-    spec: dict[str, Any],
-    runs: Iterable[Run],
-    schedule: str,
-    seeds: Iterable[int],
-    variant: str = "",
+    spec: dict[str, Any], runs: Iterable[Run], seeds: Iterable[int]
 ) -> list[tuple[str, int]]:
-    """List the (model, seed) pairs that a figure needs and `runs` lacks, seed by seed."""
-    models = models_of(spec)
-    present = {(run.model, run.seed) for run in select(runs, models, schedule, variant=variant)}
-    return [(model, seed) for seed in seeds for model in models if (model, seed) not in present]
+    """List the (model, seed) pairs that a figure needs and `runs` lacks, seed by seed.
+
+    `runs` are of one schedule and one set of overrides, as `select` picks them.
+    """
+    present = {(run.model, run.seed) for run in runs}
+    pairs = product(seeds, models_of(spec))
+    return [(model, seed) for seed, model in pairs if (model, seed) not in present]
 
 
 def schedule_folder(folder: Path, runs: list[Run]) -> Path:
