@@ -26,7 +26,7 @@ from experiments.refusals import REFUSALS, defaults, explain, unknown_key
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 INTERRUPTED = tuple(128 + number for number in STOPS)
-ELSEWHERE = ("--con", "-cd", "-cn", "-cp")  # Hydra's flags for a configuration of another place
+OTHER_PLACES = ("--con", "-cd", "-cn", "-cp")  # Hydra's flags for a configuration of another place
 PATHS = ("run_dir", "data.dir", "runs", "out", "benchmark.out")  # keys whose value is a path
 
 
@@ -117,7 +117,7 @@ def compose(
     overrides = [*implied, *given]
     flags = [a for a in sys.argv[1:] if not _is_override(a)]
     for flag in flags:
-        if flag.startswith(ELSEWHERE):
+        if flag.startswith(OTHER_PLACES):
             raise UserError(f"{flag}: allowed: the files of {CONF.name}/, chosen by GROUP=NAME")
     for override in given:
         if "${hydra:" in override:  # of this process: in those that it starts they are others

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from degradation.errors import UserError
-from degradation.report.panel import WORDS
 from degradation.report.paper import NETWORKS, final_error
 from degradation.report.remarks import how_to_train, nearness_remark, order_remark
-from degradation.report.runs import Run
+from degradation.report.runs import WORDS, Run
 from degradation.report.statements import CLAIMS, FIGURE4_CLAIMS, NEARNESS, Claim, Nearness
 from degradation.report.statistics import Estimate, decide, difference, offset
 

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from degradation.config import PLACES, RESULT_GROUPS, flatten
-from degradation.report.runs import Run, without_precision
+from degradation.report.runs import WORDS, Run, without_precision
 
 TIMING = ["images_per_second", "wall_seconds"]
 
@@ -85,7 +85,7 @@ def _comparison(own: list[Run], recorded: list[Run]) -> Comparison:
     return Comparison(
         network=own[0].network,
         setting=_setting(own[0], recorded[0]),
-        error="test error" if own[0].measured == "test_error" else "validation error",
+        error=f"{WORDS[own[0].measured]} error",
         own=mean,
         own_seeds=_seeds(own),
         recorded=reference,

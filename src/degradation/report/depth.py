@@ -22,8 +22,8 @@ from degradation.report.figures import (
     write_figure,
     write_text,
 )
-from degradation.report.panel import PAPER_LINE, WORDS, style_axes
-from degradation.report.runs import Run
+from degradation.report.panel import PAPER_LINE, style_axes
+from degradation.report.runs import WORDS, Run
 from degradation.report.typesetting import SMALL, TEXT, TITLE, line_height, spread, wrap
 
 TITLE_TEXT = "Final error against depth"

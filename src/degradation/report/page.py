@@ -11,11 +11,10 @@ from degradation.report.caption import caveats
 from degradation.report.claims import Finding
 from degradation.report.comparison import Comparison
 from degradation.report.formats import FILTERS
-from degradation.report.panel import WORDS
 from degradation.report.pictures import Picture
 from degradation.report.precision import RULE, Agreement
 from degradation.report.provenance import deviations, facts, run_row
-from degradation.report.runs import Run
+from degradation.report.runs import WORDS, Run
 from degradation.report.summary import final_errors
 from degradation.report.verdict import BAD, GOOD, headline, outcomes
 

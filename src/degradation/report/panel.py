@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from degradation.report.curves import error_curve, panel_models, paper_curve
-from degradation.report.runs import Run
+from degradation.report.runs import WORDS, Run
 from degradation.report.typesetting import SMALL, TEXT, line_height, spread
 
 # Deeper is darker: about ten or more CIE L* apart for greyscale print, and at least 26 apart in
@@ -27,7 +27,6 @@ LINES = {  # column -> how its curve is drawn
     "val_error": {"linewidth": 2.0, "linestyle": "-", "zorder": 3},
 }
 PAPER_LINE = {"linewidth": 0.8, "alpha": 0.55, "zorder": 2.5}  # over bands, under all lines
-WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from degradation.report.caption import caption, depth_caption
 from degradation.report.curves import comparable
 from degradation.report.depth import TITLE_TEXT, draw_depth
 from degradation.report.figures import draw_figure
-from degradation.report.panel import WORDS
-from degradation.report.runs import Run, mean_final
+from degradation.report.runs import WORDS, Run, mean_final
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ NEUTRAL = {
     *(f"schedule.{key}" for key in (*PAPER_SCHEDULE, "evaluate_every")),
 }
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
+# By column of `Run.rows`: which error it is.
+WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
 
 
 def without_precision(variant: str) -> str:

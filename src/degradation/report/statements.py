@@ -103,12 +103,12 @@ CLAIMS = (
 )
 
 
-ELSEWHERE = "on ImageNet, so that the direction alone can be compared"
+ON_IMAGENET = "on ImageNet, so that the direction alone can be compared"
 FIGURE4_CLAIMS = (
     Claim(
         number=9,
         statement="plain-34 has a higher {error} than plain-18",
-        source=f"section 4.1; Figure 4, left: {ELSEWHERE}",
+        source=f"section 4.1; Figure 4, left: {ON_IMAGENET}",
         column="train_error",
         chains=(("plain18", "plain34"),),
         sign=1,
@@ -117,7 +117,7 @@ FIGURE4_CLAIMS = (
     Claim(
         number=10,
         statement="ResNet-34 has a lower {error} than ResNet-18",
-        source=f"section 4.1; Figure 4, right: {ELSEWHERE}",
+        source=f"section 4.1; Figure 4, right: {ON_IMAGENET}",
         column="train_error",
         chains=(("resnet18", "resnet34"),),
         sign=-1,

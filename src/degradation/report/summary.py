@@ -9,9 +9,8 @@ import pandas as pd
 from degradation.report.caption import caveats, provenance, seeds_by_network
 from degradation.report.claims import RUNS_MISSING, Difference, Finding, check_one_setting
 from degradation.report.formats import points
-from degradation.report.panel import WORDS
 from degradation.report.paper import final_error
-from degradation.report.runs import Run, mean_final
+from degradation.report.runs import WORDS, Run, mean_final
 
 WIDTH = 100
 SEEDS_WIDTH = 20

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from degradation.report.claims import RUNS_MISSING, Finding
-from degradation.report.panel import WORDS
-from degradation.report.runs import Run, mean_final
+from degradation.report.runs import WORDS, Run, mean_final
 
 GOOD = ("reproduced", "same direction")
 BAD = ("not reproduced", "opposite direction")
