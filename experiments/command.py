@@ -38,21 +38,12 @@ class Job:
     overrides: list[str]
 
 
-def imply_nothing(overrides: list[str]) -> list[str]:
-    """Add no overrides to those of the command line."""
-    return []
-
-
-def check_nothing(jobs: list[Job]) -> None:
-    """Find any jobs fit to be a sweep."""
-
-
 def command(
     config_name: str,
     validate: Callable[[Job], None],
     start: Callable[[Job], int | None],
-    imply: Callable[[list[str]], list[str]] = imply_nothing,
-    together: Callable[[list[Job]], None] = check_nothing,
+    imply: Callable[[list[str]], list[str]] = lambda given: [],
+    together: Callable[[list[Job]], None] = lambda jobs: None,
 ) -> int:
     """Run the command that `conf/<config_name>.yaml` configures; return its exit code.
 
@@ -90,14 +81,47 @@ def _flush() -> None:
 
 
 def compose(
-    config_name: str, imply: Callable[[list[str]], list[str]] = imply_nothing
+    config_name: str, imply: Callable[[list[str]], list[str]] = lambda given: []
 ) -> tuple[list[Job], bool]:
     """Let Hydra compose the jobs of the command line, and say whether they are a sweep.
 
     There are none where it only printed (`--help`, `--cfg`). Raises `UserError` for whatever Hydra
     refuses.
     """
-    jobs = []
+    given, flags = _read_arguments()
+    implied = imply(given)
+    overrides = [*implied, *given]
+    composed, sweep = _ask_hydra(config_name, overrides, flags)
+    if not composed and flags and {"-m", "--multirun"}.issuperset(flags):
+        raise UserError(f"{' '.join(flags)}: no job: a glob() or range() of the sweep has no value")
+    # Hydra keeps one override a key: an implied one may be gone.
+    jobs = [
+        Job(config, [o for o in kept if o in given or o not in implied])
+        for config, kept in composed
+    ]
+    _check_keys(jobs, config_name, overrides)
+    return jobs, sweep
+
+
+def _read_arguments() -> tuple[list[str], list[str]]:
+    """Read overrides and flags from `sys.argv`; raise `UserError` for what Hydra must not see."""
+    # Without + and ++: there are no keys to add, and those that there are need none.
+    given = [quote_path(a.lstrip("+")) for a in sys.argv[1:] if _is_override(a)]
+    flags = [a for a in sys.argv[1:] if not _is_override(a)]
+    for flag in flags:
+        if flag.startswith(OTHER_PLACES):
+            raise UserError(f"{flag}: allowed: the files of {CONF.name}/, chosen by GROUP=NAME")
+    for override in given:
+        if "${hydra:" in override:  # of this process: in those that it starts they are others
+            raise UserError(f"{override}: allowed: keys of this command, such as ${{seed}}")
+    return given, flags
+
+
+def _ask_hydra(
+    config_name: str, overrides: list[str], flags: list[str]
+) -> tuple[list[tuple[DictConfig, list[str]]], bool]:
+    """Have Hydra compose each job's configuration and overrides, and say whether it sweeps."""
+    composed = []
     sweep = False
 
     def collect(config: DictConfig) -> None:
@@ -107,21 +131,8 @@ def compose(
         OmegaConf.resolve(config)
         for key in sorted(OmegaConf.missing_keys(config)):
             raise UserError(f"{key}=???: allowed: a value")
-        # Hydra keeps one override a key: an implied one may be gone.
-        task = HydraConfig.get().overrides.task
-        jobs.append(Job(config, [o for o in task if o in given or o not in implied]))
+        composed.append((config, list(HydraConfig.get().overrides.task)))
 
-    # Without + and ++: there are no keys to add, and those that there are need none.
-    given = [quote_path(a.lstrip("+")) for a in sys.argv[1:] if _is_override(a)]
-    implied = imply(given)
-    overrides = [*implied, *given]
-    flags = [a for a in sys.argv[1:] if not _is_override(a)]
-    for flag in flags:
-        if flag.startswith(OTHER_PLACES):
-            raise UserError(f"{flag}: allowed: the files of {CONF.name}/, chosen by GROUP=NAME")
-    for override in given:
-        if "${hydra:" in override:  # of this process: in those that it starts they are others
-            raise UserError(f"{override}: allowed: keys of this command, such as ${{seed}}")
     notices = io.StringIO()
     with faults_as_user_errors("cannot make a temporary folder"):
         temporary = tempfile.TemporaryDirectory()
@@ -153,10 +164,7 @@ def compose(
         finally:
             sys.argv = arguments
     sys.stderr.write(notices.getvalue())
-    if not jobs and flags and {"-m", "--multirun"}.issuperset(flags):
-        raise UserError(f"{' '.join(flags)}: no job: a glob() or range() of the sweep has no value")
-    _check_keys(jobs, config_name, overrides)
-    return jobs, sweep
+    return composed, sweep
 
 
 def _is_override(argument: str) -> bool:
