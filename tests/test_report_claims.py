@@ -383,7 +383,7 @@ class TestRunsThatCannotBeJudged:
     def test_two_variants(self):
         runs = ended_runs("short", {"plain20": [9.0]})
         runs += ended_runs("short", {"plain56": [9.0]}, variant="rate=0.05")
-        self.refused(runs, "variant", "rate=0.05", "none")
+        self.refused(runs, "overrides", "rate=0.05", "none")
 
     def test_a_seed_twice(self):
         runs = ended_runs("short", {"plain20": [9.0]})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from degradation.errors import UserError
+from degradation.report.curves import check_alike
 from degradation.report.paper import NETWORKS, final_error
 from degradation.report.remarks import how_to_train, nearness_remark, order_remark
 from degradation.report.runs import WORDS, Run
@@ -71,28 +72,10 @@ def judge(runs: list[Run]) -> list[Finding]:
 
 
 def check_one_setting(runs: list[Run]) -> None:
-    """Raise UserError if there are no runs, or if they cannot be judged together.
-
-    Those are runs that differ in schedule, overrides or what their errors were measured on, and
-    runs of one network with the same seed.
-    """
+    """Raise UserError if there are no runs, or as `check_alike` does."""
     if not runs:
         raise UserError("no finished runs: there is nothing to judge")
-    seen: dict[tuple[str, int], Run] = {}
-    for run in runs:
-        for key in ("schedule", "variant", "measured"):
-            value, expected = getattr(run, key), getattr(runs[0], key)
-            if value != expected:
-                raise UserError(
-                    f"runs that are judged together must not differ in {key}: {runs[0].path} has "
-                    f"{expected or 'none'}, {run.path} has {value or 'none'}"
-                )
-        twin = seen.setdefault((run.model, run.seed), run)
-        if twin is not run:
-            raise UserError(
-                f"{twin.path} and {run.path} are both {run.model} with seed={run.seed}: give one "
-                "of them"
-            )
+    check_alike("claims", runs)
 
 
 def _judge_order(claim: Claim, runs: list[Run]) -> Finding:

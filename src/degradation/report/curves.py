@@ -73,21 +73,28 @@ def comparable(spec: dict[str, Any], runs: Iterable[Run]) -> list[Run]:
     return runs
 
 
-def check_alike(figure: str, runs: Iterable[Run]) -> None:
-    """Raise UserError, which names `figure`, for runs that cannot stand side by side.
+def check_alike(what: str, runs: Iterable[Run]) -> None:
+    """Raise UserError, which begins with `what`, for runs that cannot stand side by side.
 
     Those are runs that differ in schedule, overrides, in what their errors were measured on (test
-    or held-out images) or, of one network, in its depth.
+    or held-out images) or, of one network, in its depth; and two of one network with one seed.
     """
+    twins: dict[tuple[str, int], Run] = {}
     seen: dict[str, tuple[Any, Run]] = {}
     for run in runs:
         for key, value in _traits(run).items():
             expected, first = seen.setdefault(key, (value, run))
             if value != expected:
                 raise UserError(
-                    f"{figure}: its runs must not differ in {key}, but {first.path} has "
-                    f"{expected} and {run.path} has {value}"
+                    f"{what}: runs must not differ in {key}, but {first.path} has {expected} and "
+                    f"{run.path} has {value}"
                 )
+        twin = twins.setdefault((run.model, run.seed), run)
+        if twin is not run:
+            raise UserError(
+                f"{what}: {twin.path} and {run.path} are both {run.model} with seed={run.seed}; "
+                "allowed: one of them"
+            )
 
 
 def error_curve(runs: list[Run], column: str) -> pd.DataFrame:
