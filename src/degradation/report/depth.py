@@ -11,20 +11,16 @@ from matplotlib.figure import Figure
 from degradation.report.caption import depth_caption
 from degradation.report.curves import check_alike, paper_curve
 from degradation.report.figures import (
-    BELOW,
     FULL_PAGE,
-    GAP,
-    LEFT,
-    MARGIN,
     STYLE,
-    draw_key,
     empty_figure,
+    label_errors,
+    lay_out,
     write_figure,
-    write_text,
 )
 from degradation.report.panel import PAPER_LINE, style_axes
 from degradation.report.runs import WORDS, Run
-from degradation.report.typesetting import SMALL, TEXT, TITLE, line_height, spread, wrap
+from degradation.report.typesetting import SMALL, TEXT, line_height, spread
 
 TITLE_TEXT = "Final error against depth"
 # Lighter and darker, for greyscale print, and no colour that stands for a depth elsewhere; 70 apart
@@ -66,25 +62,13 @@ def build_depth(runs: list[Run]) -> Figure | None:
 
     width, axes_height = FULL_PAGE
     figure = empty_figure(width)
-    axes_width = (width - LEFT - GAP) / 2 - BESIDE
-    lines = wrap(figure, depth_caption(runs), SMALL, width - 2 * MARGIN)
-    below = BELOW + len(lines) * line_height(SMALL) + MARGIN
-    above = MARGIN + line_height(TITLE) + line_height(TEXT) + key * line_height(SMALL) + 0.05
-    height = below + axes_height + above
-    figure.set_size_inches(width, height)
-    for number, (column, table) in enumerate(tables.items()):
-        left = LEFT + number * (axes_width + BESIDE + GAP)
-        axes = figure.add_axes(
-            (left / width, below / height, axes_width / width, axes_height / height), label=column
-        )
+    head = line_height(TEXT) + 0.05
+    text = depth_caption(runs)
+    row = lay_out(figure, TITLE_TEXT, text, columns, axes_height, BESIDE, head, key)
+    for axes, (column, table) in zip(row, tables.items(), strict=True):
         _draw(axes, table, column, limit)
         axes.set_title(f"{WORDS[column]} error", fontsize=TEXT, loc="left")
-        axes.set_ylabel("final error (%)" if number == 0 else "", fontsize=TEXT)
-        axes.tick_params(labelleft=number == 0)
-    write_text(figure, TITLE_TEXT, LEFT, height - MARGIN, TITLE, weight="bold")
-    write_text(figure, "\n".join(lines), MARGIN, below - BELOW, SMALL, linespacing=1.3)
-    if key:
-        draw_key(figure, LEFT, height - MARGIN - line_height(TITLE))
+    label_errors(row, "final error (%)")
     return figure
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -71,33 +72,66 @@ def build_figure(spec: dict[str, Any], runs: list[Run]) -> Figure:
     axes_height = max(axes_height, line_height(SMALL) * max(map(len, panels)))  # all names fit
     figure = empty_figure(width)
     names = max(text_width(figure, curve.label, SMALL, "bold") for curve in everything)
-    beside = LEADER + names + MARGIN / 2
+    row = lay_out(
+        figure,
+        spec["title"],
+        "\n".join([caption(spec, runs), *cut]),
+        [panel["title"] for panel in spec["panels"]],
+        axes_height,
+        beside=LEADER + names + MARGIN / 2,
+        head=(count > 1) * line_height(TEXT) + 0.2,
+        key=any(curve.paper is not None for curve in everything),
+    )
+    for axes, curves in zip(row, panels, strict=True):
+        draw_panel(axes, curves, limit, runs[0].config["schedule"])
+        if count > 1:
+            axes.set_title(axes.get_label(), fontsize=TEXT, loc="left", pad=15)
+    label_errors(row, "error (%)")
+    return figure
+
+
+def lay_out(
+    figure: Figure,
+    title: str,
+    text: str,
+    labels: list[str],
+    axes_height: float,
+    beside: float,
+    head: float,
+    key: bool,
+) -> list[Axes]:
+    """Give a figure its size, its title, the text under it and a row of axes, one for each label.
+
+    In inches: `axes_height`, the room `beside` each axes to its right, and their `head` above them.
+    With `key` it says whose the faint lines are.
+    """
+    count, width = len(labels), figure.get_figwidth()
     axes_width = max((width - LEFT - (count - 1) * GAP) / count - beside, NARROWEST)
     width = LEFT + count * (axes_width + beside) + (count - 1) * GAP
-    key = any(curve.paper is not None for curve in everything)
-    lines = wrap(figure, "\n".join([caption(spec, runs), *cut]), SMALL, width - 2 * MARGIN)
+    lines = wrap(figure, text, SMALL, width - 2 * MARGIN)
     below = BELOW + len(lines) * line_height(SMALL) + MARGIN
-    above = MARGIN + line_height(TITLE) + (count > 1) * line_height(TEXT) + 0.2
-    above += key * line_height(SMALL)
+    above = MARGIN + line_height(TITLE) + head + key * line_height(SMALL)
     height = below + axes_height + above
     figure.set_size_inches(width, height)
-
-    for number, (panel, curves) in enumerate(zip(spec["panels"], panels, strict=True)):
-        left = LEFT + number * (axes_width + beside + GAP)
-        axes = figure.add_axes(
-            (left / width, below / height, axes_width / width, axes_height / height),
-            label=panel["title"],
+    lefts = (LEFT + number * (axes_width + beside + GAP) for number in range(count))
+    row = [
+        figure.add_axes(
+            (left / width, below / height, axes_width / width, axes_height / height), label=label
         )
-        draw_panel(axes, curves, limit, runs[0].config["schedule"])
-        axes.set_ylabel("error (%)" if number == 0 else "", fontsize=TEXT)
-        axes.tick_params(labelleft=number == 0)
-        if count > 1:
-            axes.set_title(panel["title"], fontsize=TEXT, loc="left", pad=15)
-    write_text(figure, spec["title"], LEFT, height - MARGIN, TITLE, weight="bold")
-    write_text(figure, "\n".join(lines), MARGIN, below - BELOW, SMALL, linespacing=1.3)
+        for left, label in zip(lefts, labels, strict=True)
+    ]
+    _write_text(figure, title, LEFT, height - MARGIN, TITLE, weight="bold")
+    _write_text(figure, "\n".join(lines), MARGIN, below - BELOW, SMALL, linespacing=1.3)
     if key:
-        draw_key(figure, LEFT, height - MARGIN - line_height(TITLE))
-    return figure
+        _draw_key(figure, LEFT, height - MARGIN - line_height(TITLE))
+    return row
+
+
+def label_errors(row: list[Axes], text: str) -> None:
+    """Name the axis of the errors, which the axes of a row share, once: at its left end."""
+    for number, axes in enumerate(row):
+        axes.set_ylabel("" if number else text, fontsize=TEXT)
+        axes.tick_params(labelleft=number == 0)
 
 
 def empty_figure(width: float) -> Figure:
@@ -107,16 +141,16 @@ def empty_figure(width: float) -> Figure:
     return figure
 
 
-def draw_key(figure: Figure, x: float, y: float) -> None:
+def _draw_key(figure: Figure, x: float, y: float) -> None:
     """Say whose the faint lines are; the top left corner of the text is at (x, y) inches."""
     width, height = figure.get_size_inches()
     middle, length = (y - 0.45 * line_height(SMALL)) / height, 0.25
     ends = [x / width, (x + length) / width]
     figure.add_artist(Line2D(ends, [middle, middle], color="black", gid="paper-key", **PAPER_LINE))
-    write_text(figure, DIGITISED, x + length + 0.06, y, SMALL)
+    _write_text(figure, DIGITISED, x + length + 0.06, y, SMALL)
 
 
-def write_text(figure: Figure, text: str, x: float, y: float, size: float, **style: Any) -> None:
+def _write_text(figure: Figure, text: str, x: float, y: float, size: float, **style: Any) -> None:
     """Write text whose top left corner is at (x, y) inches."""
     x, y = x / figure.get_figwidth(), y / figure.get_figheight()
     figure.text(x, y, text, fontsize=size, va="top", parse_math=False, **style)
