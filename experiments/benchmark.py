@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from degradation.benchmark import results
-from degradation.benchmark.measure import BARE, OURS, STOCK, Contender, contenders, measure
+from degradation.benchmark import BARE, OURS, results
+from degradation.benchmark.measure import STOCK, Contender, contenders, measure
 from degradation.config import check_models, folder_of, option_values, options, relative
 from degradation.errors import UserError
 from degradation.records import describe_machine

@@ -9,6 +9,7 @@ import sys
 
 from omegaconf import OmegaConf
 
+from degradation.benchmark import OURS
 from degradation.benchmark.measure import Contender, measure
 from degradation.config import check_models, check_values, options
 from degradation.errors import UserError
@@ -55,7 +56,7 @@ def _speed(name: str, job: Job) -> float:
     config = compose_again("config", [*runtime, f"model={name}", "data=synthetic"])
     precision = device_of(config).precision
     threads = config.runtime.threads or describe_machine()["cores"]
-    chosen = [Contender("this repository", precision)]
+    chosen = [Contender(OURS, precision)]
     configs = {name: OmegaConf.to_container(config, resolve=True)}
     speeds, _ = measure(configs, chosen, threads, 1, SECONDS, lambda text: None)
     return speeds.images_per_second.item()

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import pandas as pd
 
+from degradation.benchmark import BARE, OURS, PYTORCH, STOCK_KERAS
 from degradation.errors import UserError
 
 
@@ -30,10 +31,7 @@ class Contender:
         return f"{self.name}, {self.precision}"
 
 
-STOCK = Contender("stock Keras", "float32")
-OURS = "this repository"
-PYTORCH = ("PyTorch, eager", "PyTorch, compiled")
-BARE = "constant batch"  # this repository's update alone
+STOCK = Contender(STOCK_KERAS, "float32")
 
 
 def contenders(precision: str) -> list[Contender]:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from degradation.benchmark import OURS
 from degradation.config import ROOT, option_values
 from degradation.records import describe_machine, git_state, package_versions, replace_file
 
@@ -109,8 +110,9 @@ def draw(table: pd.DataFrame, title: str, caption: str, path: Path) -> None:
         rows = table[table.network == network][::-1]
         middle = rows.images_per_second_median
         spread = [middle - rows.images_per_second_min, rows.images_per_second_max - middle]
-        ours = ["#0072B2" if "repository" in c else "#BBBBBB" for c in rows.contender]
-        axes.barh(rows.contender, middle, xerr=spread, color=ours, ecolor="#333333", capsize=2)
+        is_ours = list(rows.contender.str.startswith(OURS))
+        colours = ["#0072B2" if ours else "#BBBBBB" for ours in is_ours]
+        axes.barh(rows.contender, middle, xerr=spread, color=colours, ecolor="#333333", capsize=2)
         for place, (speed, ratio) in enumerate(zip(middle, rows.ratio_median, strict=True)):
             text = f" {speed:,.0f} ({ratio:.2f}×) "
             inside = speed > 0.75 * rows.images_per_second_max.max()
@@ -119,7 +121,7 @@ def draw(table: pd.DataFrame, title: str, caption: str, path: Path) -> None:
                 place,
                 text,
                 va="center",
-                color="white" if inside and "repository" in rows.contender.iloc[place] else "black",
+                color="white" if inside and is_ours[place] else "black",
                 fontsize=8,
             )
         axes.set_title(network, loc="left", fontsize=9)

@@ -15,6 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from degradation.benchmark import BARE, COMPILED, OURS, PYTORCH, STOCK_KERAS
 from degradation.config import ROOT
 from degradation.data import load_dataset
 from degradation.records.checkpoints import save_checkpoint
@@ -23,7 +24,7 @@ from degradation.records.checkpoints import save_checkpoint
 def main() -> None:
     """Build the contender, make its first update, then answer requests until they end."""
     spec = json.loads(sys.argv[1])
-    step, extras = _pytorch(spec) if spec["contender"].startswith("PyTorch") else _keras(spec)
+    step, extras = _pytorch(spec) if spec["contender"] in PYTORCH else _keras(spec)
     step()
     _answer(ready=True)
     for request in sys.stdin:
@@ -45,12 +46,9 @@ def _keras(spec: dict[str, Any]):
     config = OmegaConf.create(spec["config"])
     dataset = load_dataset(**spec["config"]["data"], root=ROOT)
     set_up(spec["precision"], spec["threads"], seed=0)
-    if spec["contender"] != "this repository":
-        builder = {
-            "stock Keras": contenders.stock_keras,
-            "constant batch": contenders.constant_batch,
-        }[spec["contender"]]
-        return builder(config, dataset), dict
+    if spec["contender"] != OURS:
+        others = {STOCK_KERAS: contenders.stock_keras, BARE: contenders.constant_batch}
+        return others[spec["contender"]](config, dataset), dict
     learner = Learner(config, dataset)
 
     def extras() -> dict[str, float]:
@@ -71,7 +69,7 @@ def _pytorch(spec: dict[str, Any]):
     step = torch_step(
         depth=model["depth"],
         residual=model.get("shortcut") is not None,
-        compiled=spec["contender"] == "PyTorch, compiled",
+        compiled=spec["contender"] == COMPILED,
         batch=spec["config"]["optimizer"]["batch"],
         threads=spec["threads"],
     )
