@@ -70,14 +70,17 @@ def test_the_figure_draws_from_the_recorded_rows():
 
 
 def test_the_readme_quotes_the_recorded_errors():
-    """Figure 1's final errors and their differences, to a tenth; the table; the pictures."""
+    """Figure 1's final errors and their differences, to a tenth; the tables; the pictures."""
     text = (ROOT / "README.md").read_text()
     readme = " ".join(text.split())
-    short = [run for run in recorded_runs() if run.schedule == "short" and not run.variant]
-    ends = {row.network: row for row in final_errors(short).itertuples()}
-    for row in ends.values():
+    short, medium = (
+        [run for run in recorded_runs() if run.schedule == schedule and not run.variant]
+        for schedule in ("short", "medium")
+    )
+    for row in [*final_errors(short).itertuples(), *final_errors(medium).itertuples()]:
         numbers = f"{row.train_error:.2f} | {row.test_error:.2f}"
         assert f"| {row.network} | {row.parameters:,} | {row.seeds} | {numbers} |" in text
+    ends = {row.network: row for row in final_errors(short).itertuples()}
     deep, shallow = ends["plain-56"], ends["plain-20"]
     assert f"{deep.train_error:.1f} / {deep.test_error:.1f} % (training / test)" in readme
     assert f"against {shallow.train_error:.1f} / {shallow.test_error:.1f} %" in readme
@@ -87,6 +90,8 @@ def test_the_readme_quotes_the_recorded_errors():
         f"{training.low:.1f} to {training.high:.1f}) and {test.points:.1f} of test error "
         f"({test.low:.1f} to {test.high:.1f})"
     ) in readme
+    training, test = (finding.differences[0] for finding in judge(medium)[:2])
+    assert f"{training.points:.1f} points of training error and {test.points:.1f} of" in readme
     (paper,) = final_errors(
         [run for run in recorded_runs() if run.schedule == "paper"]
     ).itertuples()
