@@ -44,17 +44,16 @@ def run_folder(config: DictConfig, root: Path | None = None, instead: str = ELSE
     Raises `UserError` if it holds another run, unless `overwrite` is set; `instead` is what the
     user can do then.
     """
-    folder = RunFolder(place_of(config, root))
+    device = device_of(config)
+    folder = RunFolder(place_of(config, device, root))
     if not config.overwrite:
-        device = device_of(config)
         this = identity(config, device.precision, device.replicas)
         check_same_run(folder, this, instead=instead)
     return folder
 
 
-def place_of(config: DictConfig, root: Path | None = None) -> Path:
-    """Path of a run's folder on this machine, as `run_path` has it."""
-    device = device_of(config)
+def place_of(config: DictConfig, device: "Device", root: Path | None = None) -> Path:
+    """Path of the folder of a run on `device`, as `run_path` has it."""
     return run_path(config, device.precision, device.auto, device.replicas, root)
 
 
@@ -62,7 +61,7 @@ def check_together(jobs: list[Job]) -> None:
     """Raise `UserError` if two jobs of a sweep would have one folder."""
     taken = set()
     for job in jobs:
-        path = place_of(job.config)
+        path = place_of(job.config, device_of(job.config))
         if path in taken:
             raise UserError(
                 f"{' '.join(job.overrides)}: its folder, {relative(path)}, is that of another job; "
@@ -105,7 +104,8 @@ def device_of(config: DictConfig) -> Device:
 
 def start(job: Job) -> None:
     """Train the network of a job, unless that is done already."""
-    device, folder = device_of(job.config), RunFolder(place_of(job.config))
+    device = device_of(job.config)
+    folder = RunFolder(place_of(job.config, device))
 
     # After everything that may be refused: importing TensorFlow takes seconds.
     # A run on the processor that is half on a GPU would not be the run it says it is.
