@@ -338,12 +338,16 @@ def test_strict_fails_on_a_claim_that_did_not_come_out(tmp_path):
 
 
 def test_strict_on_a_figure_wants_no_claim_about_other_networks(tmp_path):
+    """Neither about those without runs nor about those with too few."""
     tree = make_tree(tmp_path / "tree")
     for model in MODELS:
         for seed in range(3):
             write_run(tree / "results" / "runs", model, seed)
     result = report(tree, "strict=true")
     assert (result.code, "1 (" in result.err, "3 (runs missing)" in result.err) == (1, False, True)
+    for model in ("resnet20", "resnet56"):
+        write_run(tree / "results" / "runs", model)
+    assert "3 (undecided)" in report(tree, "strict=true").err
     result = report(tree, "strict=true", "figure=figure1")
     assert (result.code, result.err) == (0, "")
 
