@@ -114,6 +114,9 @@ def _read_arguments() -> tuple[list[str], list[str]]:
     for override in given:
         if "${hydra:" in override:  # of this process: in those that it starts they are others
             raise UserError(f"{override}: allowed: keys of this command, such as ${{seed}}")
+        key, _, value = override.partition("=")
+        if key in ("hydra/launcher", "hydra/sweeper") and value != "basic":
+            raise UserError(f"{override}: allowed: basic; jobs run here, one after the other")
     return given, flags
 
 
