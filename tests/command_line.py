@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -19,9 +21,10 @@ def make_tree(root: Path) -> Path:
 
 def environment(tree: Path) -> dict[str, str]:
     """Return the environment of a command in `tree`: that of a user without settings of W&B, TF."""
-    ours = ("WANDB_", "TF_", "CUDA_", "KERAS_BACKEND", "HYDRA_")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
-    return {**kept, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    settings = ("WANDB_", "TF_", "CUDA_", "KERAS_BACKEND", "HYDRA_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(settings)}
+    ours = {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | ours | {"CUDA_VISIBLE_DEVICES": "-1"}  # the tests are about the processor
 
 
 def arguments(command: str, *overrides: str) -> list[str]:
@@ -39,6 +42,14 @@ def run(tree: Path, command: str, *overrides: str) -> subprocess.CompletedProces
         text=True,
         timeout=300,
     )
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for a condition, on a machine however slow, but not for ever."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen within two minutes"
+        time.sleep(0.02)
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:

@@ -10,12 +10,11 @@ import os
 import runpy
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from command_line import environment
+from command_line import environment, wait_until
 from sabotage import check_out
 
 # Eight layers, a hundred images, twelve updates in three rows; the drops are the schedule's own.
@@ -52,9 +51,8 @@ class Process:
 
     def has_come_to(self, sign: Path) -> None:
         """Wait until it has made the file `sign`."""
-        while not sign.exists():
-            assert self._process.is_alive(), "it ended before"
-            time.sleep(0.05)
+        wait_until(lambda: sign.exists() or not self._process.is_alive())
+        assert sign.exists(), "it ended before"
 
     @property
     def pid(self) -> int:

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from command_line import REPOSITORY, arguments, environment, make_tree, run
+from command_line import REPOSITORY, arguments, environment, make_tree, run, wait_until
 from omegaconf import OmegaConf
 
 import degradation.config
@@ -91,7 +91,8 @@ WRONG = [
     ("run", "model=", ["model=", MODELS]),
     ("run", "model=null", ["model=null", MODELS]),
     ("run", "model=20", ["model=20", MODELS]),
-    ("run", "hydra/launcher=slurm", ["hydra/launcher=slurm", "basic"]),
+    ("run", "hydra/launcher=slurm", ["hydra/launcher=slurm", "basic; jobs run here"]),
+    ("run", "-m seed=0,1 hydra/sweeper=optuna", ["hydra/sweeper=optuna", "allowed: basic"]),
     # values
     ("run", "seed=-1", ["seed=-1", "allowed: an integer from 0"]),
     ("run", "seed=abc", ["seed=abc", "allowed: an integer from 0"]),
@@ -513,8 +514,7 @@ def test_a_signal_is_passed_on_to_the_job_which_ends_by_itself(tmp_path, monkeyp
     before = signal.getsignal(number)
 
     def stop_when_ready():
-        while not (tmp_path / "ready").exists():
-            time.sleep(0.01)
+        wait_until((tmp_path / "ready").exists)
         os.kill(os.getpid(), number)
 
     threading.Thread(target=stop_when_ready, daemon=True).start()
@@ -531,8 +531,7 @@ def test_a_signal_that_comes_while_the_job_starts_is_passed_on(tmp_path, monkeyp
     def interrupted_popen(*arguments, **options):
         os.kill(os.getpid(), signal.SIGINT)
         child = popen(*arguments, **options)
-        while not (tmp_path / "ready").exists():
-            time.sleep(0.01)
+        wait_until((tmp_path / "ready").exists)
         return child
 
     monkeypatch.setattr(subprocess, "Popen", interrupted_popen)
@@ -549,8 +548,7 @@ def test_a_signal_that_is_ignored_stops_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def hang_up_when_ready():
-        while not (tmp_path / "ready").exists():
-            time.sleep(0.01)
+        wait_until((tmp_path / "ready").exists)
         os.kill(os.getpid(), signal.SIGHUP)
         (tmp_path / "go").touch()
 
@@ -583,9 +581,8 @@ def test_ctrl_z_pauses_the_job_as_well(tmp_path):
         return len((tmp_path / "beats").read_text())
 
     try:
-        while not (tmp_path / "beats").exists():
-            assert parent.poll() is None
-            time.sleep(0.01)
+        wait_until(lambda: (tmp_path / "beats").exists() or parent.poll() is not None)
+        assert parent.poll() is None
         parent.send_signal(signal.SIGTSTP)
         _, status = os.waitpid(parent.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
@@ -594,8 +591,7 @@ def test_ctrl_z_pauses_the_job_as_well(tmp_path):
         time.sleep(0.3)
         assert beats() == before
         parent.send_signal(signal.SIGCONT)
-        while beats() == before:
-            time.sleep(0.01)
+        wait_until(lambda: beats() > before)
     finally:
         (tmp_path / "go").touch()
         parent.send_signal(signal.SIGCONT)

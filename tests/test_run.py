@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import struct
-import subprocess
 import termios
 from functools import partial
 from pathlib import Path
@@ -17,9 +16,10 @@ from pathlib import Path
 import processes
 import pytest
 import yaml
-from command_line import arguments, environment, files, make_tree, run
-from sabotage import take_terminal
+from command_line import files, make_tree, run
+from sabotage import at_update, take_terminal, wait_for
 from same_run import differences
+from wandb_files import items, of_kind, tracked_rows
 
 from degradation.records import RunFolder
 from degradation.training.interrupts import stop_requests
@@ -165,10 +165,21 @@ def test_records_name_no_place_of_this_machine(finished, tree):
         assert str(tree) not in text and os.path.expanduser("~") + os.sep not in text
 
 
-def test_run_is_tracked_offline_under_its_id(finished):
+def test_wandb_has_the_run_under_its_id_with_its_rows_and_results(finished):
     _, folder, there = finished
-    identifier = RunFolder(folder).manifest()["wandb_id"]
-    assert [name for name in there if name.endswith(f"/run-{identifier}.wandb")]
+    manifest = RunFolder(folder).manifest()
+    assert [name for name in there if name.endswith(f"/run-{manifest['wandb_id']}.wandb")]
+    assert tracked_rows(folder) == RunFolder(folder).rows()
+    summary = {}
+    for record in of_kind(folder, "summary"):
+        summary |= items(record.update)
+    assert summary["final/test_error"] == manifest["final"]["test_error"]
+    assert summary["best/iteration"] == manifest["best"]["iteration"]
+    (opened,) = of_kind(folder, "run")
+    config = items(opened.config.update)
+    assert config["schedule"] == RunFolder(folder).config()["schedule"]
+    for settled in ("parameters", "precision", "replicas", "git_commit", "dataset"):
+        assert config[settled] == manifest[settled]
 
 
 # The same run again
@@ -225,21 +236,19 @@ def test_terminal_shows_a_progress_bar(overwritten):
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory):
     """A run in a tree of its own, stopped by SIGINT after an evaluation; the tree, how it ended."""
-    tree = make_tree(tmp_path_factory.mktemp("tree"))
-    process = subprocess.Popen(
-        arguments("run", *SETTINGS, "tracking=disabled", "run_dir=mine/run"),
-        cwd=tree,
-        env=environment(tree),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    place = tmp_path_factory.mktemp("interrupted")
+    tree = make_tree(place / "tree")
+    there, go = (place / name for name in ("there", "go"))
+    process = processes.start(
+        *(*SETTINGS, "tracking=disabled", "run_dir=mine/run"),
+        tree=tree,
+        faults=[partial(at_update, 15, partial(wait_for, go, there))],
     )
-    for line in process.stdout:
-        if "/60 " in line:
-            process.send_signal(signal.SIGINT)
-            break
-    _, errors = process.communicate(timeout=120)
-    return tree, process.returncode, errors
+    process.has_come_to(there)
+    os.kill(process.pid, signal.SIGINT)
+    go.touch()
+    ended = process.wait()
+    return tree, ended.code, ended.err
 
 
 def test_signal_saves_marks_and_exits_with_its_code(interrupted):
@@ -264,9 +273,11 @@ def test_run_dir_is_the_folder_exactly(interrupted):
 def test_interrupted_run_ends_as_one_that_was_never_stopped(interrupted, finished, tmp_path):
     tree = make_tree(tmp_path / "tree")
     shutil.copytree(interrupted[0] / "mine", tree / "mine")
-    last = processes.run(*SETTINGS, "tracking=disabled", "run_dir=mine/run", tree=tree)
+    last = processes.run(*SETTINGS, "tracking=offline", "run_dir=mine/run", tree=tree)
     assert (last.code, last.err) == (0, "")
-    assert differences(RunFolder(tree / "mine" / "run"), RunFolder(finished[1])) == []
+    folder = RunFolder(tree / "mine" / "run")
+    assert differences(folder, RunFolder(finished[1])) == []
+    assert tracked_rows(folder.path) == folder.rows()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -77,7 +77,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
             folder.write_rows(learner.meter.rows)
 
             # The updates, and how they ended.
-            tracker = _tracker(config, folder, precision, learner, resumed=checkpoint is not None)
+            tracker = _tracker(config, folder, learner, resumed=checkpoint is not None)
             exit_code = 1
             try:
                 _fit(config, folder, learner, which, tracker, stop)
@@ -163,18 +163,19 @@ def _announce(
         say(f"{name:<10}{text}")
 
 
-def _tracker(
-    config: DictConfig, folder: RunFolder, precision: str, learner: Learner, resumed: bool
-) -> Tracker:
+def _tracker(config: DictConfig, folder: RunFolder, learner: Learner, resumed: bool) -> Tracker:
+    manifest = folder.manifest()
+    # What the configuration leaves open (`precision: auto`), to filter and group by.
+    settled = ("parameters", "precision", "replicas", "git_commit", "dataset")
     return Tracker(
         mode=config.tracking.mode,
         project=config.tracking.project,
         folder=folder.path,
-        run_id=folder.manifest()["wandb_id"],
+        run_id=manifest["wandb_id"],
         name=f"{folder.path.parent.name} {config.schedule.name} seed{config.seed}",
         group=config.tracking.group,
-        tags=[config.model.name, config.schedule.name, precision, config.data.name],
-        config=recorded(config),
+        tags=[config.model.name, config.schedule.name, manifest["precision"], config.data.name],
+        config=recorded(config) | {key: manifest[key] for key in settled},
         resumed=resumed,
         rows=learner.meter.rows,
     )

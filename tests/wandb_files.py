@@ -1,0 +1,40 @@
+"""What a W&B run holds, read back from its own file."""
+
+import json
+from pathlib import Path
+
+
+def records(folder: Path) -> list:
+    """Return the records of the only W&B run in a run folder: a LevelDB log of protobufs."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    (path,) = folder.glob("wandb/*run-*/run-*.wandb")
+    data, block, header = path.read_bytes(), 32768, 7
+    place, parts, found = header, b"", []
+    while place + header <= len(data):
+        if block - place % block < header:
+            place += block - place % block
+            continue
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        if place + header + length > len(data):
+            break  # still being written
+        parts += data[place + header : place + header + length]
+        place += header + length
+        if kind in (1, 4):  # whole, or the last part
+            found.append(Record.FromString(parts))
+            parts = b""
+    return found
+
+
+def of_kind(folder: Path, kind: str) -> list:
+    return [getattr(r, kind) for r in records(folder) if r.WhichOneof("record_type") == kind]
+
+
+def items(entries) -> dict:
+    return {e.key or "/".join(e.nested_key): json.loads(e.value_json) for e in entries}
+
+
+def tracked_rows(folder: Path) -> list[dict[str, float]]:
+    """The rows as `wandb sync` would upload them, W&B's own columns left out."""
+    histories = [items(record.item) for record in of_kind(folder, "history")]
+    return [{k: v for k, v in found.items() if not k.startswith("_")} for found in histories]
