@@ -235,10 +235,20 @@ def synthetic():
     return load_dataset("synthetic", root=None, train_images=100, test_images=10)
 
 
-@pytest.mark.parametrize("step", [contenders_of.stock_keras, contenders_of.constant_batch])
-def test_a_contender_updates(step, synthetic):
+@pytest.mark.parametrize(
+    ("step", "maker"),
+    [(contenders_of.stock_keras, "stock_network"), (contenders_of.constant_batch, "Learner")],
+)
+def test_a_contender_updates_every_weight(step, maker, synthetic, monkeypatch):
+    make, made = getattr(contenders_of, maker), []
+    monkeypatch.setattr(contenders_of, maker, lambda *given: made.append(make(*given)) or made[0])
     small = ["model.depth=8", "optimizer.batch=16", "data=synthetic"]
-    step(compose_again("config", ["model=resnet20", *small]), synthetic)()
+    update = step(compose_again("config", ["model=resnet20", *small]), synthetic)
+    model = getattr(made[0], "model", made[0])
+    before = [variable.numpy() for variable in model.trainable_variables]
+    update()
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        assert np.any(variable.numpy() != old), variable.path
 
 
 @pytest.mark.parametrize("name", ["plain20", "resnet20"])

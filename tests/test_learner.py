@@ -15,7 +15,7 @@ from degradation.models import build_model
 from degradation.records import Checkpoint
 from degradation.training.learner import Learner
 from degradation.training.meter import Meter
-from degradation.training.protocol import SGD
+from degradation.training.protocol import SGD, LearningRate
 from degradation.training.steps import make_update
 
 TIMINGS = ("images_per_second", "wall_seconds")
@@ -85,7 +85,13 @@ def test_rows(synthetic):
     assert (row["iteration"], row["epoch"], row["learning_rate"]) == (2, 2 * 16 / 100, 0.01)
     assert row["train_loss"] == np.mean([loss for loss, _ in results[:2]])
     assert row["train_error"] == np.mean([wrong / 0.16 for _, wrong in results[:2]])
-    assert 0 <= row["test_error"] <= 100
+    # By hand: the training images' mean is subtracted, from test images too.
+    images = (synthetic.test_images - synthetic.train_images.mean(axis=0)) / 64
+    logits = learner.model(images.astype(np.float32), training=False).numpy()
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(30), synthetic.test_labels]
+    assert row["test_loss"] == pytest.approx(losses.mean(), rel=1e-4)
+    wrong = logits.argmax(axis=1) != synthetic.test_labels
+    assert row["test_error"] == pytest.approx(100 * wrong.mean())
     assert row["images_per_second"] > 0
     learner.update()
     assert learner.evaluate(0.01)["train_loss"] == results[2][0]
@@ -122,6 +128,22 @@ def test_restored_learner_takes_the_rate_of_its_next_update(synthetic):
     learner.restore(checkpoint)
     assert learner.update() == 0.01
     assert float(learner.optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def test_the_seed_decides_the_batches(synthetic):
+    """Of two learners with the same weights."""
+    learners = [make_learner(synthetic), make_learner(synthetic, "seed=1")]
+    losses = [learner.update() and learner.evaluate(0.1)["train_loss"] for learner in learners]
+    assert losses[0] != losses[1]
+
+
+def test_the_warm_up_is_told_the_error_in_percent(synthetic, monkeypatch):
+    """As a fraction it would be below five."""
+    monkeypatch.setattr(LearningRate, "WINDOW", 2)
+    learner = make_learner(
+        synthetic, "optimizer.warmup.min_depth=8", "optimizer.warmup.until_error=5"
+    )
+    assert [learner.update() for _ in range(4)] == [0.01] * 4
 
 
 def test_warm_up_is_for_deep_networks(synthetic):

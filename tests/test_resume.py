@@ -3,8 +3,10 @@
 import json
 import shutil
 import signal
+import zipfile
 from functools import partial
 
+import numpy as np
 import pytest
 from command_line import files
 from processes import SMALL, SYNTHETIC, Ended, run, start
@@ -115,6 +117,18 @@ def test_killed_again_and_again(whole, tmp_path):
     assert [entry["iteration"] for entry in folder.manifest()["resumes"]] == [4, 4, 8, 12, 12, 12]
     left = {"config.yaml", "manifest.json", "metrics.csv", "model.keras"}
     assert names(folder) == left | {f"{k:08}.npz" for k in checkpoints(folder)}
+
+
+def test_seed_and_precision_are_those_asked_for(tmp_path):
+    """At a rate at which nothing is learnt, what is saved are the initial weights."""
+    kernels = []
+    for seed in (0, 1):
+        folder = RunFolder(tmp_path / f"seed{seed}")
+        finish(folder, f"seed={seed}", "optimizer.rate=1e-9", "runtime.precision=bfloat16")
+        with zipfile.ZipFile(folder.path / "model.keras") as archive:
+            assert b"mixed_bfloat16" in archive.read("config.json")
+        kernels.append(folder.load_checkpoint().arrays["0000"])
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01
 
 
 def test_a_finished_run_is_left_alone(whole):
