@@ -8,6 +8,7 @@ import pytest
 
 # Before the first import of TensorFlow: the tests are about the processor, and quiet.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # Started by nohup or in the background, the tests would inherit that these are ignored.

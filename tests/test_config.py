@@ -292,7 +292,9 @@ def test_record_holds_no_place_of_this_machine(tmp_path, monkeypatch):
     assert config.data.dir == f"{home}/cifar10"  # the run itself still needs it
 
 
-def test_record_keeps_everything_else():
+def test_record_keeps_everything_else(monkeypatch):
+    for variable in ("CIFAR10_DIR", "KERAS_HOME"):
+        monkeypatch.delenv(variable, raising=False)
     config = compose("model.shortcut=B", "schedule=smoke", "seed=4", "runtime.threads=2")
     record = recorded(config)
     assert record == OmegaConf.to_container(config, resolve=True)

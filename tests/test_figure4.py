@@ -17,7 +17,8 @@ def commands(*settings: str, **environment: str) -> str:
     """What `make reproduce-figure4` would start."""
     if not shutil.which("make") or not (REPOSITORY / ".venv" / "ready").exists():
         pytest.skip("needs make, and the environment that make setup makes")
-    inherited = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "SCHEDULE", "ARGS")}
+    ours = ("MAKEFLAGS", "SCHEDULE", "SEEDS", "ARGS", "GPU", "PYTHON")
+    inherited = {k: v for k, v in os.environ.items() if k not in ours}
     dry_run = subprocess.run(
         ["make", "--dry-run", "reproduce-figure4", *settings],
         cwd=REPOSITORY,

@@ -858,7 +858,11 @@ def test_git_state_follows_tracked_files(tmp_path, monkeypatch):
     def git(*arguments):
         identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
         command = ["git", "-C", str(root), *identity, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        # Started by a hook, git would otherwise write into the repository that has the hook.
+        ours = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        ours |= dict.fromkeys(("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"), os.devnull)
+        done = subprocess.run(command, env=ours, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
 
     git("init")
     assert records.git_state(root) == unknown  # no commit yet
