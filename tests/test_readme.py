@@ -97,13 +97,13 @@ def test_files_and_names_that_the_section_points_to_are_there():
     for path in re.findall(r"`((?:conf|src)/[\w/.]+)`", text):
         assert (REPOSITORY / path).is_file() or path == "conf/model/plain26.yaml"
     named = dict(re.findall(r"`(\w+)` in\s+`src/([\w/]+)\.py`", text))
-    assert named.keys() == {"BUILDERS", "SETTINGS", "BLOCKS", "BLOCK_LAYERS", "LearningRate"}
+    assert named.keys() == {"BUILDERS", "SETTINGS", "BLOCKS", "BLOCK_LAYERS", "SGD", "LearningRate"}
     for name, module in named.items():
         assert getattr(importlib.import_module(module.replace("/", ".")), name)
 
 
-def test_networks_that_the_table_of_relatives_names_exist():
-    rows = [line for line in section("The relatives").splitlines() if line.startswith("| `")]
+def test_networks_that_the_table_of_other_networks_names_exist():
+    rows = [line for line in section("Other networks").splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert len(named) > 15 and {"resnet1202", "vgg13skip"} <= named
     assert named <= set(options("model"))
