@@ -106,6 +106,17 @@ def test_the_readme_quotes_the_recorded_errors(all_committed):
     ) in readme
     training, test = (finding.differences[0] for finding in judge(medium)[:2])
     assert f"{training.points:.1f} points of training error and {test.points:.1f} of" in readme
+    (train, test), (train20, test20), (residual, residual_test), (shallow, shallow_test) = (
+        (f"{row.train_error:.1f}", f"{row.test_error:.1f} %")
+        for network in ("plain-56", "plain-20", "ResNet-56", "ResNet-20")
+        for row in final_errors(medium).itertuples()
+        if row.network == network
+    )
+    assert (
+        f"{train} and {test} for plain-56 against {train20} and {test20} for plain-20, at "
+        f"{residual} and {residual_test} for ResNet-56 against {shallow} and {shallow_test} for "
+        "ResNet-20."
+    ) in readme
     (paper,) = final_errors(
         [run for run in recorded_runs() if run.schedule == "paper"]
     ).itertuples()
