@@ -165,7 +165,7 @@ def _announce(
 
 def _tracker(config: DictConfig, folder: RunFolder, learner: Learner, resumed: bool) -> Tracker:
     manifest = folder.manifest()
-    # What the configuration leaves open (`precision: auto`), to filter and group by.
+    # What the configuration leaves open (`precision: auto`), to filter by; older runs lack some.
     settled = ("parameters", "precision", "replicas", "git_commit", "dataset")
     return Tracker(
         mode=config.tracking.mode,
@@ -175,7 +175,7 @@ def _tracker(config: DictConfig, folder: RunFolder, learner: Learner, resumed: b
         name=f"{folder.path.parent.name} {config.schedule.name} seed{config.seed}",
         group=config.tracking.group,
         tags=[config.model.name, config.schedule.name, manifest["precision"], config.data.name],
-        config=recorded(config) | {key: manifest[key] for key in settled},
+        config=recorded(config) | {key: manifest.get(key) for key in settled},
         resumed=resumed,
         rows=learner.meter.rows,
     )
