@@ -240,12 +240,14 @@ def start(job: Job) -> None:
     With a figure those count that its own networks, which all have runs then, can answer.
     """
     page = report(job.config, folder_of("runs", job.config.runs, ROOT), job.overrides)
+    if not job.config.strict:
+        return
     findings, passed = page.findings, (*GOOD, "not asked")
     if figure := job.config.figure:
         findings = judge([run for run in page.runs if run.model in drawn(figure)])
         passed += (RUNS_MISSING,)
     failed = [finding for finding in findings if finding.verdict not in passed]
-    if job.config.strict and failed:
+    if failed:
         told = ", ".join(f"{finding.number} ({finding.verdict})" for finding in failed)
         raise UserError(f"strict=true: claims that did not come out: {told}", exit_code=1)
 
