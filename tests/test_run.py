@@ -19,7 +19,7 @@ import yaml
 from command_line import files, make_tree, run
 from sabotage import at_update, take_terminal, wait_for
 from same_run import differences
-from wandb_files import items, of_kind, tracked_rows
+from wandb_files import items, of_kind, tracked_rows, tracked_summary
 
 from degradation.records import RunFolder
 from degradation.training.interrupts import stop_requests
@@ -170,9 +170,7 @@ def test_wandb_has_the_run_under_its_id_with_its_rows_and_results(finished):
     manifest = RunFolder(folder).manifest()
     assert [name for name in there if name.endswith(f"/run-{manifest['wandb_id']}.wandb")]
     assert tracked_rows(folder) == RunFolder(folder).rows()
-    summary = {}
-    for record in of_kind(folder, "summary"):
-        summary |= items(record.update)
+    summary = tracked_summary(folder)
     assert summary["final/test_error"] == manifest["final"]["test_error"]
     assert summary["best/iteration"] == manifest["best"]["iteration"]
     (opened,) = of_kind(folder, "run")

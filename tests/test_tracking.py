@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from command_line import wait_until
-from wandb_files import items, of_kind, tracked_rows
+from wandb_files import items, of_kind, tracked_rows, tracked_summary
 
 from degradation.training import tracking
 from degradation.training.tracking import Tracker, run_id
@@ -70,9 +70,7 @@ def test_offline_run_holds_rows_configuration_and_summary(tmp_path, capfd):
     config = items(run.config.update)
     assert config["model"] == {"name": "plain20"}
     assert config["data"] == {"dir": None}
-    summary = {}
-    for record in of_kind(tmp_path, "summary"):
-        summary |= items(record.update)
+    summary = tracked_summary(tmp_path)
     assert summary["final/test_error"] == 12.5
     assert summary["best/test_error"] == 11.25
     assert summary["best/iteration"] == 400

@@ -38,3 +38,10 @@ def tracked_rows(folder: Path) -> list[dict[str, float]]:
     """The rows as `wandb sync` would upload them, W&B's own columns left out."""
     histories = [items(record.item) for record in of_kind(folder, "history")]
     return [{k: v for k, v in found.items() if not k.startswith("_")} for found in histories]
+
+
+def tracked_summary(folder: Path) -> dict:
+    summary = {}
+    for record in of_kind(folder, "summary"):
+        summary |= items(record.update)
+    return summary
