@@ -54,23 +54,17 @@ DECIDED = ("model", "model.name", "model.depth", "seed", "run_dir")
 RECORDED = ROOT / "results" / "recorded"
 
 
-def report(
-    config: DictConfig, folder: Path, overrides: list[str], replicas: int | None = None
-) -> Page:
+def report(config: DictConfig, folder: Path, overrides: list[str]) -> Page:
     """Write the report on runs below `folder`, print how they ended, return what it tells.
 
     The runs are those of the schedule, the seeds (null: all) and the overrides of `config`; every
-    figure is drawn as far as there are runs. It lies beside the runs of the schedule. With
-    runtime=gpu they are those of `replicas` GPUs (None: of the most that any run had). Raises
+    figure is drawn as far as there are runs. It lies beside the runs of the schedule. Raises
     `UserError`, and says which command trains them, if there are none, or if some are missing that
     `config.figure` needs.
     """
     left_out: list[tuple[Path, str]] = []
     found = find_runs(folder, lambda *skipped: left_out.append(skipped))
-    if replicas is None:
-        gpu = config.runtime.name == "gpu"
-        replicas = max((run.manifest.get("replicas", 1) for run in found if gpu), default=1)
-    changes, runs = pick_runs(config, found, replicas)
+    changes, runs = pick_runs(config, found)
     suffix = f",{changes}" if changes else ""
     changed, drawn_by = _of_runs(config, changes), _of_figure(overrides)
     seeds = config.seeds and list(config.seeds)
@@ -97,14 +91,14 @@ def report(
     return page
 
 
-def pick_runs(config: DictConfig, found: list[Run], replicas: int) -> tuple[str, list[Run]]:
+def pick_runs(config: DictConfig, found: list[Run]) -> tuple[str, list[Run]]:
     """Pick the runs that `config` asks for; the overrides that they share, as folders name them.
 
     Raises `UserError` if one of them is there twice.
     """
     # Named after the precision that was asked for: what auto picks here says nothing of the runs.
     precision = config.runtime.precision
-    changes = ",".join(variant(config, precision, "auto", replicas))
+    changes = ",".join(variant(config, precision, "auto"))
     seeds = config.seeds and list(config.seeds)
     return changes, pick(found, config.schedule.name, seeds, changes, precision)
 
@@ -194,10 +188,9 @@ def _commands(
 
 
 def _of_runs(config: DictConfig, changes: str) -> list[str]:
-    """Overrides that make runs of the variant `changes`; one GPU, which it does not name, too."""
-    one_gpu = config.runtime.name == "gpu" and "replicas=" not in changes
-    overrides = overrides_of(changes, OmegaConf.to_container(config, resolve=True))
-    return ["runtime=gpu"] * one_gpu + overrides
+    """Overrides that make runs of the variant `changes`; a GPU, which it does not name, too."""
+    gpu = ["runtime=gpu"] if config.runtime.name == "gpu" else []
+    return gpu + overrides_of(changes, OmegaConf.to_container(config, resolve=True))
 
 
 def _of_figure(overrides: list[str]) -> list[str]:

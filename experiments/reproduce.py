@@ -18,7 +18,6 @@ from degradation.training.tracking import Tracker, run_id
 from experiments.command import Job, command
 from experiments.planned import Planned, plan, train_missing
 from experiments.report import imply_network, pick_runs, refuse_decided, report
-from experiments.run import device_of
 
 
 def check(job: Job) -> None:
@@ -47,7 +46,7 @@ def planned(job: Job, seeds: Iterable[int]) -> list[Planned]:
 def check_alone(runs: list[Planned], config: DictConfig) -> None:
     """Raise `UserError` if one of `runs` is elsewhere in `RUNS`, too: a report would not choose."""
     places = {(run.model, run.seed): run.folder.path for run in runs}
-    _, there = pick_runs(config, find_runs(RUNS), device_of(config).replicas)
+    _, there = pick_runs(config, find_runs(RUNS))
     for run in there:
         place = places.get((run.model, run.seed), run.path)
         if run.path != place:
@@ -65,7 +64,7 @@ def start(job: Job) -> int:
     if code := train_missing(runs, config.overwrite):
         return code
 
-    page = report(config, RUNS, job.overrides, replicas=device_of(config).replicas)
+    page = report(config, RUNS, job.overrides)
     picture = next(picture.png for picture in page.pictures if picture.name == figure["name"])
     folder = picture.with_suffix("")
     tracker = Tracker(

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from omegaconf import DictConfig
 
@@ -13,6 +13,9 @@ from degradation.errors import UserError
 from degradation.records import RunFolder, cpu_has_bf16
 from degradation.training.identity import ELSEWHERE, check_same_run, identity
 from experiments.command import Job, command, import_quietly
+
+if TYPE_CHECKING:
+    from degradation.training.devices import Gpu
 
 
 def check(job: Job) -> None:
@@ -47,14 +50,13 @@ def run_folder(config: DictConfig, root: Path | None = None, instead: str = ELSE
     device = device_of(config)
     folder = RunFolder(place_of(config, device, root))
     if not config.overwrite:
-        this = identity(config, device.precision, device.replicas)
-        check_same_run(folder, this, instead=instead)
+        check_same_run(folder, identity(config, device.precision), instead=instead)
     return folder
 
 
 def place_of(config: DictConfig, device: "Device", root: Path | None = None) -> Path:
     """Path of the folder of a run on `device`, as `run_path` has it."""
-    return run_path(config, device.precision, device.auto, device.replicas, root)
+    return run_path(config, device.precision, device.auto, root)
 
 
 def check_together(jobs: list[Job]) -> None:
@@ -71,35 +73,29 @@ def check_together(jobs: list[Job]) -> None:
 
 
 class Device(NamedTuple):
-    """What a run computes on: its precision, the one that `auto` picks here, and its GPUs, if any.
+    """What a run computes on: its precision, the one that `auto` picks here, and its GPU, if any.
 
     A run's folder is named after it, beside its configuration.
     """
 
     precision: str
     auto: str
-    gpus: list
-
-    @property
-    def replicas(self) -> int:
-        """How many parts a batch is cut into, each normalised by itself."""
-        return len(self.gpus) or 1
+    gpu: "Gpu | None"
 
 
 def device_of(config: DictConfig) -> Device:
-    """Find what a run computes on: with runtime=gpu all GPUs that TensorFlow sees.
+    """Find what a run computes on: with runtime=gpu the first GPU that TensorFlow sees.
 
-    Raises `UserError` if runtime=gpu has none, or more than can share a batch equally.
+    Raises `UserError` if there is none.
     """
     if config.runtime.name == "gpu":
         # The one way to know what TensorFlow will see, with this driver and these libraries.
-        devices = import_quietly("degradation.training.devices", gpus=True)
-        gpus = devices.gpus_for(config.optimizer.batch)
-        auto = devices.gpu_precision(gpus)
+        gpu = import_quietly("degradation.training.devices", gpus=True).first_gpu()
+        auto = gpu.precision
     else:
-        gpus, auto = [], "bfloat16" if cpu_has_bf16() else "float32"
+        gpu, auto = None, "bfloat16" if cpu_has_bf16() else "float32"
     chosen = config.runtime.precision
-    return Device(auto if chosen == "auto" else chosen, auto, gpus)
+    return Device(auto if chosen == "auto" else chosen, auto, gpu)
 
 
 def start(job: Job) -> None:
@@ -109,8 +105,8 @@ def start(job: Job) -> None:
 
     # After everything that may be refused: importing TensorFlow takes seconds.
     # A run on the processor that is half on a GPU would not be the run it says it is.
-    module = import_quietly("degradation.training.run", gpus=bool(device.gpus))
-    module.train(job.config, folder, device.precision, device.gpus)
+    module = import_quietly("degradation.training.run", gpus=device.gpu is not None)
+    module.train(job.config, folder, device.precision, device.gpu)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,14 @@ from sabotage import check_out
 
 # Eight layers, a hundred images, twelve updates in three rows; the drops are the schedule's own.
 SMALL = (
-    *("model=plain20", "model.depth=8", "optimizer.batch=16", "tracking=disabled"),
-    *("schedule=smoke", "schedule.iterations=12", "schedule.evaluate_every=4"),
+    *("model=plain20", "model.depth=8", "tracking=disabled"),
+    *(
+        "optimizer.batch=16",
+        "optimizer.ghost_batch=8",
+        "schedule=smoke",
+        "schedule.iterations=12",
+        "schedule.evaluate_every=4",
+    ),
 )
 SYNTHETIC = ("data=synthetic", "data.train_images=100", "data.test_images=30")
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 RUNS = ROOT / "results" / "runs"
 
-# Groups whose values decide the result; `runtime` enters through precision and replicas alone.
+# Groups whose values decide the result; `runtime` enters through the precision alone.
 RESULT_GROUPS = ("model", "data", "schedule", "optimizer")
 # Where the data lies does not change what it holds: the manifest's fingerprint says that.
 PLACES = ("dir", "search", "url")
@@ -121,6 +121,11 @@ def validate(config: DictConfig) -> None:
             f"schedule.drops={show(flat['schedule.drops'])}: every drop must come before "
             f"schedule.iterations={flat['schedule.iterations']}"
         )
+    batch, ghost = flat["optimizer.batch"], flat["optimizer.ghost_batch"]
+    if ghost and batch % ghost:
+        raise UserError(
+            f"optimizer.ghost_batch={ghost}: allowed: a divisor of optimizer.batch={batch}, or null"
+        )
     images = flat.get("data.train_images", TRAIN_IMAGES)
     if flat["data.holdout"] >= images:
         raise UserError(
@@ -129,18 +134,13 @@ def validate(config: DictConfig) -> None:
         )
 
 
-def variant(
-    config: DictConfig, precision: str, auto_precision: str | None, replicas: int = 1
-) -> list[str]:
+def variant(config: DictConfig, precision: str, auto_precision: str | None) -> list[str]:
     """Overrides that change the result, as sorted `key=value`, fit for a folder's name.
 
     Keys are those within their group. `precision` is the one in force, `auto_precision` the one
-    that `runtime.precision=auto` picks. Each of several `replicas` normalises its part of a batch
-    by itself: that counts; one GPU and the processor differ in rounding alone.
+    that `runtime.precision=auto` picks. A GPU and the processor differ in rounding alone.
     """
     changed = {} if precision == auto_precision else {"precision": precision}
-    if replicas > 1:
-        changed["replicas"] = replicas
     flat = flatten(OmegaConf.to_container(config, resolve=True))
     for group, default in zip(RESULT_GROUPS, (None, "cifar10", None, "sgd"), strict=True):
         name = flat[f"{group}.name"]
@@ -165,18 +165,16 @@ def overrides_of(changes: str, tree: dict[str, Any]) -> list[str]:
         name = change.partition("=")[0]
         keys = (f"{group}.{name}" for group in RESULT_GROUPS)
         key = next((key for key in keys if key in flat), None)
-        if name == "replicas":
-            overrides.append("runtime=gpu")
-        elif name == "precision":
+        if name == "precision":
             overrides.append(f"runtime.{change}")
         else:
             overrides.append(f"{key}={show(flat[key])}" if key else change)
     return overrides
 
 
-def run_name(config: DictConfig, precision: str, auto_precision: str, replicas: int = 1) -> str:
+def run_name(config: DictConfig, precision: str, auto_precision: str) -> str:
     """Name of a run: `resnet20`, or `resnet20,shortcut=B` with every override that counts."""
-    return ",".join([config.model.name, *variant(config, precision, auto_precision, replicas)])
+    return ",".join([config.model.name, *variant(config, precision, auto_precision)])
 
 
 def folder_of(key: str, value: str, base: Path = Path()) -> Path:
@@ -195,11 +193,7 @@ def folder_of(key: str, value: str, base: Path = Path()) -> Path:
 
 
 def run_path(
-    config: DictConfig,
-    precision: str,
-    auto_precision: str,
-    replicas: int = 1,
-    root: Path | None = None,
+    config: DictConfig, precision: str, auto_precision: str, root: Path | None = None
 ) -> Path:
     """Folder of a run: `run_dir` if set, else `<schedule>/<run name>/seed<k>` below `root`.
 
@@ -207,7 +201,7 @@ def run_path(
     """
     if config.run_dir is not None:
         return folder_of("run_dir", config.run_dir)
-    name = run_name(config, precision, auto_precision, replicas)
+    name = run_name(config, precision, auto_precision)
     return (root or RUNS) / config.schedule.name / name / f"seed{config.seed}"
 
 

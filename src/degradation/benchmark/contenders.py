@@ -14,7 +14,8 @@ from degradation.data.pipeline import PADDING, SCALE, mean_image
 from degradation.models.layers import BatchNormalization, ZeroPadShortcut
 from degradation.models.networks import build_model
 from degradation.training.learner import Learner
-from degradation.training.steps import learn
+from degradation.training.protocol import parts_of
+from degradation.training.steps import make_learn
 
 Step = Callable[[], None]
 
@@ -55,8 +56,11 @@ def constant_batch(config: DictConfig, dataset: Dataset) -> Step:
     batch = config.optimizer.batch
     images = tf.random.stateless_normal([batch, *dataset.train_images.shape[1:]], seed=[0, 0])
     labels = tf.constant(dataset.train_labels[:batch])
-    update = tf.function(lambda x, y: learn(learner.model, learner.optimizer, x, y)[0])
-    return lambda: float(update(images, labels))
+    parts = parts_of(batch, config.optimizer.ghost_batch)
+    learn = make_learn(learner.model, learner.optimizer, parts)
+    ready = list(zip(tf.split(images, parts), tf.split(labels, parts), strict=True))
+    update = tf.function(lambda: learn(ready)[0])
+    return lambda: float(update())
 
 
 def stock_network(network: keras.Model) -> keras.Model:

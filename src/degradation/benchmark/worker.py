@@ -40,12 +40,15 @@ def main() -> None:
 
 def _keras(spec: dict[str, Any]):
     from degradation.benchmark import contenders
-    from degradation.training.devices import set_up
+    from degradation.training.devices import set_up, threads_for
     from degradation.training.learner import Learner
+    from degradation.training.protocol import parts_of
 
     config = OmegaConf.create(spec["config"])
     dataset = load_dataset(**spec["config"]["data"], root=ROOT)
-    set_up(spec["precision"], spec["threads"], seed=0)
+    ours = spec["contender"] in (OURS, BARE)
+    parts = parts_of(config.optimizer.batch, config.optimizer.ghost_batch) if ours else 1
+    set_up(spec["precision"], threads_for(parts, spec["threads"]), seed=0)
     if spec["contender"] != OURS:
         others = {STOCK_KERAS: contenders.stock_keras, BARE: contenders.constant_batch}
         return others[spec["contender"]](config, dataset), dict

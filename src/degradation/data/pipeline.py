@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 PADDING = 4  # pixels on every side (He et al. 2015, section 4.2)
+AVERAGED = 40  # batches that the moments for testing are averaged over, at most
 SCALE = 64.0  # about one standard deviation of CIFAR-10's pixels around the mean image
 
 
@@ -39,8 +40,22 @@ class Sampler:
         ]
         # A third word keeps this stream apart from the orders', whose seeds have two.
         chance = np.random.default_rng([self.seed, iteration, 1])
+        return self._plan(indices, chance)
+
+    def plan_averaging(self, iteration: int) -> list[BatchPlan]:
+        """Plan the batches whose moments an evaluation after `iteration` updates averages over.
+
+        As many as the training set fills, up to `AVERAGED`; no image is drawn twice, unless the
+        training set is smaller than one batch.
+        """
+        chance = np.random.default_rng([self.seed, iteration, 2])
+        count = min(AVERAGED, max(1, self.size // self.batch))
+        drawn = np.resize(chance.permutation(self.size), (count, self.batch))
+        return [self._plan(indices, chance) for indices in drawn]
+
+    def _plan(self, indices, chance: np.random.Generator) -> BatchPlan:
         return BatchPlan(
-            np.array(indices, np.int32),
+            np.asarray(indices, np.int32),
             chance.integers(0, 2 * PADDING + 1, (self.batch, 2), np.int32),
             chance.integers(0, 2, self.batch, np.int32).astype(bool),
         )

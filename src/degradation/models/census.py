@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 from keras import layers
 
 WEIGHTED = (layers.Conv2D, layers.Dense)
@@ -29,18 +30,57 @@ def count(model: keras.Model) -> Census:
     """
     weighted = [layer for layer in model.layers if isinstance(layer, WEIGHTED)]
     return Census(
-        layers=_longest_way(model),
+        layers=max(_ways(model).values()),
         parameters=sum(math.prod(weight.shape) for weight in model.trainable_variables),
         multiply_adds=sum(map(_multiply_adds, weighted)),
     )
 
 
-def _longest_way(model: keras.Model) -> int:
-    longest = {}  # weighted layers up to a tensor, by its identity
+def convolutions(model: keras.Model) -> list[dict]:
+    """Give a row for each convolution: those on the longest way in its order, projections last.
+
+    `layer` is its name and `kernel_norm` the Euclidean norm of its kernel. `response_std` is the
+    standard deviation of its responses (He et al. 2015, Figure 7) over channels and pixels, after
+    the batch normalisation that directly follows it: √(mean γ² + Var β), but for epsilon; None
+    where none does.
+    """
+    ways = _ways(model)
+    total = max(ways.values())
+    found = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    norms = {
+        id(layer.input): layer
+        for layer in model.layers
+        if isinstance(layer, layers.BatchNormalization)
+    }
+    return [
+        {
+            "layer": layer.name,
+            "response_std": _response_std(norms.get(id(layer.output))),
+            "kernel_norm": float(np.linalg.norm(layer.kernel.numpy())),
+        }
+        for layer in sorted(found, key=lambda layer: ways[layer.name] < total)
+    ]
+
+
+def _ways(model: keras.Model) -> dict[str, int]:
+    """Weighted layers on the longest way from the images to the logits through each layer."""
+    before, after = {}, {}  # weighted layers up to a tensor, and from it on, by its identity
     for layer in model.layers:  # each stands after those that it reads
-        before = max((longest.get(id(x), 0) for x in keras.tree.flatten(layer.input)), default=0)
-        longest[id(layer.output)] = before + isinstance(layer, WEIGHTED)
-    return longest[id(model.outputs[0])]
+        longest = max((before.get(id(x), 0) for x in keras.tree.flatten(layer.input)), default=0)
+        before[id(layer.output)] = longest + isinstance(layer, WEIGHTED)
+    for layer in reversed(model.layers):
+        longest = after.get(id(layer.output), 0) + isinstance(layer, WEIGHTED)
+        for x in keras.tree.flatten(layer.input):
+            after[id(x)] = max(after.get(id(x), 0), longest)
+    outputs = {layer.name: id(layer.output) for layer in model.layers}
+    return {name: before[output] + after.get(output, 0) for name, output in outputs.items()}
+
+
+def _response_std(norm: layers.BatchNormalization | None) -> float | None:
+    if norm is None:
+        return None
+    gamma, beta = (np.asarray(x, np.float64) for x in (norm.gamma, norm.beta))
+    return float(np.sqrt(np.mean(gamma**2) + np.var(beta)))
 
 
 def _multiply_adds(layer: layers.Layer) -> int:

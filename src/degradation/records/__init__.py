@@ -9,10 +9,12 @@ from degradation.records.machine import (
     package_versions,
     utc_now,
 )
-from degradation.records.run_folder import METRIC_COLUMNS, RunFolder
+from degradation.records.run_folder import EARLIER, METRIC_COLUMNS, PROTOCOL, RunFolder
 
 __all__ = [
+    "EARLIER",
     "METRIC_COLUMNS",
+    "PROTOCOL",
     "Checkpoint",
     "RunFolder",
     "cpu_has_bf16",

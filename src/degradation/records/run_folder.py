@@ -34,14 +34,26 @@ METRIC_COLUMNS = (
 )
 """The columns of metrics.csv in their order; a run has either the test_ or the val_ ones."""
 
+LAYER_COLUMNS = ("layer", "response_std", "kernel_norm")
+"""The columns of layers.csv: `degradation.models.census.convolutions` says what they are."""
+
+PROTOCOL = 2
+"""The training protocol that runs follow, in their manifest; the first one's had no such entry."""
+
+EARLIER = "the earlier protocol (decay on all weights, whole batches, moving averages)"
+"""In words, what a run without it was trained by."""
+
 # In the order in which `clear` deletes them. If it dies half-way, what is left is a run without a
 # manifest, hence not a finished one; it either has its rows or has no checkpoint to go on from.
-_MEMBERS = ("manifest.json", "checkpoint", "metrics.csv", "model.keras", "wandb", "config.yaml")
+_MEMBERS = (
+    *("manifest.json", "checkpoint", "metrics.csv", "layers.csv", "model.keras", "mean.npy"),
+    *("wandb", "config.yaml"),
+)
 _FOLDERS = ("checkpoint", "wandb")
 
 
 class RunFolder:
-    """The folder of one run: configuration, manifest, metrics and checkpoints.
+    """The folder of one run: configuration, manifest, metrics, layers and checkpoints.
 
     Files are replaced whole and atomically. Absent files read as empty. A damaged file raises
     `UserError` (exit code 2), a fault of the file system `UserError` with exit code 1; either names
@@ -67,6 +79,10 @@ class RunFolder:
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.csv, `iteration` as int and the rest as float."""
         return self._read("metrics.csv", _parse_rows) or []
+
+    def layers(self) -> list[dict[str, Any]]:
+        """Return the rows of layers.csv, `layer` as text, the rest as float or None for blank."""
+        return self._read("layers.csv", _parse_layers) or []
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.yaml from plain dicts, lists, strings and numbers; makes the folder."""
@@ -96,6 +112,14 @@ class RunFolder:
         else:
             with faults_as_user_errors(f"cannot delete {path}"):
                 path.unlink(missing_ok=True)
+
+    def write_layers(self, rows: list[dict[str, Any]]) -> None:
+        """Replace layers.csv by `rows`, which have the keys `LAYER_COLUMNS`; None is a blank."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, LAYER_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.path / "layers.csv", text.getvalue().encode())
 
     def save_checkpoint(
         self, iteration: int, arrays: dict[str, np.ndarray], state: dict[str, Any]
@@ -192,6 +216,17 @@ def _parse_rows(text: str) -> list[dict[str, Any]]:
     except csv.Error as error:
         raise ValueError(str(error)) from error
     return rows
+
+
+def _parse_layers(text: str) -> list[dict[str, Any]]:
+    rows = list(csv.DictReader(io.StringIO(text), strict=True))
+    if any(row.keys() != set(LAYER_COLUMNS) for row in rows):
+        raise ValueError(f"expected the columns {', '.join(LAYER_COLUMNS)}")
+    return [
+        {"layer": row["layer"]}
+        | {key: float(row[key]) if row[key] else None for key in LAYER_COLUMNS[1:]}
+        for row in rows
+    ]
 
 
 def _format_rows(rows: list[dict[str, Any]]) -> str:

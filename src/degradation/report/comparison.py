@@ -38,7 +38,7 @@ def compare(runs: list[Run], recorded: list[Run]) -> list[Comparison]:
     """Set each network of `runs` against its recorded runs, in the order of `runs`.
 
     Same configuration means the same model, data, schedule and optimiser, in every setting that
-    changes the result, on as many replicas. Precision and data files may differ, since they follow
+    changes the result. Precision and data files may differ, since they follow
     from the machine; recorded runs that agree in them are preferred. Networks without a recorded
     counterpart, and recorded runs that are among `runs` themselves, are left out.
     """
@@ -61,9 +61,8 @@ def _groups(runs: Iterable[Run]) -> list[list[Run]]:
 
 
 def _settings(run: Run) -> tuple[tuple[str, str], ...]:
-    """Whatever in a run's configuration decides its result, but the seed; and its replicas."""
+    """Whatever in a run's configuration decides its result, but the seed."""
     flat = flatten({group: run.config[group] for group in RESULT_GROUPS})
-    flat["runtime.replicas"] = run.manifest.get("replicas", 1)
     return tuple(
         (key, repr(value)) for key, value in sorted(flat.items()) if key.split(".")[1] not in PLACES
     )

@@ -13,14 +13,14 @@ from omegaconf import OmegaConf
 from degradation.config import PLACES, flatten, option_values, options, show, variant
 from degradation.errors import UserError
 from degradation.model_rules import BLOCK_LAYERS
-from degradation.records import RunFolder
+from degradation.records import EARLIER, PROTOCOL, RunFolder
 from degradation.report.paper import NETWORKS
 
 PAPER_SCHEDULE = {"name": "paper", "iterations": 64_000, "drops": [32_000, 48_000]}
 PAPER_SETTINGS = {
     "optimizer": {
-        "name": "sgd",
-        **{"rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "decay": "all", "batch": 128},
+        **{"name": "sgd", "rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4},
+        **{"decay": "kernels", "batch": 128, "ghost_batch": 64},
         **{"warmup.min_depth": 110, "warmup.rate": 0.01, "warmup.until_error": 80},
     },
     "data": {"name": "cifar10", "holdout": 0},
@@ -204,10 +204,12 @@ def _read(path: Path) -> Run:
         if manifest["status"] != "complete":
             cause = (manifest.get("failure") or "").partition("\n")[0]
             raise _Skip(": ".join(filter(None, [f"{manifest['status']}, not complete", cause])))
+        if manifest.get("protocol") != PROTOCOL:
+            raise _Skip(f"by {EARLIER}")
         rows = pd.DataFrame(folder.rows())
         run = Run(
             model=config["model"]["name"],
-            variant=_variant(path, config, manifest["precision"], manifest.get("replicas", 1)),
+            variant=_variant(path, config, manifest["precision"]),
             schedule=config["schedule"]["name"],
             seed=config["seed"],
             precision=manifest["precision"],
@@ -238,14 +240,14 @@ def _check_rows(run: Run) -> None:
         raise _Skip(f"metrics.csv ends at iteration {last} of {end}")
 
 
-def _variant(path: Path, config: dict[str, Any], precision: str, replicas: int) -> str:
+def _variant(path: Path, config: dict[str, Any], precision: str) -> str:
     """Name the overrides: from the folder's name, or for a run put elsewhere from its settings."""
     model, _, overrides = path.parent.name.partition(",")
     if model == config["model"]["name"] and path.name == f"seed{config['seed']}":
         return overrides
     # Which precision `auto` picks where the run was made is not known: a chosen one is an override.
     picked = precision if config["runtime"]["precision"] == "auto" else None
-    return ",".join(variant(OmegaConf.create(config), precision, picked, replicas))
+    return ",".join(variant(OmegaConf.create(config), precision, picked))
 
 
 def _departures(config: dict[str, Any]) -> list[str]:

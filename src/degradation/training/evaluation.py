@@ -16,7 +16,8 @@ from degradation.data.pipeline import mean_image
 from degradation.errors import UserError
 from degradation.records import RunFolder, describe_machine
 from degradation.rules import CLASSES
-from degradation.training.devices import set_up
+from degradation.training.devices import set_up, threads_for
+from degradation.training.protocol import parts_of
 from degradation.training.steps import make_evaluation
 
 
@@ -55,6 +56,8 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
         settings |= _places(settings["name"])
         seed, network = config["seed"], dict(config["model"])
         precision, fingerprint = manifest["precision"], manifest["dataset"]["fingerprint"]
+        optimizer = config["optimizer"]
+        parts = parts_of(optimizer["batch"], optimizer.get("ghost_batch"))
     except (KeyError, TypeError) as error:
         raise UserError(
             f"run_dir={relative(folder.path)}: needs config.yaml and manifest.json as a run writes "
@@ -64,11 +67,11 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
         settings["dir"] = data_dir
     dataset = load_dataset(**settings, root=ROOT)
 
-    set_up(precision, describe_machine()["cores"], seed)
+    set_up(precision, threads_for(parts, describe_machine()["cores"]), seed)
     model = _load(path, network)
     labels = dataset.test_labels
     losses, predictions = make_evaluation(
-        model, dataset.test_images, labels, mean_image(dataset.train_images)
+        model, dataset.test_images, labels, mean_image(dataset.train_images), parts
     )()
     wrong = predictions != labels
     return Evaluation(

@@ -4,12 +4,12 @@ from omegaconf import DictConfig
 
 from degradation.config import flatten, recorded, relative, show
 from degradation.errors import UserError
-from degradation.records import RunFolder
+from degradation.records import EARLIER, PROTOCOL, RunFolder
 
 ELSEWHERE = "choose another run_dir, or overwrite=true"
 
 
-def identity(config: DictConfig, precision: str, replicas: int) -> dict:
+def identity(config: DictConfig, precision: str) -> dict:
     """Everything that decides the result, but for `data.fingerprint`: one has to read the data.
 
     Two starts that differ in it are not one run.
@@ -21,7 +21,6 @@ def identity(config: DictConfig, precision: str, replicas: int) -> dict:
         "data.name": config.data.name,
         "data.holdout": config.data.holdout,
         "precision": precision,
-        "replicas": replicas,
     }
 
 
@@ -40,12 +39,13 @@ def check_same_run(
         manifest = folder.manifest()
         if not manifest:
             return
+        if manifest.get("protocol") != PROTOCOL:
+            raise UserError(f"{relative(folder.path)} holds a run of {EARLIER}; {instead}")
         before = {
             **flatten(folder.config()),
             "data.fingerprint": manifest.get("dataset", {}).get("fingerprint"),
-            **{key: manifest[key] for key in ("precision", "replicas") if key in manifest},
+            "precision": manifest.get("precision"),
         }
-    before = {"replicas": 1, **before}  # what older runs do not say
     different = [
         f"{key} is {show(before.get(key))} there and {show(value)} here"
         for key, value in identity.items()

@@ -4,13 +4,15 @@ import contextlib
 import os
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig
 
 from degradation.config import ROOT, flatten, recorded, relative
 from degradation.data import Dataset
 from degradation.errors import UserError
+from degradation.models.census import convolutions
 from degradation.output import complain
-from degradation.records import Checkpoint, RunFolder, utc_now
+from degradation.records import PROTOCOL, Checkpoint, RunFolder, replace_file, utc_now
 from degradation.training.learner import Learner
 from degradation.training.tracking import run_id
 
@@ -28,12 +30,12 @@ def start(
     folder.update_manifest(
         drop=folder.manifest(),  # of a start that came to nothing
         status="running",
+        protocol=PROTOCOL,
         model=learner.model.name,
         parameters=learner.parameters,
         schedule=config.schedule.name,
         seed=config.seed,
         precision=which["precision"],
-        replicas=which["replicas"],
         dataset={
             "name": dataset.name,
             "label": dataset.label,
@@ -71,6 +73,15 @@ def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any
     folder.update_manifest(
         drop=("ended", "failure"), status="running", resumes=resumes, **environment
     )
+
+
+def keep_network(folder: RunFolder, learner: Learner) -> None:
+    """Write what a finished run leaves: the network, the mean image to subtract, its layers."""
+    with replace_file(folder.path / "model.keras") as path:
+        learner.model.save(path)
+    with replace_file(folder.path / "mean.npy") as path:
+        np.save(path, learner.mean)
+    folder.write_layers(convolutions(learner.model))
 
 
 def results(learner: Learner) -> dict[str, dict]:

@@ -13,15 +13,14 @@ from degradation.errors import UserError
 from degradation.models import build_model
 from degradation.records import Checkpoint
 from degradation.training.meter import Meter
-from degradation.training.protocol import SGD, LearningRate, LossScaleOptimizer
-from degradation.training.steps import make_evaluation, make_update
+from degradation.training.protocol import SGD, LearningRate, parts_of
+from degradation.training.steps import make_averaging, make_evaluation, make_update
 
 
 class Learner:
     """Model, optimiser, learning rate and counts of one run, taken from its configuration.
 
-    `set_up` of `devices` must have been called: precision, threads and seed come from there, and
-    the strategy in whose scope to make it.
+    `set_up` of `devices` must have been called: precision, threads and seed come from there.
     """
 
     def __init__(self, config: DictConfig, dataset: Dataset):
@@ -32,10 +31,13 @@ class Learner:
         self.meter = Meter()
         self.measured = "val" if config.data.holdout else "test"
         self._labels = dataset.test_labels
+        self.mean = mean_image(dataset.train_images)
+        parts = parts_of(config.optimizer.batch, config.optimizer.ghost_batch)
         xla = config.runtime.get("xla", False)
-        self._update = make_update(self.model, self.optimizer, dataset, xla)
+        self._update = make_update(self.model, self.optimizer, dataset, parts, xla)
+        self._average = make_averaging(self.model, dataset, parts)
         self._evaluate = make_evaluation(
-            self.model, dataset.test_images, dataset.test_labels, mean_image(dataset.train_images)
+            self.model, dataset.test_images, dataset.test_labels, self.mean, parts
         )
         self._current_rate: float | None = None
         self._warm = False  # whether this process has traced the update yet
@@ -66,9 +68,12 @@ class Learner:
     def evaluate(self, rate: float) -> dict[str, float]:
         """Evaluate on all test (or held-out) images and close the row that began after the last.
 
-        `rate` is that of the last update. Raises `UserError`, exit code 1, if the loss is not a
-        finite number: an update that breaks the network shows in the loss after it.
+        The moving averages are set to moments averaged over training batches, for this and for the
+        model that is saved; training reads none. `rate` is that of the last update. Raises
+        `UserError`, exit code 1, if the loss is not a finite number: an update that breaks the
+        network shows in the loss after it.
         """
+        self._average(self.sampler.plan_averaging(self.meter.iteration))
         losses, predictions = self._evaluate()
         loss = float(np.mean(losses, dtype=np.float64))
         self._check_finite(loss, f"{self.measured} loss", rate)
@@ -122,10 +127,7 @@ class Learner:
 def _optimizer(settings: DictConfig) -> keras.optimizers.Optimizer:
     # Whole numbers are allowed, and Keras takes none.
     numbers = [float(settings[key]) for key in ("rate", "momentum", "weight_decay")]
-    optimizer = SGD(*numbers, settings.decay)
-    if keras.mixed_precision.global_policy().compute_dtype == "float16":
-        return LossScaleOptimizer(optimizer)
-    return optimizer
+    return SGD(*numbers, settings.decay)
 
 
 def _learning_rate(config: DictConfig) -> LearningRate:

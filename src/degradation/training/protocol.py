@@ -8,13 +8,13 @@ import tensorflow as tf
 class SGD(keras.optimizers.SGD):
     """SGD with momentum and L2 decay inside the gradient, as Caffe has it.
 
-    Update: `v ← momentum·v − rate·(g + weight_decay·w)`, then `w ← w + v`, on every trainable
-    variable (`decay="all"`) or, of the decay, on convolution and dense kernels alone
-    (`decay="kernels"`). Keras' own `weight_decay` shrinks the weights outside the velocity, which
+    Update: `v ← momentum·v − rate·(g + weight_decay·w)`, then `w ← w + v`; the decay is on
+    convolution and dense kernels alone (`decay="kernels"`) or on every trainable variable
+    (`decay="all"`). Keras' own `weight_decay` shrinks the weights outside the velocity, which
     with momentum 0.9 is ten times weaker.
     """
 
-    def __init__(self, learning_rate=0.1, momentum=0.9, l2=1e-4, decay="all", **kwargs):
+    def __init__(self, learning_rate=0.1, momentum=0.9, l2=1e-4, decay="kernels", **kwargs):
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.l2 = l2
         self.decay = decay
@@ -38,21 +38,6 @@ class SGD(keras.optimizers.SGD):
     def get_config(self):
         """What Keras needs to build the optimiser again."""
         return {**super().get_config(), "l2": self.l2, "decay": self.decay}
-
-
-@keras.saving.register_keras_serializable(package="degradation")
-class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
-    """Keras' dynamic loss scaling, for float16, with an overflow on one replica known to all.
-
-    Keras asks the first replica alone, which does not see the others' gradients here: they are put
-    together by the optimiser within.
-    """
-
-    def check_finite(self, grads):
-        """Say whether all gradients of all replicas are finite."""
-        overflowed = tf.cast(~super().check_finite(grads), tf.float32)
-        replica = tf.distribute.get_replica_context()
-        return replica.all_reduce(tf.distribute.ReduceOp.SUM, overflowed) == 0
 
 
 class LearningRate:
@@ -97,3 +82,8 @@ class LearningRate:
     def restore(self, state: dict) -> None:
         """Continue from `state`."""
         self.warming, self._errors = state["warming"], list(state["errors"])
+
+
+def parts_of(batch: int, ghost_batch: int | None) -> int:
+    """Number of parts that a batch is computed in, `ghost_batch` images each (None: all in one)."""
+    return batch // (ghost_batch or batch)

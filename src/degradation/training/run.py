@@ -1,7 +1,7 @@
 """One run, top to bottom: from its configuration to its folder."""
 
 import time
-from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,24 +15,24 @@ from degradation.records import (
     describe_machine,
     git_state,
     package_versions,
-    replace_file,
 )
 from degradation.training import journal
-from degradation.training.devices import Gpu, set_up
+from degradation.training.devices import Gpu, set_up, threads_for
 from degradation.training.identity import check_same_run, identity
 from degradation.training.interrupts import StopRequest, stop_requests
 from degradation.training.learner import Learner
 from degradation.training.progress import Progress
+from degradation.training.protocol import parts_of
 from degradation.training.tracking import Tracker
 
 
-def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[Gpu] = ()) -> None:
+def train(config: DictConfig, folder: RunFolder, precision: str, gpu: Gpu | None = None) -> None:
     """Train the network of a validated `config` in `precision`, or continue where it stopped.
 
-    It trains on `gpus`, an equal part of each batch on each, or without any on the processor.
-    Everything about the run goes into `folder`. Raises `UserError` for bad data, for a folder that
-    is in use or holds another run (exit code 2), for a loss that is not finite and for a disk that
-    is full (1), and `Stopped`, after saving, if a signal asked for it.
+    It trains on `gpu`, or without one on the processor. Everything about the run goes into
+    `folder`. Raises `UserError` for bad data, for a folder that is in use or holds another run
+    (exit code 2), for a loss that is not finite and for a disk that is full (1), and `Stopped`,
+    after saving, if a signal asked for it.
     """
     with stop_requests() as stop:
         # The data first: without it nothing is written.
@@ -40,7 +40,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
         stop.deferred = True
 
         with folder.lock():
-            which = identity(config, precision, replicas=len(gpus) or 1)
+            which = identity(config, precision)
             which["data.fingerprint"] = dataset.fingerprint
             if not config.overwrite:
                 check_same_run(folder, which)
@@ -50,16 +50,20 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
 
             # The network, in the precision and with the threads that it will train in.
             machine = describe_machine()
+            cores = config.runtime.threads or machine["cores"]
+            parts = parts_of(config.optimizer.batch, config.optimizer.ghost_batch)
+            threads = threads_for(parts, cores)
             environment = {
                 **git_state(ROOT),
                 "packages": package_versions(),
                 **machine,
-                "gpus": [gpu.name for gpu in gpus],
-                "threads": config.runtime.threads or machine["cores"],
+                "gpu": gpu.name if gpu else None,
+                "threads": cores,
+                "thread_pools": asdict(threads),
                 "xla": config.runtime.get("xla", False),
             }
-            with set_up(precision, environment["threads"], config.seed, gpus).scope():
-                learner = Learner(config, dataset)
+            set_up(precision, threads, config.seed, gpu is not None)
+            learner = Learner(config, dataset)
             _announce(config, folder, precision, dataset, learner, environment)
 
             # Where it stands: at its checkpoint, or at the beginning.
@@ -81,8 +85,7 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpus: Sequence[
             exit_code = 1
             try:
                 _fit(config, folder, learner, which, tracker, stop)
-                with replace_file(folder.path / "model.keras") as path:
-                    learner.model.save(path)
+                journal.keep_network(folder, learner)
                 results = journal.results(learner)
                 tracker.summarize(**results)
                 journal.end(folder, learner, "complete", **results)
@@ -156,7 +159,11 @@ def _announce(
         f"{len(dataset.test_labels):,} {unseen} images",
         "precision": f"{precision} (runtime.precision={config.runtime.precision})",
         "device": ", ".join(
-            [*environment["gpus"], environment["cpu"], f"{environment['threads']} threads"]
+            [
+                *filter(None, [environment["gpu"]]),
+                environment["cpu"],
+                f"{environment['threads']} threads",
+            ]
         ),
         "folder": relative(folder.path),
     }.items():
@@ -166,7 +173,7 @@ def _announce(
 def _tracker(config: DictConfig, folder: RunFolder, learner: Learner, resumed: bool) -> Tracker:
     manifest = folder.manifest()
     # What the configuration leaves open (`precision: auto`), to filter by; older runs lack some.
-    settled = ("parameters", "precision", "replicas", "git_commit", "dataset")
+    settled = ("parameters", "precision", "git_commit", "dataset")
     return Tracker(
         mode=config.tracking.mode,
         project=config.tracking.project,

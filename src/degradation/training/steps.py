@@ -1,7 +1,10 @@
-"""The two graphs of a run: one update, and one pass over the test images."""
+"""The graphs of a run: an update, the moments to test with, a pass over the test images.
 
-from collections.abc import Callable
-from functools import partial
+All of them compute a batch in parts: each is normalised by its own moments, and none waits for
+another, so that a core each computes them side by side.
+"""
+
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -12,46 +15,32 @@ from degradation.data.pipeline import BatchPlan, augment, mean_image, preprocess
 
 EVALUATION_BATCH = 500  # images; no influence on the result
 
+_PLAN = [  # how a graph is given a `BatchPlan`
+    tf.TensorSpec([None], tf.int32),
+    tf.TensorSpec([None, 2], tf.int32),
+    tf.TensorSpec([None], tf.bool),
+]
+
 
 def make_update(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     dataset: Dataset,
+    parts: int = 1,
     xla: bool = False,
 ) -> Callable[[BatchPlan], tuple[float, int]]:
     """Compile one update of `model` by `optimizer` on a planned batch of augmented images.
 
-    The result is called with a `BatchPlan`; it gives the batch's mean cross-entropy, without the L2
-    term, and how many of its images were classified wrongly, both before the update. Under a
-    `tf.distribute` strategy each replica takes an equal part of the batch, in the plan's order, and
-    normalises it by its own moments; the update is by the mean of the replicas' gradients. With
-    `xla`, XLA compiles what comes before the gradients are put together.
+    The result is called with a `BatchPlan`, whose batch it cuts into equal `parts`, in the plan's
+    order; it gives the batch's mean cross-entropy, without the L2 term, and how many of its images
+    were classified wrongly, both before the update. `make_learn` says how it learns.
     """
-    strategy = tf.distribute.get_strategy()
-    with tf.device("CPU:0"):
-        images = tf.constant(dataset.train_images)
-        labels = tf.constant(dataset.train_labels)
-    mean = tf.constant(mean_image(dataset.train_images))
-    optimizer.build(model.trainable_variables)
-    learn_from = make_xla_learn(model, optimizer) if xla else partial(learn, model, optimizer)
+    learn = make_learn(model, optimizer, parts, xla)
+    cut = _make_cut(dataset, parts)
 
-    def on_replica(*plan):
-        indices, offsets, flips = map(part_of_replica, plan)
-        with tf.device("CPU:0"):  # where all images are: a GPU gets those of its batch alone
-            chosen, answers = tf.gather(images, indices), tf.gather(labels, indices)
-        return learn_from(augment(preprocess(chosen, mean), offsets, flips), answers)
-
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.int32),
-            tf.TensorSpec([None, 2], tf.int32),
-            tf.TensorSpec([None], tf.bool),
-        ]
-    )
-    def update(indices, offsets, flips):
-        losses, wrong = strategy.run(on_replica, (indices, offsets, flips))
-        loss = strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
-        return loss, strategy.reduce(tf.distribute.ReduceOp.SUM, wrong, axis=None)
+    @tf.function(input_signature=_PLAN)
+    def update(*plan):
+        return learn(cut(*plan))
 
     def run(plan: BatchPlan) -> tuple[float, int]:
         loss, wrong = update(*plan)
@@ -60,103 +49,166 @@ def make_update(
     return run
 
 
-def learn(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, images: tf.Tensor, labels: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Update `model` on preprocessed images `[batch, 32, 32, 3]` and int32 labels `[batch]`.
+def make_learn(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    parts: int = 1,
+    xla: bool = False,
+) -> Callable[[Iterator[tuple[tf.Tensor, tf.Tensor]]], tuple[tf.Tensor, tf.Tensor]]:
+    """Make what updates `model`, inside a graph, by the mean of the gradients of equal `parts`.
 
-    It learns by the mean cross-entropy and the losses of its own layers, if they have any. Gives
-    the mean cross-entropy and how many images were classified wrongly, both scalars. On one
-    of several replicas these are of its images, and the optimiser adds up what each contributes.
+    It is given each part's preprocessed images `[n, 32, 32, 3]` and int32 labels `[n]`. A part has
+    batch normalisation's moments of its own (ghost batch normalisation, Hoffer et al. 2017; He et
+    al. 2015 trained half of each batch on each of two GPUs). The gradient is that of the mean
+    cross-entropy and of the losses of the model's own layers, if they have any; moving averages
+    stay as they are. It gives the mean cross-entropy and how many images were classified wrongly.
+    With `xla`, XLA compiles what comes before the update.
     """
     weights = model.trainable_variables
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    with tf.GradientTape() as tape:
-        logits = model(images, training=True)
-        loss = tf.reduce_mean(_cross_entropy(labels, logits))
-        # Terms that layers declare, such as a kernel's regulariser; most networks have none.
-        total = sum(model.losses, start=loss)
-        scaled = optimizer.scale_loss(total / replicas)
-    optimizer.apply(tape.gradient(scaled, weights), weights)
-    return loss, _count_wrong(labels, logits)
+    optimizer.build(weights)
 
-
-def make_xla_learn(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer
-) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """Make what `learn` does of images and labels, compiled by XLA up to the gradients.
-
-    XLA can neither communicate with other replicas nor, then, assign: it gets the variables'
-    values, and gives gradients and moving averages back.
-    """
-    weights, averages = model.trainable_variables, model.non_trainable_variables
-
-    @tf.function(jit_compile=True)
-    def differentiate(weights, averages, images, labels, scale):
+    def differentiate(values, averages, images, labels):
         with tf.GradientTape() as tape:
-            tape.watch(weights)
-            logits, averages, further = model.stateless_call(
-                weights, averages, images, training=True, return_losses=True
+            tape.watch(values)
+            # Stateless: parts that assigned moving averages would have to take turns.
+            logits, _, declared = model.stateless_call(
+                values, averages, images, training=True, return_losses=True
             )
             loss = tf.reduce_mean(_cross_entropy(labels, logits))
-            scaled = sum(further, start=loss) * scale
-        return tape.gradient(scaled, weights), averages, loss, _count_wrong(labels, logits)
+            total = sum(declared, start=loss)  # such as a kernel's regulariser; most have none
+        wrong = tf.math.count_nonzero(tf.argmax(logits, -1, tf.int32) != labels, dtype=tf.int32)
+        return tape.gradient(total, values), loss, wrong
 
-    def learn_from(images, labels):
-        share = tf.constant(1.0 / tf.distribute.get_strategy().num_replicas_in_sync)
-        values = [[tf.convert_to_tensor(v.value) for v in group] for group in (weights, averages)]
-        gradients, moved, loss, wrong = differentiate(
-            *values, images, labels, optimizer.scale_loss(share)
-        )
-        optimizer.apply(gradients, weights)
-        for average, value in zip(averages, moved, strict=True):
-            average.assign(value)
-        return loss, wrong
+    differentiate = _side_by_side(differentiate, parts, xla)
 
-    return learn_from
+    def learn(batch):
+        state = _state(model)
+        gradients, losses, wrong = zip(*(differentiate(*state, *x) for x in batch), strict=True)
+        mean = [tf.add_n(of_parts) / parts for of_parts in zip(*gradients, strict=True)]
+        optimizer.apply(mean, weights)
+        return tf.add_n(losses) / parts, tf.add_n(wrong)
+
+    return learn
 
 
-def part_of_replica(batch: tf.Tensor) -> tf.Tensor:
-    """Return the replica's part of a batch: all of it where there is one, else an equal share."""
-    context = tf.distribute.get_replica_context()
-    if context.num_replicas_in_sync == 1:
-        return batch
-    size = tf.shape(batch)[0] // context.num_replicas_in_sync
-    start = size * context.replica_id_in_sync_group
-    return batch[start : start + size]
+def make_averaging(
+    model: keras.Model, dataset: Dataset, parts: int = 1
+) -> Callable[[list[BatchPlan]], None]:
+    """Compile what sets the moving averages of `model` to moments averaged over batches.
+
+    The result is called with the plans of these batches. It takes the mean and the biased variance
+    by which each batch normalisation normalises each of the `parts` in training, and puts their
+    averages over all parts in place of its moving averages ("strictly computed using average (not
+    moving average)", the authors' deep-residual-networks README).
+    """
+    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    if not norms:
+        return lambda plans: None
+    averages = [average for x in norms for average in (x.moving_mean, x.moving_variance)]
+    shares = [1.0 - x.momentum for x in norms for _ in range(2)]
+    places = {id(v): place for place, v in enumerate(model.non_trainable_variables)}
+    cut = _make_cut(dataset, parts)
+
+    def measure(values, before, images):
+        _, after = model.stateless_call(values, before, images, training=True)
+        # One step of a moving average that begins at 0 gives the moment, times its share.
+        moved = [after[places[id(average)]] for average in averages]
+        return tf.concat([x / share for x, share in zip(moved, shares, strict=True)], axis=0)
+
+    measure = _side_by_side(measure, parts)
+
+    @tf.function(input_signature=_PLAN)
+    def moments(*plan):
+        values, before = _state(model)
+        zeros = [tf.zeros_like(x) for x in before]
+        return [measure(values, zeros, images) for images, _ in cut(*plan)]
+
+    def run(plans: list[BatchPlan]) -> None:
+        of_parts = [part for plan in plans for part in moments(*plan)]
+        mean = np.mean(of_parts, axis=0, dtype=np.float64).astype(np.float32)
+        ends = np.cumsum([average.shape[0] for average in averages])
+        for average, moment in zip(averages, np.split(mean, ends[:-1]), strict=True):
+            average.assign(moment)
+
+    return run
 
 
 def make_evaluation(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, mean: np.ndarray
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, mean: np.ndarray, parts: int = 1
 ) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
     """Compile the evaluation of `model` on the one original view of each image.
 
     `images` is uint8 `[n, 32, 32, 3]`, `labels` int32 `[n]`, `mean` the training set's mean image.
-    The result gives, for every image in order, the cross-entropy (float32 `[n]`) and the predicted
-    class (int32 `[n]`).
+    As many batches are computed side by side as an update has `parts`. The result gives, for every
+    image in order, the cross-entropy (float32 `[n]`) and the predicted class (int32 `[n]`).
     """
     images, labels, mean = tf.constant(images), tf.constant(labels), tf.constant(mean)
 
+    def classify(values, averages, images, labels):
+        images = preprocess(images, mean)
+        logits, _ = model.stateless_call(values, averages, images, training=False)
+        return _cross_entropy(labels, logits), tf.argmax(logits, -1, tf.int32)
+
+    classify = _side_by_side(classify, parts)
+
     @tf.function
-    def evaluate(start, stop):
-        logits = model(preprocess(images[start:stop], mean), training=False)
-        return _cross_entropy(labels[start:stop], logits), tf.argmax(logits, -1, tf.int32)
+    def evaluate(bounds):
+        state = _state(model)
+        slices = [slice(*tf.unstack(pair)) for pair in tf.unstack(bounds)]
+        results = [classify(*state, images[s], labels[s]) for s in slices]
+        losses, predictions = zip(*results, strict=True)
+        return tf.concat(losses, axis=0), tf.concat(predictions, axis=0)
 
     def run() -> tuple[np.ndarray, np.ndarray]:
-        total = len(labels)
-        starts = range(0, total, EVALUATION_BATCH)
-        parts = [
-            evaluate(tf.constant(s), tf.constant(min(s + EVALUATION_BATCH, total))) for s in starts
-        ]
-        losses, predictions = zip(*parts, strict=True)
+        starts = np.arange(0, len(labels), EVALUATION_BATCH, np.int32)
+        bounds = np.stack([starts, np.minimum(starts + EVALUATION_BATCH, len(labels))], axis=1)
+        groups = [bounds[k : k + parts] for k in range(0, len(bounds), parts)]
+        results = [evaluate(tf.constant(group)) for group in groups]
+        losses, predictions = zip(*results, strict=True)
         return np.concatenate(losses), np.concatenate(predictions)
 
     return run
 
 
+def _make_cut(dataset: Dataset, parts: int) -> Callable[..., Iterator[tuple[tf.Tensor, tf.Tensor]]]:
+    """Make what yields a planned batch of `dataset` in equal parts: augmented images and labels."""
+    with tf.device("CPU:0"):  # where all images are: a GPU gets those of its batch alone
+        images, labels = tf.constant(dataset.train_images), tf.constant(dataset.train_labels)
+    mean = tf.constant(mean_image(dataset.train_images))
+
+    def cut(*plan):
+        for indices, offsets, flips in zip(*(tf.split(x, parts) for x in plan), strict=True):
+            with tf.device("CPU:0"):
+                chosen, answers = tf.gather(images, indices), tf.gather(labels, indices)
+            yield augment(preprocess(chosen, mean), offsets, flips), answers
+
+    return cut
+
+
+def _side_by_side(function: Callable, parts: int, xla: bool = False) -> Callable:
+    """Trace `function` once, so that each of several `parts` calls of it in a graph has one core.
+
+    A part is then run op by op on one thread, where ops on several threads would wait for the
+    slowest; whoever sets the threads (`devices.set_up`) sees to it that there is one for each.
+    """
+    if parts == 1:
+        return tf.function(function, jit_compile=xla)
+    traced = tf.function(function, jit_compile=xla, experimental_attributes={"_noinline": not xla})
+
+    def call(*arguments):
+        with tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR"):
+            return traced(*arguments)
+
+    return call
+
+
+def _state(model: keras.Model) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Values of the trainable variables and of the others, as `stateless_call` takes them."""
+    return tuple(
+        [tf.convert_to_tensor(variable.value) for variable in variables]
+        for variables in (model.trainable_variables, model.non_trainable_variables)
+    )
+
+
 def _cross_entropy(labels, logits):
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-
-
-def _count_wrong(labels, logits):
-    return tf.math.count_nonzero(tf.argmax(logits, -1, tf.int32) != labels, dtype=tf.int32)
