@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from degradation.config import RUNS, relative
-from degradation.errors import UserError
+from degradation.errors import IN_USE, UserError
 from degradation.output import complain, say
 from degradation.records import RunFolder
 from experiments.command import run_alone
@@ -47,17 +47,28 @@ def plan(overrides: list[str], instead: str, root: Path | None = None) -> Planne
 def train_missing(runs: list[Planned], overwrite: bool = False) -> int:
     """Train what is not complete, each in a process of its own; the first that fails ends it.
 
-    With `overwrite` complete runs are trained again. Gives the exit code.
+    A run that another process is writing is skipped, after a line that says so: commands can share
+    a plan. With `overwrite` complete runs are trained again. Gives the exit code.
     """
     for number, run in enumerate(runs, 1):
         if run.folder.status == "complete" and not overwrite:
             say(f"{relative(run.folder.path)} is complete")
             continue
         say(f"\n{relative(run.folder.path)}")
-        if code := run_alone("experiments.run", run.overrides):
+        code = run_alone("experiments.run", run.overrides)
+        if code not in (0, IN_USE):
             left = [r for r in runs[number:] if overwrite and r.folder.status == "complete"]
             if left:
                 folders = ", ".join(relative(r.folder.path) for r in left)
                 complain(f"warning: still as they were before overwrite=true: {folders}")
             return code
     return 0
+
+
+def all_complete(runs: list[Planned]) -> bool:
+    """Say whether all runs are there; if not, in a line, what becomes of their report."""
+    unfinished = [run for run in runs if run.folder.status != "complete"]
+    if unfinished:
+        names = ", ".join(relative(run.folder.path) for run in unfinished)
+        say(f"no report before all runs are complete; another process is writing {names}")
+    return not unfinished

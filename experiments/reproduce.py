@@ -16,7 +16,7 @@ from degradation.report import drawn, find_runs, models_of
 from degradation.rules import SEEDS
 from degradation.training.tracking import Tracker, run_id
 from experiments.command import Job, command
-from experiments.planned import Planned, plan, train_missing
+from experiments.planned import Planned, all_complete, plan, train_missing
 from experiments.report import imply_network, pick_runs, refuse_decided, report
 
 
@@ -63,6 +63,8 @@ def start(job: Job) -> int:
     check_alone(runs, config)
     if code := train_missing(runs, config.overwrite):
         return code
+    if not all_complete(runs):
+        return 0
 
     page = report(config, RUNS, job.overrides)
     picture = next(picture.png for picture in page.pictures if picture.name == figure["name"])

@@ -101,6 +101,7 @@ def write_run(
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     about = {
         "status": "complete",
+        "protocol": 2,
         "model": model,
         "schedule": schedule,
         "seed": seed,

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from degradation.errors import UserError
+from degradation.errors import IN_USE, UserError
 from degradation.records.files import faults_as_user_errors
 from degradation.records.machine import utc_now
 
@@ -22,8 +22,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
     The lock is `flock` on a file that holds the writer's process id and start time. The kernel lets
     go of it when the process ends, however it ends, so a lock file that a killed process left
     is simply taken over. At the end the file goes, and so do the folders that were created for it
-    if they are still empty. `UserError` if another process holds the lock (exit code 2) or if the
-    folder cannot be made or written (exit code 1).
+    if they are still empty. `UserError` if another process holds the lock (exit code `IN_USE`) or
+    if the folder cannot be made or written (exit code 1).
     """
     created: list[Path] = []
     try:
@@ -55,7 +55,7 @@ def _acquire(folder: Path, created: list[Path]) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(_describe_holder(folder, descriptor)) from None
+            raise UserError(_describe_holder(folder, descriptor), IN_USE) from None
         except BaseException:
             os.close(descriptor)
             raise

@@ -135,8 +135,8 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Be the only writer while the body runs; makes the folder, and removes it if left empty.
 
-        `UserError` if another process is writing (exit code 2, and the message says which and since
-        when) or if the folder cannot be written (exit code 1).
+        `UserError` if another process is writing (exit code `IN_USE`, and the message says which
+        and since when) or if the folder cannot be written (exit code 1).
         """
         with lock_folder(self.path):
             with faults_as_user_errors(f"cannot write to {self.path}"):

@@ -30,9 +30,9 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpu: Gpu | None
     """Train the network of a validated `config` in `precision`, or continue where it stopped.
 
     It trains on `gpu`, or without one on the processor. Everything about the run goes into
-    `folder`. Raises `UserError` for bad data, for a folder that is in use or holds another run
-    (exit code 2), for a loss that is not finite and for a disk that is full (1), and `Stopped`,
-    after saving, if a signal asked for it.
+    `folder`. Raises `UserError` for bad data and for a folder that holds another run (exit code
+    2), for a folder that is in use (`IN_USE`), for a loss that is not finite and for a disk that is
+    full (1), and `Stopped`, after saving, if a signal asked for it.
     """
     with stop_requests() as stop:
         # The data first: without it nothing is written.
