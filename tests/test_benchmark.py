@@ -242,7 +242,7 @@ def synthetic():
 def test_a_contender_updates_every_weight(step, maker, synthetic, monkeypatch):
     make, made = getattr(contenders_of, maker), []
     monkeypatch.setattr(contenders_of, maker, lambda *given: made.append(make(*given)) or made[0])
-    small = ["model.depth=8", "optimizer.batch=16", "data=synthetic"]
+    small = ["model.depth=8", "optimizer.batch=16", "optimizer.ghost_batch=8", "data=synthetic"]
     update = step(compose_again("config", ["model=resnet20", *small]), synthetic)
     model = getattr(made[0], "model", made[0])
     before = [variable.numpy() for variable in model.trainable_variables]

@@ -127,10 +127,11 @@ def test_optimizer_is_the_papers():
     assert OmegaConf.to_container(compose().optimizer) == {
         "name": "sgd",
         "batch": 128,
+        "ghost_batch": 64,
         "rate": 0.1,
         "momentum": 0.9,
         "weight_decay": 1e-4,
-        "decay": "all",
+        "decay": "kernels",
         "warmup": {"min_depth": 110, "rate": 0.01, "until_error": 80},
     }
 
@@ -151,7 +152,8 @@ def test_optimizer_is_the_papers():
         (["model.shortcut=C", "optimizer.rate=0.05"], "resnet20,rate=0.05,shortcut=C"),
         (["optimizer.rate=1e-1"], "resnet20"),
         (["optimizer.warmup.rate=0.02"], "resnet20,warmup.rate=0.02"),
-        (["optimizer.batch=64", "optimizer.decay=kernels"], "resnet20,batch=64,decay=kernels"),
+        (["optimizer.batch=64", "optimizer.decay=all"], "resnet20,batch=64,decay=all"),
+        (["optimizer.ghost_batch=null"], "resnet20,ghost_batch=null"),
         (["data=synthetic"], "resnet20,data=synthetic"),
         (["data=synthetic", "data.test_images=50"], "resnet20,data=synthetic,test_images=50"),
         (["data.holdout=5000"], "resnet20,holdout=5000"),
@@ -178,14 +180,6 @@ def test_overrides_follow_from_a_name(overrides):
     name = name_of(*overrides, precision=precision)
     tree = OmegaConf.to_container(compose(*overrides), resolve=True)
     assert sorted(overrides_of(name.partition(",")[2], tree)) == sorted(overrides)
-
-
-def test_overrides_of_a_run_on_two_gpus():
-    tree = OmegaConf.to_container(compose("runtime=gpu"), resolve=True)
-    assert overrides_of("precision=float16,replicas=2", tree) == [
-        "runtime.precision=float16",
-        "runtime=gpu",
-    ]
 
 
 def test_a_command_line_can_be_typed_into_a_shell():
@@ -331,6 +325,8 @@ def test_values_are_shown_as_a_command_line_writes_them(value, text):
         ["optimizer.rate=1"],
         ["optimizer.momentum=0"],
         ["optimizer.weight_decay=0"],
+        ["optimizer.ghost_batch=null", "optimizer.batch=1"],
+        ["optimizer.ghost_batch=1"],
         ["schedule.drops=[]"],
         ["schedule.evaluate_every=5000"],
         ["schedule.iterations=3001"],

@@ -13,7 +13,8 @@ from sabotage import set_environment, shrink_cifar10
 from degradation.models import build_model
 
 SMALL = ["model.widths=[4,8]", "model.depths=[1,1]", "data.train_images=100", "data.test_images=50"]
-QUIET = ["schedule=smoke", "data=synthetic", "tracking=disabled", "optimizer.batch=10"]
+QUIET = ["schedule=smoke", "data=synthetic", "tracking=disabled"]
+QUIET += ["optimizer.batch=10", "optimizer.ghost_batch=5"]
 
 
 @pytest.fixture(scope="module")

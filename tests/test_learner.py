@@ -1,6 +1,7 @@
 """A run's updates, rows and checkpoints, and what it counts and times."""
 
 import json
+from operator import attrgetter
 
 import hydra
 import keras
@@ -28,7 +29,8 @@ def synthetic():
 
 def make_learner(dataset, *overrides, seed=0):
     """A learner of eight layers and batches of 16, as the command line would configure it."""
-    small = ["model.depth=8", "optimizer.batch=16", "schedule.drops=[4]", "schedule.iterations=8"]
+    small = ["model.depth=8", "schedule.drops=[4]", "schedule.iterations=8"]
+    small += ["optimizer.batch=16", "optimizer.ghost_batch=8"]
     with hydra.initialize_config_dir(config_dir=str(CONF), version_base=None):
         config = hydra.compose("config", [*small, *overrides])
     keras.utils.set_random_seed(seed)
@@ -55,8 +57,8 @@ def untimed(rows):
 def expected(dataset, updates):
     """Loss and wrong answers of `make_learner`'s first updates, at 0.1 and then at 0.01."""
     keras.utils.set_random_seed(0)
-    model, optimizer = build_model("resnet20", depth=8), SGD(0.1, 0.9, 1e-4, "all")
-    update, sampler = make_update(model, optimizer, dataset), Sampler(100, 16, seed=0)
+    model, optimizer = build_model("resnet20", depth=8), SGD(0.1, 0.9, 1e-4, "kernels")
+    update, sampler = make_update(model, optimizer, dataset, parts=2), Sampler(100, 16, seed=0)
     results = []
     for iteration in range(updates):
         results.append(update(sampler.plan(iteration)))
@@ -119,6 +121,38 @@ def test_resumed_run_goes_on_to_the_last_bit(policy, synthetic):
         np.testing.assert_array_equal(array, theirs[name])
 
 
+def test_an_evaluation_leaves_training_alone(synthetic):
+    """Weights and momenta after it are the same, to the bit; the moving averages are its own."""
+    learners = [make_learner(synthetic) for _ in range(2)]
+    for number in range(4):
+        for learner in learners:
+            rate = learner.update()
+        if number % 2:
+            learners[0].evaluate(rate)
+    for group in ("model.trainable_variables", "optimizer.variables"):
+        ours, theirs = (attrgetter(group)(learner) for learner in learners)
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
+    averages = learners[1].model.non_trainable_variables
+    assert {float(x) for average in averages for x in average.numpy()} == {0.0, 1.0}
+
+
+def test_moments_for_testing_are_a_function_of_seed_and_iteration(synthetic):
+    """Whatever was evaluated before; and each network's moving averages hold them."""
+    first, second = (make_learner(synthetic) for _ in range(2))
+    for learner in (first, second):
+        rate = learner.update()
+    first.evaluate(rate)
+    for learner in (first, second):
+        rows = learner.evaluate(learner.update())
+    assert untimed(second.meter.rows)[-1]["test_loss"] == rows["test_loss"]
+    assert first.meter.rows[-1]["test_loss"] == second.meter.rows[-1]["test_loss"]
+    averages = [learner.model.non_trainable_variables for learner in (first, second)]
+    for ours, theirs in zip(*averages, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        assert not np.isin(ours, [0.0, 1.0]).all()
+
+
 def test_restored_learner_takes_the_rate_of_its_next_update(synthetic):
     """Also one that had gone on, past the drop that comes right after the checkpoint."""
     learner = make_learner(synthetic, "schedule.drops=[1]")
@@ -161,25 +195,12 @@ def test_configuration_reaches_the_optimiser(synthetic):
         "optimizer.rate=0.3",
         "optimizer.momentum=0.8",
         "optimizer.weight_decay=0.002",
-        "optimizer.decay=kernels",
+        "optimizer.decay=all",
     )
     optimizer = learner.optimizer
-    assert (optimizer.momentum, optimizer.l2, optimizer.decay) == (0.8, 0.002, "kernels")
+    assert (optimizer.momentum, optimizer.l2, optimizer.decay) == (0.8, 0.002, "all")
     assert learner.update() == 0.3
     assert float(optimizer.learning_rate) == pytest.approx(0.3)
-
-
-def test_float16_scales_its_loss(set_policy, synthetic):
-    """Half precision alone needs it; the rate and the checkpoint reach the optimiser within."""
-    set_policy("mixed_float16")
-    learner = make_learner(synthetic, "optimizer.batch=2")
-    assert isinstance(learner.optimizer, keras.optimizers.LossScaleOptimizer)
-    learner.update()
-    assert float(learner.optimizer.inner_optimizer.learning_rate) == pytest.approx(0.1)
-    # Weights and averages, and for each weight a velocity, beside a few scalars.
-    arrays = saved(learner).arrays
-    weights = len(learner.model.trainable_variables)
-    assert len([x for x in arrays.values() if x.ndim]) == len(learner.model.variables) + weights
 
 
 def test_held_out_images_make_val_columns(synthetic):

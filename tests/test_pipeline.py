@@ -49,6 +49,29 @@ def test_a_batch_is_a_function_of_seed_and_iteration():
         assert_same(Sampler(50, 16, seed=1).plan(k), plans[k])
 
 
+@pytest.mark.parametrize(
+    ("size", "batch", "count"), [(50_000, 128, 40), (100, 16, 6), (16, 16, 1), (10, 16, 1)]
+)
+def test_averaging_draws_each_image_once_where_it_can(size, batch, count):
+    """Up to 40 batches; a training set that is smaller than one batch fills it all the same."""
+    plans = Sampler(size, batch, seed=1).plan_averaging(7)
+    assert len(plans) == count
+    drawn = np.concatenate([plan.indices for plan in plans])
+    assert drawn.shape == (count * batch,) and drawn.max() < size
+    assert len(np.unique(drawn)) == min(size, count * batch)
+
+
+def test_averaging_is_a_function_of_seed_and_iteration_in_a_stream_of_its_own():
+    sampler = Sampler(500, 16, seed=1)
+    plans = sampler.plan_averaging(3)
+    sampler.plan(3)
+    for plan, again in zip(plans, Sampler(500, 16, seed=1).plan_averaging(3), strict=True):
+        assert_same(plan, again)
+    for other in (sampler.plan_averaging(4), Sampler(500, 16, seed=2).plan_averaging(3)):
+        assert (other[0].indices != plans[0].indices).any()
+    assert (sampler.plan(3).offsets != plans[0].offsets).any()
+
+
 def test_plans_have_the_documented_types():
     plan = Sampler(50, 16, seed=0).plan(0)
     assert [(x.dtype, x.shape) for x in plan] == [

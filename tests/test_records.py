@@ -20,7 +20,7 @@ import pytest
 
 import degradation
 from degradation import records
-from degradation.errors import UserError
+from degradation.errors import IN_USE, UserError
 from degradation.records import RunFolder, replace_file, write_atomically
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(degradation.__file__).parents[1])}
@@ -239,7 +239,7 @@ def test_a_full_disk_is_one_line_and_leaves_every_file_as_it_was(run):
     script = """
         import resource, sys
         import numpy as np
-        from degradation.errors import UserError
+        from degradation.errors import IN_USE, UserError
         from degradation.records import RunFolder, replace_file
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -395,7 +395,7 @@ def test_a_second_writer_is_told_who_writes_since_when(tmp_path):
     folder = RunFolder(tmp_path / "run")
     with process(HOLD, folder.path) as holder:
         assert holder.stdout.readline() == "held\n"
-        message = refusal(lambda: folder.lock().__enter__(), exit_code=2)
+        message = refusal(lambda: folder.lock().__enter__(), exit_code=IN_USE)
         start = f"{folder.path} is being written by process {holder.pid} since 20"
         assert message.startswith(start)
         content = json.loads((folder.path / ".lock").read_text())
@@ -417,7 +417,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
 
 def test_one_process_cannot_take_the_lock_twice(run):
     with run.lock():
-        message = refusal(lambda: run.lock().__enter__(), exit_code=2)
+        message = refusal(lambda: run.lock().__enter__(), exit_code=IN_USE)
         assert f"process {os.getpid()}" in message
         assert (run.path / ".lock").exists()
     assert not (run.path / ".lock").exists()
@@ -463,7 +463,7 @@ def test_never_two_writers_though_the_folder_comes_and_goes(tmp_path):
     """Let four processes count in one file, under a lock whose folder they keep deleting."""
     script = """
         import pathlib, sys
-        from degradation.errors import UserError
+        from degradation.errors import IN_USE, UserError
         from degradation.records import RunFolder
 
         folder, counter = RunFolder(sys.argv[1]), pathlib.Path(sys.argv[2])
@@ -475,7 +475,7 @@ def test_never_two_writers_though_the_folder_comes_and_goes(tmp_path):
                     counter.write_text(f"{count + 1:08d}")
                     done += 1
             except UserError as error:
-                if error.exit_code != 2:
+                if error.exit_code != IN_USE:
                     raise
     """
     counter = tmp_path / "counter"
@@ -869,12 +869,14 @@ def test_git_state_follows_tracked_files(tmp_path, monkeypatch):
     (root / "code.py").write_text("1")
     (root / "results").mkdir()
     (root / "results" / "report.md").write_text("1")
-    git("add", "code.py", "results")
+    (root / "README.md").write_text("1")
+    git("add", "code.py", "results", "README.md")
     git("commit", "-m", "one")
     clean = {"git_commit": git("rev-parse", "HEAD"), "git_dirty": False}
     assert records.git_state(root) == clean
     (root / "untracked").write_text("x")
     (root / "results" / "report.md").write_text("2")  # a record, not the program
+    (root / "README.md").write_text("2")  # quotes the records
     assert records.git_state(root) == clean
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as inside a hook
     assert records.git_state(root) == clean

@@ -239,12 +239,12 @@ class TestFigure:
         assert 'id="plain56-test_error"' in svg
 
     def test_draws_over_an_older_figure_and_ignores_other_networks(self, tmp_path):
-        write_run(tmp_path / "runs", "resnet20", seed=7, precision="float16")
+        write_run(tmp_path / "runs", "resnet20", seed=7, precision="float32")
         runs = figure1_runs(tmp_path / "runs")
         (tmp_path / "figure1.svg").write_text("old")
         draw_figure(FIGURE1, runs, tmp_path)
         svg = (tmp_path / "figure1.svg").read_text()
-        assert "Seed 0." in svg and "float16 " not in svg
+        assert "Seed 0." in svg and "float32 " not in svg
 
     def test_a_folder_that_cannot_be_made_is_one_line(self, tmp_path):
         (tmp_path / "file").write_text("")

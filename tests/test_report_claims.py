@@ -236,10 +236,6 @@ class TestMissingRuns:
         )
         assert remark.endswith(f"'seeds=[0,1,2]' {overrides}`")
 
-    def test_of_several_gpus_ask_for_them(self):
-        runs = ended_runs("short", {"plain20": [9.0]}, variant="replicas=2")
-        assert judge(runs)[0].remark.endswith("'seeds=[0,1,2]' runtime=gpu`")
-
     def test_of_another_shortcut_have_no_command(self):
         options = {"variant": "shortcut=B", "settings": {"model.shortcut": "B"}}
         finding = judge(ended_runs("short", {"resnet20": [9.0]}, **options))[0]

@@ -127,12 +127,18 @@ class TestSameConfiguration:
         write(recorded, 19)
         assert compared()[0].setting == "short"
 
-    def test_another_number_of_replicas_is_not_compared(self, own, recorded, compared):
-        write(own, 19, variant="replicas=2", replicas=2)
+    def test_another_ghost_batch_is_not_compared(self, own, recorded, compared):
+        whole = {"variant": "ghost_batch=null", "settings": {"optimizer.ghost_batch": None}}
+        write(own, 19, **whole)
         write(recorded, 18)
         assert compared() == []
-        write(recorded, 17, variant="replicas=2", replicas=2)
-        assert [(c.recorded, c.setting) for c in compared()] == [(17, "short; replicas=2")]
+        write(recorded, 17, **whole)
+        assert [(c.recorded, c.setting) for c in compared()] == [(17, "short; ghost_batch=null")]
+
+    def test_a_run_of_the_earlier_protocol_is_not_compared(self, own, recorded, compared):
+        write(own, 19)
+        write(recorded, 18, protocol=None)
+        assert compared() == []
 
     def test_overrides_that_both_have_are_named(self, own, recorded, compared):
         options = {"settings": {"optimizer.rate": 0.05}, "variant": "rate=0.05"}

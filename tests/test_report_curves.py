@@ -233,7 +233,7 @@ class TestRun:
     def test_only_the_papers_networks_schedule_and_settings_are_faithful(self, tmp_path):
         write_run(tmp_path, "plain20", schedule="paper")
         write_run(tmp_path, "plain20", schedule="short")
-        write_run(tmp_path, "plain32", schedule="paper", settings={"optimizer.decay": "kernels"})
+        write_run(tmp_path, "plain32", schedule="paper", settings={"optimizer.decay": "all"})
         write_run(tmp_path, "vgg16", schedule="paper")
         faithful = [run.path.parent.name for run in find_runs(tmp_path) if run.faithful]
         assert faithful == ["plain20"]

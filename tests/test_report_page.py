@@ -28,7 +28,7 @@ MACHINE = {
     "cores": 2,
     "threads": 2,
     "memory_gib": 23.5,
-    "gpus": [],
+    "gpu": None,
     "started": "2026-01-31T12:00:00Z",
     "wall_seconds": 2604.2,
     "images_per_second": 223.2,
@@ -329,7 +329,7 @@ def test_one_depth_has_no_outcome(tmp_path):
 def test_what_runs_do_not_share_names_its_runs(tmp_path):
     write_run(tmp_path, "plain20", 0, **MACHINE)
     write_run(tmp_path, "plain20", 1, **MACHINE)
-    write_run(tmp_path, "plain56", 0, **MACHINE | {"gpus": ["A100"], "precision": "float32"})
+    write_run(tmp_path, "plain56", 0, **MACHINE | {"gpu": "A100", "precision": "float32"})
     told = {(fact.what, fact.runs): fact.value for fact in facts(find_runs(tmp_path))}
     assert told[("Data", "")].startswith("CIFAR-10, 97 of 60,000")
     assert told[("Precision", "plain-20")] == "bfloat16"
@@ -378,16 +378,17 @@ def test_durations(seconds, text):
 
 def test_deviations_are_the_runs_own_and_then_those_of_every_run(tmp_path):
     canonical = {"name": "cifar10", "label": "CIFAR-10", "canonical": True}
-    write_run(tmp_path, schedule="paper", precision="float32", dataset=canonical, replicas=2)
+    write_run(tmp_path, schedule="paper", precision="float32", dataset=canonical)
     faithful = find_runs(tmp_path)
     assert deviations(faithful) == list(STANDING)
-    write_run(tmp_path, "plain56", schedule="paper", settings={"optimizer.rate": 0.05})
+    settings = {"optimizer.rate": 0.05, "optimizer.ghost_batch": None, "optimizer.decay": "all"}
+    write_run(tmp_path, "plain56", schedule="paper", settings=settings)
     own = deviations(find_runs(tmp_path))[: -len(STANDING)]
     assert [(d.what, d.here.split(" (plain-56")[0]) for d in own] == [
-        ("settings", "rate=0.05"),
+        ("settings", "decay=all, ghost_batch=null, rate=0.05"),
         ("data", "CIFAR-10, 97 of 60,000 images from JPEG (not the canonical archive)"),
         ("precision", "bfloat16; weights, statistics, logits and loss in float32"),
-        ("batch on one device", "128 images: moments are taken of these"),
+        ("batch normalised together", "128 images: moments are taken of these"),
     ]
     assert all(deviation.here.endswith("(plain-56)") for deviation in own)
 

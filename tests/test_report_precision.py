@@ -87,7 +87,7 @@ def test_nothing_but_the_precision_may_differ():
         *with_precision("float32", ended_runs("short", {"plain20": [19.0], "plain56": [55.0]})),
         *with_precision("bfloat16", ended_runs("paper", {"plain20": [9.0]})),
         *with_precision("bfloat16", ended_runs("short", {"plain20": [9.0]}, variant="rate=0.05")),
-        *with_precision("float16", ended_runs("short", {"plain56": [9.0]})),
+        *with_precision("bfloat16", ended_runs("medium", {"plain56": [9.0]})),
         *with_data("other", with_precision("bfloat16", ended_runs("short", {"plain56": [9.0]}))),
     ]
     assert compare_precisions(runs) == []

@@ -22,8 +22,9 @@ from experiments.refusals import compose_again
 from experiments.reproduce import planned
 
 CHANGES = ["optimizer.batch=20", "data.train_images=100", "data.test_images=50"]
+CHANGES += ["optimizer.ghost_batch=10"]
 SETTINGS = ["figure=figure1", "schedule=smoke", "data=synthetic", "tracking=disabled", *CHANGES]
-VARIANT = "batch=20,data=synthetic,test_images=50,train_images=100"
+VARIANT = "batch=20,data=synthetic,ghost_batch=10,test_images=50,train_images=100"
 MODELS = ("plain20", "plain56")
 FIGURES = REPOSITORY / "conf" / "figure"
 OTHERS = "figure.panels=[{title: deep, models: [plain20, plain44]}]"
@@ -34,10 +35,11 @@ REPORTS = {  # what a report on Figure 1 leaves beside the runs
     *("depth.png", "depth.svg", "figure1.png", "figure1.svg"),
     *("report.html", "report.md", "curves.csv", "summary.csv"),
 }
+RESPONSES = {"figure7.png", "figure7.svg"}  # of runs that were trained: a written one has no layers
 
 
 def named(variant: str) -> set[str]:
-    return {name.replace(".", f",{variant}.") for name in REPORTS}
+    return {name.replace(".", f",{variant}.") for name in REPORTS | RESPONSES}
 
 
 def folder_of(tree: Path, model: str) -> Path:
@@ -90,8 +92,9 @@ def test_end_of_the_output_has_errors_claims_and_paths(reproduced):
             assert f"{row[column]:.2f}" in result.stdout
     assert "plain-56 has a higher training error than plain-20" in result.stdout
     assert "synthetic data, not CIFAR-10" in result.stdout
-    *_, picture, last = result.stdout.splitlines()
+    *_, picture, responses, last = result.stdout.splitlines()
     assert picture == f"figure    {RUNS / PICTURE} and {DRAWING}"
+    assert responses == picture.replace("figure1", "figure7")  # in part: of these two networks
     pages = f"{RUNS}/report,{VARIANT}.html, report,{VARIANT}.md"
     assert last.startswith(f"report    {pages}, curves,{VARIANT}.csv")
 
@@ -244,9 +247,13 @@ def test_networks_of_no_figure_have_a_command_for_each_set_of_seeds(tmp_path):
             lambda text: text.replace("name: figure1", "name: mine").replace("models:", "nets:"),
             "allowed: a list of panels",
         ),
+        (
+            lambda text: text.replace("name: figure1", "name: mine\ndraws: layers"),
+            "draws=layers: allowed: errors, responses",
+        ),
         (lambda text: f"{text}  - [", "cannot be read"),
     ],
-    ids=["name", "key", "panels", "yaml"],
+    ids=["name", "key", "panels", "draws", "yaml"],
 )
 def test_a_figure_of_ones_own_that_is_wrong_is_refused_by_its_file(
     tmp_path, command, change, reason

@@ -364,6 +364,7 @@ def test_trains_from_the_command_line(tmp_path):
     tree = make_tree(tmp_path / "tree")
     settings = ["model=resnet18", "model.widths=[4,8,16,32]", "model.depths=[1,1,1,1]"]
     small = ["data.train_images=100", "data.test_images=50", "optimizer.batch=10"]
+    small += ["optimizer.ghost_batch=5"]
     quiet = ["schedule=smoke", "data=synthetic", "tracking=disabled"]
     result = run(*settings, *quiet, *small, tree=tree)
     assert (result.code, result.err) == (0, "")

@@ -26,7 +26,7 @@ from same_run import differences
 
 from degradation.config import ROOT, relative
 from degradation.data import load_dataset
-from degradation.errors import UserError
+from degradation.errors import IN_USE, UserError
 from degradation.records import RunFolder
 from degradation.training.identity import check_same_run, identity
 from experiments.refusals import compose_again
@@ -301,11 +301,11 @@ CHANGES = {
     "schedule.evaluate_every=6": "schedule.evaluate_every is 4 there and 6 here",
     "optimizer.batch=8": "optimizer.batch is 16 there and 8 here",
     "optimizer.rate=0.2": "optimizer.rate is 0.1 there and 0.2 here",
-    "optimizer.decay=kernels": "optimizer.decay is all there and kernels here",
+    "optimizer.ghost_batch=null": "optimizer.ghost_batch is 8 there and null here",
+    "optimizer.decay=all": "optimizer.decay is kernels there and all here",
     "seed=1": "seed is 0 there and 1 here",
     "data.train_images=110": "data.fingerprint is sha256:",
     "data.holdout=10": "data.holdout is 0 there and 10 here",
-    "runtime.precision=float16": "there and float16 here",
 }
 
 
@@ -315,7 +315,7 @@ def test_changed_meaning(killed, override):
     config = compose_again("config", [*SMALL, *SYNTHETIC, override])
     dataset = load_dataset(**config.data, root=ROOT)
     device = device_of(config)
-    which = identity(config, device.precision, device.replicas)
+    which = identity(config, device.precision)
     which["data.fingerprint"] = dataset.fingerprint
     with pytest.raises(UserError) as caught:
         check_same_run(killed, which)
@@ -368,7 +368,7 @@ def test_two_commands_on_one_folder(copy, whole, tmp_path):
         assert contents(copy) == before
     finally:
         go.touch()
-    assert second.code == 2
+    assert second.code == IN_USE
     (line,) = second.err.splitlines()
     assert f"is being written by process {first.pid} since {since}:" in line
     assert first.wait().code == 0

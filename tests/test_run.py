@@ -28,10 +28,12 @@ from degradation.training.interrupts import stop_requests
 SETTINGS = [
     *("model=plain20", "model.depth=8", "data=synthetic", "schedule=smoke"),
     *("data.train_images=400", "data.test_images=100", "optimizer.batch=16"),
+    "optimizer.ghost_batch=8",
     *("schedule.iterations=60", "schedule.evaluate_every=10"),
 ]
 NAME = (
-    "plain20,batch=16,data=synthetic,depth=8,evaluate_every=10,iterations=60,test_images=100,"
+    "plain20,batch=16,data=synthetic,depth=8,evaluate_every=10,ghost_batch=8,iterations=60,"
+    "test_images=100,"
     "train_images=400"
 )
 FOLDER = f"results/runs/smoke/{NAME}/seed0"
@@ -80,7 +82,8 @@ def test_run_is_announced_and_has_a_line_an_evaluation(finished):
 def test_folder_holds_what_the_design_says_and_nothing_else(finished):
     _, folder, there = finished
     assert {name.split("/")[0] for name in there} == {
-        *("config.yaml", "manifest.json", "metrics.csv", "model.keras", "checkpoint", "wandb")
+        *("config.yaml", "manifest.json", "metrics.csv", "layers.csv", "model.keras", "mean.npy"),
+        *("checkpoint", "wandb"),
     }
     assert sorted(name for name in there if name.startswith("checkpoint")) == [
         "checkpoint/00000050.npz",
@@ -116,13 +119,13 @@ def test_manifest_has_every_field(finished):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest.keys() == {
         *("status", "model", "parameters", "schedule", "seed", "git_commit", "git_dirty"),
-        *("packages", "cpu", "gpus", "cores", "memory_gib", "threads", "xla"),
+        *("packages", "cpu", "gpu", "cores", "memory_gib", "threads", "thread_pools", "xla"),
         *("precision", "dataset"),
         *("started", "ended", "wall_seconds", "images_per_second", "wandb_id", "final", "best"),
-        *("resumes", "replicas"),
+        *("resumes", "protocol"),
     }
     expected = {"status": "complete", "model": "plain20", "parameters": 75_290, "seed": 0}
-    expected |= {"schedule": "smoke", "resumes": [], "gpus": [], "replicas": 1, "xla": False}
+    expected |= {"schedule": "smoke", "resumes": [], "gpu": None, "protocol": 2, "xla": False}
     assert expected.items() <= manifest.items()
     assert manifest["packages"].keys() == {
         *("python", "tensorflow", "keras", "numpy", "hydra-core", "wandb")
@@ -176,7 +179,7 @@ def test_wandb_has_the_run_under_its_id_with_its_rows_and_results(finished):
     (opened,) = of_kind(folder, "run")
     config = items(opened.config.update)
     assert config["schedule"] == RunFolder(folder).config()["schedule"]
-    for settled in ("parameters", "precision", "replicas", "git_commit", "dataset"):
+    for settled in ("parameters", "precision", "git_commit", "dataset"):
         assert config[settled] == manifest[settled]
 
 
@@ -298,7 +301,8 @@ def swept(tree):
         tree,
         "run",
         *("-m", "data=synthetic", "schedule=smoke", "tracking=disabled", "seed=5"),
-        *("model=plain20,resnet20", "model.depth=8", "optimizer.batch=16", "data.holdout=200"),
+        *("model=plain20,resnet20", "model.depth=8", "data.holdout=200"),
+        *("optimizer.batch=16", "optimizer.ghost_batch=8"),
     )
     return result, tree / "results" / "runs" / "smoke"
 
@@ -307,7 +311,9 @@ def test_sweep_trains_each_job_in_its_folder(swept):
     result, runs = swept
     assert (result.returncode, result.stderr) == (0, "")
     for model in ("plain20", "resnet20"):
-        folder = RunFolder(runs / f"{model},batch=16,data=synthetic,depth=8,holdout=200" / "seed5")
+        folder = RunFolder(
+            runs / f"{model},batch=16,data=synthetic,depth=8,ghost_batch=8,holdout=200" / "seed5"
+        )
         assert folder.status == "complete"
         assert folder.config()["model"]["name"] == model
         assert folder.config()["seed"] == 5
@@ -317,7 +323,7 @@ def test_held_out_images_are_measured_instead_of_the_test_set(swept):
     result, runs = swept
     assert "1,800 training and 200 held-out images" in result.stdout
     assert ", val error " in result.stdout and "test error" not in result.stdout
-    folder = runs / "plain20,batch=16,data=synthetic,depth=8,holdout=200" / "seed5"
+    folder = runs / "plain20,batch=16,data=synthetic,depth=8,ghost_batch=8,holdout=200" / "seed5"
     header = (folder / "metrics.csv").read_text().splitlines()[0]
     assert header == ",".join(COLUMNS).replace("test_", "val_")
     manifest = RunFolder(folder).manifest()

@@ -68,7 +68,7 @@ def test_updates_by_hand(synthetic):
     The loss is that before the update and has no L2 term; the rate drops half-way.
     """
     model = linear_model()
-    update = make_update(model, optimizer := SGD(0.01, l2=0.5), synthetic)
+    update = make_update(model, optimizer := SGD(0.01, l2=0.5, decay="all"), synthetic)
     mean = synthetic.train_images.mean(axis=0)
     images = (synthetic.train_images - mean) / 64
     velocities = [0.0, 0.0]

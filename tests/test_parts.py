@@ -1,0 +1,136 @@
+"""A batch computed in parts: gradients and moments, by hand and in Keras' own layers; threads."""
+
+from dataclasses import replace
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from processes import SMALL, SYNTHETIC, run
+from same_run import differences
+
+from degradation.benchmark.contenders import stock_network
+from degradation.data import load_dataset
+from degradation.data.pipeline import BatchPlan, Sampler, augment, mean_image, preprocess
+from degradation.models import build_model
+from degradation.records import RunFolder
+from degradation.training.devices import threads_for
+from degradation.training.protocol import SGD, parts_of
+from degradation.training.steps import make_averaging, make_update
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Two hundred images of noise: in flat ones, what one pixel does at a ReLU's kink many do."""
+    data = load_dataset("synthetic", root=None, train_images=200, test_images=10)
+    noise = np.random.default_rng(0).integers(0, 256, data.train_images.shape, np.uint8)
+    return replace(data, train_images=noise)
+
+
+def parts_of_batch(plan: BatchPlan, parts: int) -> list[BatchPlan]:
+    return [BatchPlan(*part) for part in zip(*(np.split(x, parts) for x in plan), strict=True)]
+
+
+def images_and_labels(data, plan: BatchPlan):
+    images = preprocess(data.train_images[plan.indices], mean_image(data.train_images))
+    augmented = augment(images, tf.constant(plan.offsets), tf.constant(plan.flips))
+    return augmented, data.train_labels[plan.indices]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_the_gradient_is_the_mean_of_the_parts(data, parts):
+    """One part after the other, in Keras' own batch normalisation, gives the same.
+
+    The best of three small batches counts: in some, rounding crosses a ReLU's kink.
+    """
+    apart = []
+    for number in range(3):
+        keras.utils.set_random_seed(number)
+        model = build_model("resnet20", depth=8)
+        stock = stock_network(model)
+        stock.set_weights(model.get_weights())
+        plan = Sampler(200, 8, seed=0).plan(number)
+        gradients, losses, wrong = [], [], 0
+        for part in parts_of_batch(plan, parts):
+            images, labels = images_and_labels(data, part)
+            with tf.GradientTape() as tape:
+                logits = stock(images, training=True)
+                loss = tf.reduce_mean(
+                    tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+                )
+            gradients.append(tape.gradient(loss, stock.trainable_variables))
+            losses.append(float(loss))
+            wrong += int(np.sum(np.argmax(logits, axis=-1) != labels))
+        optimizer = SGD(1.0, momentum=0.9, l2=0.0)  # its first velocity is the gradient
+        result = make_update(model, optimizer, data, parts)(plan)
+        assert result == (pytest.approx(np.mean(losses), rel=1e-5), wrong)
+        means = [np.mean(of_parts, axis=0) for of_parts in zip(*gradients, strict=True)]
+        pairs = zip(optimizer.momentums, means, strict=True)
+        apart.append(max(np.linalg.norm(v + mean) / np.linalg.norm(mean) for v, mean in pairs))
+    assert min(apart) < 1e-5
+
+
+def test_an_update_leaves_the_moving_averages(data):
+    model = build_model("resnet20", depth=8)
+    before = [variable.numpy() for variable in model.non_trainable_variables]
+    make_update(model, SGD(0.1), data, parts=2)(Sampler(200, 32, seed=0).plan(0))
+    for variable, old in zip(model.non_trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable, old)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("momentum", [0.9, 0.99])
+def test_moments_are_averaged_over_the_parts(data, parts, momentum):
+    """Mean and biased variance of the first convolution's output, in numpy."""
+    images = keras.Input((32, 32, 3))
+    conv = keras.layers.Conv2D(4, 3, padding="same")
+    norm = keras.layers.BatchNormalization(momentum=momentum)
+    pooled = keras.layers.GlobalAveragePooling2D()(norm(conv(images)))
+    model = keras.Model(images, keras.layers.Dense(10)(pooled))
+    plans = Sampler(200, 32, seed=0).plan_averaging(5)
+    make_averaging(model, data, parts)(plans)
+    responses = [
+        conv(images_and_labels(data, part)[0]).numpy()
+        for plan in plans
+        for part in parts_of_batch(plan, parts)
+    ]
+    assert len(responses) == len(plans) * parts == 6 * parts
+    mean = np.mean([x.mean(axis=(0, 1, 2)) for x in responses], axis=0)
+    variance = np.mean([x.var(axis=(0, 1, 2), dtype=np.float64) for x in responses], axis=0)
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4)
+
+
+def test_a_network_without_normalisation_has_no_moments(data):
+    model = keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    )
+    before = model.get_weights()
+    make_averaging(model, data)(Sampler(200, 32, seed=0).plan_averaging(0))
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+def test_bits_follow_from_the_parts_and_not_from_the_threads(tmp_path):
+    """One core computes the parts one after the other, two side by side, in any process alike."""
+    kinds = {"one": ["runtime.threads=1"], "two": ["runtime.threads=2"], "again": []}
+    kinds["again"] += ["runtime.threads=2"]
+    kinds["whole"] = ["runtime.threads=2", "optimizer.ghost_batch=null"]
+    runs = {name: RunFolder(tmp_path / name) for name in kinds}
+    for name, overrides in kinds.items():
+        ended = run(*SMALL, *SYNTHETIC, f"run_dir={runs[name].path}", *overrides)
+        assert (ended.code, ended.err) == (0, "")
+    assert differences(runs["two"], runs["again"]) == []
+    assert differences(runs["one"], runs["two"]) == []
+    assert "metrics.csv" in differences(runs["two"], runs["whole"])
+    pools = {name: run.manifest()["thread_pools"] for name, run in runs.items()}
+    assert pools["one"] == {"intra_op": 1, "inter_op": 1}
+    assert pools["two"] == {"intra_op": 1, "inter_op": 2}
+    assert pools["whole"] == {"intra_op": 2, "inter_op": 2}
+
+
+def test_threads_and_parts():
+    assert (parts_of(128, 64), parts_of(128, None), parts_of(128, 128)) == (2, 1, 1)
+    pools = partial(threads_for, 2)
+    assert [(pools(n).intra_op, pools(n).inter_op) for n in (1, 2, 8)] == [(1, 1), (1, 2), (8, 2)]
