@@ -17,7 +17,7 @@ PIP = $(RUN) pip install --quiet --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce-figure1 reproduce-figure4 reproduce-figure6 report models benchmark record test lint soak
+.PHONY: help setup reproduce-figure1 reproduce-figure4 reproduce-figure6 reproduce-figure7 report models benchmark record test lint soak
 
 help: ## list the targets (this)
 	@awk -F ':[^#]*## ' '/^## ?/ { sub(/^## ?/, ""); print } \
@@ -38,6 +38,9 @@ reproduce-figure4: $(READY) ## the same for Figure 4, on CIFAR-10; full width by
 	$(REPRODUCE)
 
 reproduce-figure6: $(READY) ## the same for Figure 6, plain and residual networks side by side
+	$(REPRODUCE)
+
+reproduce-figure7: $(READY) ## the same for Figure 7, the strength of the layers' responses
 	$(REPRODUCE)
 
 report: $(READY) ## figures, tables and verdict from the runs that are there, without training

@@ -102,8 +102,8 @@ def test_end_of_the_output_has_errors_claims_and_paths(reproduced):
 def test_the_report_says_how_to_make_it_again(reproduced):
     tree, _ = reproduced
     text = (tree / RUNS / f"report,{VARIANT}.md").read_text()
-    batch, train, test = CHANGES  # in the order of the folder's name
-    changes = " ".join([batch, "data=synthetic", test, train])
+    batch, train, test, ghost = CHANGES  # in the order of the folder's name
+    changes = " ".join([batch, "data=synthetic", ghost, test, train])
     command = f"figure=figure1 schedule=smoke 'seeds=[0]' {changes}   #"
     assert f".venv/bin/python -m experiments.reproduce {command}" in text
     assert "tracking" not in text and str(tree) not in text

@@ -61,10 +61,12 @@ def read_figures() -> dict[str, dict[str, Any]]:
             spec = OmegaConf.to_container(OmegaConf.load(CONF / "figure" / f"{name}.yaml"))
         except (yaml.YAMLError, OmegaConfBaseException) as error:
             raise UserError(f"{start}: cannot be read: {error}") from error
-        if not isinstance(spec, dict) or spec.keys() != rules.keys():
-            raise UserError(f"{start}: allowed: the keys {', '.join(rules)}, and each is needed")
-        for key, rule in rules.items():
-            check(f"{start}: {key}", spec[key], rule)
+        draws = {"draws": RULES["figure.draws"]}
+        if not isinstance(spec, dict) or not rules.keys() <= spec.keys() <= (rules | draws).keys():
+            needed = f"the keys {', '.join(rules)}, and each is needed"
+            raise UserError(f"{start}: allowed: {needed}; and draws")
+        for key in spec:
+            check(f"{start}: {key}", spec[key], (rules | draws)[key])
         figures[name] = spec
     return figures
 

@@ -153,6 +153,7 @@ RULES: dict[str, Rule] = {
     "figure.title": TEXT,
     "figure.source": TEXT,
     "figure.panels": PANELS,
+    "figure.draws": one_of("errors", "responses"),
     "benchmark.networks": MODELS,
     "benchmark.repeats": integer(1),
     "benchmark.seconds": POSITIVE,

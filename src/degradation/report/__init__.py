@@ -2,7 +2,7 @@
 
 from degradation.report.claims import Finding, judge
 from degradation.report.comparison import compare
-from degradation.report.curves import drawable, drawn, models_of
+from degradation.report.curves import drawable, drawn, models_of, response_distance
 from degradation.report.depth import build_depth, draw_depth
 from degradation.report.export import load_runs, write_export
 from degradation.report.figures import build_figure, draw_figure
@@ -36,6 +36,7 @@ __all__ = [
     "models_of",
     "of_any_precision",
     "pick",
+    "response_distance",
     "schedule_folder",
     "select",
     "summary_text",

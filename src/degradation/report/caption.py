@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from degradation.report.curves import paper_curve
-from degradation.report.paper import DIGITISED
+from degradation.report.curves import draws_responses, paper_curve, response_distance
+from degradation.report.paper import DIGITISED, DIGITISED_RESPONSES
 from degradation.report.runs import PAPER_SCHEDULE, Run, mean_final, sharing
 from degradation.report.statements import EARLY
 
@@ -15,6 +15,10 @@ BARELY = 40.0  # percent of training error of a network that has learned little;
 
 def caption(spec: dict[str, Any], runs: list[Run]) -> str:
     """Describe a figure's lines, runs and data; on a new line, what the schedule cannot show."""
+    if draws_responses(spec):
+        facts = [f"After {spec['source']}.", *_responses(runs), provenance(runs)]
+        limits = "" if runs[0].on_paper_schedule else _other_schedule("responses")
+        return "\n".join(filter(None, [" ".join(facts), limits]))
     facts = [f"After {spec['source']}.", _lines(runs), *_faint_lines(runs), provenance(runs)]
     return "\n".join(filter(None, [" ".join(facts), caveats(runs)]))
 
@@ -52,13 +56,17 @@ def caveats(runs: list[Run]) -> str:
             "the paper's to compare with."
         )
     if not runs[0].on_paper_schedule and any(run.in_paper for run in runs):
-        sentences.append(
-            f"This is not the paper's schedule ({PAPER_SCHEDULE['iterations']:,} iterations): its "
-            "errors are not to be compared with the paper's."
-        )
+        sentences.append(_other_schedule("errors"))
     if not runs[0].on_paper_schedule:
         sentences += _shorter(runs)
     return " ".join(sentences)
+
+
+def _other_schedule(what: str) -> str:
+    return (
+        f"This is not the paper's schedule ({PAPER_SCHEDULE['iterations']:,} iterations): its "
+        f"{what} are not to be compared with the paper's."
+    )
 
 
 def _shorter(runs: list[Run]) -> Iterator[str]:
@@ -98,12 +106,30 @@ def _lines(runs: list[Run]) -> str:
         held_out = runs[0].config["data"]["holdout"]
         unseen = f"validation error, on {held_out:,} training images held out"
     text = f"Thin dashed lines: training error, on augmented images; thick lines: {unseen}."
-    sentences = [text, _seeds(runs)]
-    if len(runs) > len({run.model for run in runs}):
-        sentences.append(
-            "Lines are means over the seeds, and bands reach from the lowest seed to the highest."
+    return " ".join([text, *_means(runs)])
+
+
+def _responses(runs: list[Run]) -> Iterator[str]:
+    yield (
+        "Standard deviation of each convolution's responses, after batch normalisation and before "
+        "addition and ReLU: √(mean γ² + Var β), from the weights alone."
+    )
+    yield from _means(runs)
+    groups = {run.network: [other for other in runs if other.model == run.model] for run in runs}
+    known = {name: response_distance(group) for name, group in groups.items()}
+    told = [f"{name} {value:.2f}" for name, value in known.items() if value is not None]
+    if told:
+        yield (
+            f"Faint lines: {DIGITISED_RESPONSES}, straight over layers that it leaves out. Mean "
+            f"over its layers of |ours ÷ paper − 1|: {', '.join(told)}."
         )
-    return " ".join(sentences)
+
+
+def _means(runs: list[Run]) -> list[str]:
+    """Name the seeds; of several of one network, say how they are drawn."""
+    several = len(runs) > len({run.model for run in runs})
+    lines = "Lines are means over the seeds, and bands reach from the lowest seed to the highest."
+    return [_seeds(runs), *[lines] * several]
 
 
 def _faint_lines(runs: list[Run]) -> list[str]:

@@ -1,19 +1,25 @@
-"""What a figure shows of the runs that there are, and their errors over the seeds."""
+"""What a figure shows of the runs that there are, and their curves over the seeds."""
 
 from collections.abc import Iterable
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
 from degradation.config import command_line
 from degradation.errors import UserError
-from degradation.report.paper import curve
+from degradation.report.paper import ORDERS, curve
 from degradation.report.runs import Run
 
 
 def models_of(spec: dict[str, Any]) -> list[str]:
     """List the networks that a figure needs, each once, in the order of its panels."""
     return list(dict.fromkeys(model for panel in spec["panels"] for model in panel["models"]))
+
+
+def draws_responses(spec: dict[str, Any]) -> bool:
+    """Whether a figure shows responses against layers, not errors against iterations."""
+    return spec.get("draws") == "responses"
 
 
 def drawn(spec: dict[str, Any]) -> list[str]:
@@ -32,17 +38,23 @@ def drawable(
     """List the figures whose networks all have runs; and parts of others, for what is left.
 
     A part is a figure without the panels and networks that have no runs. It is there only if it
-    shows a network that nothing before it shows.
+    shows errors, or responses, of a network of which nothing before it shows them.
     """
-    specs, known = list(specs), {run.model for run in runs}
-    whole = [spec for spec in specs if known.issuperset(models_of(spec))]
-    shown = {model for spec in whole for model in drawn(spec)}
+    specs, runs = list(specs), list(runs)
+    known = [{run.model for run in runs if _shows(spec, run)} for spec in specs]
+    whole = [s for s, models in zip(specs, known, strict=True) if models >= set(models_of(s))]
+    shown = {(draws_responses(spec), model) for spec in whole for model in drawn(spec)}
     parts = []
-    for spec in specs:
-        if spec not in whole and (known & set(drawn(spec))) - shown:
-            parts.append(_part(spec, known))
-            shown |= set(drawn(spec))
+    for spec, models in zip(specs, known, strict=True):
+        shows = {(draws_responses(spec), model) for model in models}
+        if spec not in whole and shows - shown:
+            parts.append(_part(spec, models))
+            shown |= shows
     return whole, parts
+
+
+def _shows(spec: dict[str, Any], run: Run) -> bool:
+    return run.model in drawn(spec) and not (draws_responses(spec) and run.responses.empty)
 
 
 def _part(spec: dict[str, Any], known: set[str]) -> dict[str, Any]:
@@ -61,7 +73,7 @@ def comparable(spec: dict[str, Any], runs: Iterable[Run]) -> list[Run]:
 
     Raises UserError if a network that the figure needs has no run, or as `check_alike` does.
     """
-    runs = [run for run in runs if run.model in drawn(spec)]
+    runs = [run for run in runs if _shows(spec, run)]
     absent = [model for model in models_of(spec) if model not in {run.model for run in runs}]
     if absent:
         raise UserError(
@@ -98,8 +110,11 @@ def check_alike(what: str, runs: Iterable[Run]) -> None:
 
 
 def error_curve(runs: list[Run], column: str) -> pd.DataFrame:
-    """Mean, low and high of one error over the seeds of one network, by iteration, in percent."""
-    columns = [run.rows.set_index("iteration")[column] for run in runs]
+    """Mean, low and high of one error over the seeds of one network, by iteration, in percent.
+
+    For one of `ORDERS`, of the standard deviations of its responses, by layer.
+    """
+    columns = [_values(run, column) for run in runs]
     seeds = pd.concat(columns, axis=1, join="inner")
     return pd.DataFrame(
         {"mean": seeds.mean(axis=1), "low": seeds.min(axis=1), "high": seeds.max(axis=1)}
@@ -107,11 +122,29 @@ def error_curve(runs: list[Run], column: str) -> pd.DataFrame:
 
 
 def paper_curve(runs: list[Run], column: str) -> pd.Series | None:
-    """The paper's own curve of one network, in percent by iteration; None where it has none.
+    """The paper's own curve of one network, as `error_curve` has ours; None where it has none.
 
     None as well if a run differs from the paper's in schedule or settings: the two could not agree.
     """
     return curve(runs[0].model, column) if all(run.faithful for run in runs) else None
+
+
+def response_distance(runs: list[Run]) -> float | None:
+    """Mean of |ours ÷ paper − 1| over one network's seeds and the layers that Figure 7 has.
+
+    Of the standard deviations of responses, in the order of the network. None as for `paper_curve`.
+    """
+    paper = paper_curve(runs, "original")
+    if paper is None:
+        return None
+    return fmean((run.responses / paper - 1).abs().mean() for run in runs)
+
+
+def _values(run: Run, column: str) -> pd.Series:
+    if column == "sorted":
+        stds = run.responses.sort_values(ascending=False)
+        return stds.set_axis(range(1, len(stds) + 1))
+    return run.responses if column in ORDERS else run.rows.set_index("iteration")[column]
 
 
 def _traits(run: Run) -> dict[str, Any]:

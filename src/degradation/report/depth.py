@@ -19,6 +19,7 @@ from degradation.report.figures import (
     write_figure,
 )
 from degradation.report.panel import PAPER_LINE, style_axes
+from degradation.report.paper import DIGITISED
 from degradation.report.runs import WORDS, Run
 from degradation.report.typesetting import SMALL, TEXT, line_height, spread
 
@@ -58,7 +59,7 @@ def build_depth(runs: list[Run]) -> Figure | None:
     columns = [runs[0].measured, "train_error"]
     tables = {column: _final(runs, column) for column in columns}
     limit = 1.08 * max(table[["error", "paper"]].max(axis=None) for table in tables.values())
-    key = any(table["paper"].notna().any() for table in tables.values())
+    key = DIGITISED if any(table["paper"].notna().any() for table in tables.values()) else ""
 
     width, axes_height = FULL_PAGE
     figure = empty_figure(width)

@@ -1,4 +1,4 @@
-"""Error curves against iterations, as in Figures 1 and 6 of the paper, drawn from run folders."""
+"""Errors against iterations, responses against layers: Figures 1, 6 and 7, from run folders."""
 
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,17 @@ from matplotlib.lines import Line2D
 
 from degradation.records.files import faults_as_user_errors, replace_file
 from degradation.report.caption import caption
-from degradation.report.curves import comparable
-from degradation.report.panel import LEADER, PAPER_LINE, Curve, draw_panel, figure_curves
-from degradation.report.paper import DIGITISED
+from degradation.report.curves import comparable, draws_responses
+from degradation.report.panel import (
+    LEADER,
+    PAPER_LINE,
+    Curve,
+    draw_panel,
+    draw_responses,
+    figure_curves,
+    name_curves,
+)
+from degradation.report.paper import DIGITISED, DIGITISED_RESPONSES, ORDERS
 from degradation.report.runs import Run
 from degradation.report.typesetting import SMALL, TEXT, TITLE, line_height, text_width, wrap
 
@@ -62,6 +70,10 @@ def write_figure(
 def build_figure(spec: dict[str, Any], runs: list[Run]) -> Figure:
     """Lay out a figure: title, panels on the same axes, caption. See `draw_figure`."""
     runs = comparable(spec, runs)
+    return _build_responses(spec, runs) if draws_responses(spec) else _build_curves(spec, runs)
+
+
+def _build_curves(spec: dict[str, Any], runs: list[Run]) -> Figure:
     panels = figure_curves(spec["panels"], runs)
     everything = [curve for panel in panels for curve in panel]
     total = runs[0].config["schedule"]["iterations"]
@@ -80,13 +92,49 @@ def build_figure(spec: dict[str, Any], runs: list[Run]) -> Figure:
         axes_height,
         beside=LEADER + names + MARGIN / 2,
         head=(count > 1) * line_height(TEXT) + 0.2,
-        key=any(curve.paper is not None for curve in everything),
+        key=DIGITISED if any(curve.paper is not None for curve in everything) else "",
     )
     for axes, curves in zip(row, panels, strict=True):
         draw_panel(axes, curves, limit, runs[0].config["schedule"])
         if count > 1:
             axes.set_title(axes.get_label(), fontsize=TEXT, loc="left", pad=15)
     label_errors(row, "error (%)")
+    return figure
+
+
+def _build_responses(spec: dict[str, Any], runs: list[Run]) -> Figure:
+    """Lay out two rows of panels: the layers in the order of the network, and sorted by size."""
+    panels = [
+        curves for order in ORDERS for curves in figure_curves(spec["panels"], runs, (order,))
+    ]
+    everything = [curve for panel in panels for curve in panel]
+    count = len(spec["panels"])
+    width, height = ONE_PANEL if count == 1 else FULL_PAGE
+    figure = empty_figure(width)
+    grid = lay_out(
+        figure,
+        spec["title"],
+        caption(spec, runs),
+        [panel["title"] for panel in spec["panels"]],
+        0.6 * height,
+        beside=MARGIN,
+        head=(count > 1) * line_height(TEXT) + line_height(SMALL) + 0.1,
+        key=DIGITISED_RESPONSES if any(curve.paper is not None for curve in everything) else "",
+        rows=len(ORDERS),
+    )
+    limit = 1.05 * max(curve.top for curve in everything)
+    layers = max(curve.errors.index.max() for curve in everything)
+    for axes, curves in zip(grid, panels, strict=True):
+        draw_responses(axes, curves, limit, layers)
+    for axes in grid[:count]:
+        axes.set_xlabel("layers, in the order of the network", fontsize=TEXT)
+        name_curves(axes)
+        if count > 1:
+            axes.set_title(axes.get_label(), fontsize=TEXT, loc="left", pad=15)
+    for axes in grid[count:]:
+        axes.set_xlabel("layers, the largest response first", fontsize=TEXT)
+    for row in (grid[:count], grid[count:]):
+        label_errors(row, "standard deviation")
     return figure
 
 
@@ -98,37 +146,40 @@ def lay_out(
     axes_height: float,
     beside: float,
     head: float,
-    key: bool,
+    key: str = "",
+    rows: int = 1,
 ) -> list[Axes]:
-    """Give a figure its size, its title, the text under it and a row of axes, one for each label.
+    """Give a figure its size, its title, the text under it and rows of axes, one for each label.
 
-    In inches: `axes_height`, the room `beside` each axes to its right, and their `head` above them.
-    With `key` it says whose the faint lines are.
+    In inches: `axes_height`, the room `beside` each axes to its right, and the `head` above them.
+    `key` says whose the faint lines are. Returns the axes row by row, from the top.
     """
     count, width = len(labels), figure.get_figwidth()
     axes_width = max((width - LEFT - (count - 1) * GAP) / count - beside, NARROWEST)
     width = LEFT + count * (axes_width + beside) + (count - 1) * GAP
     lines = wrap(figure, text, SMALL, width - 2 * MARGIN)
     below = BELOW + len(lines) * line_height(SMALL) + MARGIN
-    above = MARGIN + line_height(TITLE) + head + key * line_height(SMALL)
-    height = below + axes_height + above
+    above = MARGIN + line_height(TITLE) + head + bool(key) * line_height(SMALL)
+    height = below + rows * axes_height + (rows - 1) * BELOW + above
     figure.set_size_inches(width, height)
-    lefts = (LEFT + number * (axes_width + beside + GAP) for number in range(count))
-    row = [
+    lefts = [LEFT + number * (axes_width + beside + GAP) for number in range(count)]
+    bottoms = [below + number * (axes_height + BELOW) for number in reversed(range(rows))]
+    grid = [
         figure.add_axes(
-            (left / width, below / height, axes_width / width, axes_height / height), label=label
+            (left / width, bottom / height, axes_width / width, axes_height / height), label=label
         )
+        for bottom in bottoms
         for left, label in zip(lefts, labels, strict=True)
     ]
     _write_text(figure, title, LEFT, height - MARGIN, TITLE, weight="bold")
     _write_text(figure, "\n".join(lines), MARGIN, below - BELOW, SMALL, linespacing=1.3)
     if key:
-        _draw_key(figure, LEFT, height - MARGIN - line_height(TITLE))
-    return row
+        _draw_key(figure, key, LEFT, height - MARGIN - line_height(TITLE))
+    return grid
 
 
 def label_errors(row: list[Axes], text: str) -> None:
-    """Name the axis of the errors, which the axes of a row share, once: at its left end."""
+    """Name the upright axis, which the axes of a row share, once: at its left end."""
     for number, axes in enumerate(row):
         axes.set_ylabel("" if number else text, fontsize=TEXT)
         axes.tick_params(labelleft=number == 0)
@@ -141,13 +192,13 @@ def empty_figure(width: float) -> Figure:
     return figure
 
 
-def _draw_key(figure: Figure, x: float, y: float) -> None:
+def _draw_key(figure: Figure, text: str, x: float, y: float) -> None:
     """Say whose the faint lines are; the top left corner of the text is at (x, y) inches."""
     width, height = figure.get_size_inches()
     middle, length = (y - 0.45 * line_height(SMALL)) / height, 0.25
     ends = [x / width, (x + length) / width]
     figure.add_artist(Line2D(ends, [middle, middle], color="black", gid="paper-key", **PAPER_LINE))
-    _write_text(figure, DIGITISED, x + length + 0.06, y, SMALL)
+    _write_text(figure, text, x + length + 0.06, y, SMALL)
 
 
 def _write_text(figure: Figure, text: str, x: float, y: float, size: float, **style: Any) -> None:

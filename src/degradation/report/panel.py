@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from degradation.report.curves import error_curve, panel_models, paper_curve
+from degradation.report.paper import ORDERS
 from degradation.report.runs import WORDS, Run
 from degradation.report.typesetting import SMALL, TEXT, line_height, spread
 
@@ -25,51 +26,62 @@ LINES = {  # column -> how its curve is drawn
     "train_error": {"linewidth": 0.9, "linestyle": (0, (4, 1.6)), "zorder": 4},
     "test_error": {"linewidth": 2.0, "linestyle": "-", "zorder": 3},
     "val_error": {"linewidth": 2.0, "linestyle": "-", "zorder": 3},
+    **dict.fromkeys(ORDERS, {"linewidth": 1.4, "linestyle": "-", "zorder": 3}),
 }
 PAPER_LINE = {"linewidth": 0.8, "alpha": 0.55, "zorder": 2.5}  # over bands, under all lines
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a panel: a network's training or test error over its seeds."""
+    """One line of a panel: a network's training or test error, or its responses, over its seeds."""
 
     model: str
     column: str
     label: str
     colour: str
-    errors: pd.DataFrame  # mean, low, high by iteration
-    paper: pd.Series | None = None  # the paper's own errors, where the two can be compared
+    errors: pd.DataFrame  # mean, low, high by iteration; of responses by layer
+    paper: pd.Series | None = None  # the paper's own, where the two can be compared
 
     @property
     def end(self) -> float:
         """Where the line ends, in percent."""
         return self.errors["mean"].iloc[-1]
 
+    @property
+    def top(self) -> float:
+        """The largest value that is drawn, the paper's included."""
+        return max(self.errors["high"].max(), -np.inf if self.paper is None else self.paper.max())
 
-def figure_curves(panels: list[dict[str, Any]], runs: list[Run]) -> list[list[Curve]]:
-    """Average the runs of a figure into the curves of each panel, two for each network with runs.
 
-    A curve is labelled by its depth where that tells the networks of a panel apart, by its network
-    elsewhere; curves with one label have one colour in all panels.
+def figure_curves(
+    panels: list[dict[str, Any]], runs: list[Run], columns: tuple[str, ...] = ()
+) -> list[list[Curve]]:
+    """Average the runs of a figure into the curves of each panel, for each network with runs.
+
+    They are of `columns`; without, of training and unseen error. Networks of known depth come by
+    depth. A curve is labelled by its depth where that tells the networks of a panel apart, by its
+    network elsewhere; curves with one label have one colour in all panels.
     """
     groups = [
         [[run for run in runs if run.model == model] for model in panel_models(panel)]
         for panel in panels
     ]
-    named = [_named([group for group in panel if group]) for panel in groups]
+    for panel in groups:
+        panel[:] = sorted(filter(None, panel), key=lambda group: group[0].depth or 0)
+    named = [_named(panel) for panel in groups]
     colours = _colours({name: runs[0].depth for panel in named for name, runs in panel.items()})
     return [
         [
             Curve(
                 model=group[0].model,
                 column=column,
-                label=f"{name} {WORDS[column]}",
+                label=" ".join([name, *filter(None, [WORDS.get(column)])]),
                 colour=colours[name],
                 errors=error_curve(group, column),
                 paper=paper_curve(group, column),
             )
             for name, group in panel.items()
-            for column in ("train_error", group[0].measured)
+            for column in columns or ("train_error", group[0].measured)
         ]
         for panel in named
     ]
@@ -88,6 +100,33 @@ def draw_panel(axes: Axes, curves: list[Curve], limit: float, schedule: dict[str
     axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     style_axes(axes)
     _label_ends(axes, curves, limit)
+
+
+def draw_responses(axes: Axes, curves: list[Curve], limit: float, layers: int) -> None:
+    """Draw standard deviations, up to `limit`, against the numbers of the layers."""
+    for curve in curves:
+        _draw_curve(axes, curve, 1)
+    axes.set(xlim=(0, layers + 1), ylim=(0, limit))
+    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
+    style_axes(axes)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+
+
+def name_curves(axes: Axes) -> None:
+    """Name the curves in a line above the axes, each in its colour."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=len(axes.lines),
+        fontsize=SMALL,
+        labelcolor="linecolor",
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0.3,
+        handlelength=0.6,
+        handletextpad=0.4,
+        columnspacing=0.7,
+    )
 
 
 def style_axes(axes: Axes) -> None:
@@ -151,9 +190,10 @@ def _draw_curve(axes: Axes, curve: Curve, unit: int) -> None:
 
 
 def _draw_paper(axes: Axes, curve: Curve, unit: int) -> None:
-    """Draw the paper's own curve, broken where its figure does not show it."""
-    known = curve.paper.index
-    grid = range(known.min(), known.max() + 1, int(min(np.diff(known))))
+    """Draw the paper's own curve, of errors broken where its figure does not show it."""
+    grid = known = curve.paper.index
+    if curve.column not in ORDERS:
+        grid = range(known.min(), known.max() + 1, int(min(np.diff(known))))
     axes.plot(
         np.array(grid) / unit,
         curve.paper.reindex(grid),

@@ -1,7 +1,9 @@
-"""What the paper reports, as numbers: He et al. 2015, Table 6 and the curves of Figure 6.
+"""What the paper reports, as numbers: He et al. 2015, Table 6, the curves of Figures 6 and 7.
 
 The curves were read off the vector graphics of Figure 6 in arXiv:1512.03385v1, a point every 1,000
 iterations, to about 0.05 points. The figure's axis ends at 20 %: points above are not there.
+The standard deviations were read off Figure 7 in the same way, to about 0.01; flat stretches were
+drawn without their inner points: some layers are not there.
 """
 
 from functools import cache
@@ -10,7 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 FIGURE6 = Path(__file__).with_name("paper_figure6.csv")
+FIGURE7 = Path(__file__).with_name("paper_figure7.csv")
 DIGITISED = "He et al. 2015, Figure 6 (digitised)"
+DIGITISED_RESPONSES = "He et al. 2015, Figure 7 (digitised)"
 TABLE6 = "He et al. 2015, Table 6"
 NETWORKS = {  # model -> its name in text
     f"{kind}{depth}": f"{name}-{depth}"
@@ -26,6 +30,7 @@ TEST_ERRORS = {  # percent, and where they stand
     "resnet1202": (7.93, TABLE6),
 }
 SERIES = {"train_error": "train", "test_error": "test"}
+ORDERS = ("original", "sorted")  # of the layers in Figure 7
 
 
 def final_error(model: str) -> tuple[float, str] | None:
@@ -40,19 +45,22 @@ def final_error(model: str) -> tuple[float, str] | None:
 
 
 def curve(model: str, column: str) -> pd.Series | None:
-    """Return a curve of Figure 6 (left: plain, middle: residual networks), or None if it has none.
+    """Return a curve of Figure 6 (left: plain, middle: residual networks) or 7, or None.
 
-    `column` is train_error or test_error. In percent, indexed by iteration, without the points
-    above 20 %.
+    `column` is train_error or test_error: in percent, indexed by iteration, without the points
+    above 20 %. Or it is one of `ORDERS`: standard deviations, indexed by layer.
     """
-    points = _figure6()
-    chosen = (points["network"] == model) & (points["series"] == SERIES.get(column))
+    points = _points()
+    chosen = (points["network"] == model) & (points["series"] == SERIES.get(column, column))
     if not chosen.any():
         return None
-    return points[chosen].set_index("iteration")["error_percent"].rename(column)
+    axis = "layer" if column in ORDERS else "iteration"
+    return points[chosen].set_index("x")["y"].rename(column).rename_axis(axis)
 
 
 @cache
-def _figure6() -> pd.DataFrame:
-    points = pd.read_csv(FIGURE6)
-    return points[points["panel"] != "right"]  # which shows the 110 layers of the middle again
+def _points() -> pd.DataFrame:
+    errors = pd.read_csv(FIGURE6).rename(columns={"iteration": "x", "error_percent": "y"})
+    errors = errors[errors["panel"] != "right"]  # which shows the 110 layers of the middle again
+    stds = pd.read_csv(FIGURE7).rename(columns={"order": "series", "layer": "x", "std": "y"})
+    return pd.concat([errors, stds])

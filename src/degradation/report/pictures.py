@@ -1,11 +1,13 @@
 """The figures of a report: drawn, and described for those who read or hear them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from degradation.report.caption import caption, depth_caption
-from degradation.report.curves import comparable
+from degradation.report.curves import comparable, draws_responses
 from degradation.report.depth import TITLE_TEXT, draw_depth
 from degradation.report.figures import draw_figure
 from degradation.report.runs import WORDS, Run, mean_final
@@ -42,6 +44,8 @@ def draw_pictures(
         shown = comparable(figure, runs)
         files = draw_figure({**figure, "name": f"{figure['name']}{suffix}"}, runs, out_dir)
         alt = _alt("Error curves", "iterations", shown)
+        if draws_responses(figure):
+            alt = _responses_alt(shown)
         text = caption(figure, shown).split("\n")[0]
         pictures.append(Picture(figure["name"], figure["title"], text, alt, *files))
     return pictures
@@ -50,8 +54,22 @@ def draw_pictures(
 def _alt(what: str, axis: str, runs: list[Run]) -> str:
     """Say what is drawn, and at which error each network ends, as a mean over its seeds."""
     column = runs[0].measured
+    ends = [f"{name} at {mean_final(group, column):.1f} %" for name, group in _networks(runs)]
+    return f"{what} against {axis}; final {WORDS[column]} error of {', '.join(ends)}."
+
+
+def _responses_alt(runs: list[Run]) -> str:
+    """Say what is drawn, and each network's mean over its layers and seeds."""
+    means = [
+        f"{name} {fmean(run.responses.mean() for run in group):.2f}"
+        for name, group in _networks(runs)
+    ]
+    what = "Standard deviations of responses against layers, in their order and sorted"
+    return f"{what}; means over the layers: {', '.join(means)}."
+
+
+def _networks(runs: list[Run]) -> Iterable[tuple[str, list[Run]]]:
     networks: dict[str, list[Run]] = {}
     for run in runs:
         networks.setdefault(run.network, []).append(run)
-    ends = [f"{name} at {mean_final(group, column):.1f} %" for name, group in networks.items()]
-    return f"{what} against {axis}; final {WORDS[column]} error of {', '.join(ends)}."
+    return networks.items()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -46,7 +46,8 @@ class Run:
 
     `variant` is what the folder's name holds after the model (`rate=0.01`), and "" for the model
     as its configuration file has it. `dataset` is the data's label, `canonical` whether it is the
-    official archive. `rows` has a row an evaluation; errors are in percent.
+    official archive. `rows` has a row an evaluation; errors are in percent. `responses` is the
+    standard deviation of each convolution's responses, by its number from 1, where there is one.
     """
 
     model: str
@@ -60,6 +61,7 @@ class Run:
     manifest: dict[str, Any]
     rows: pd.DataFrame
     path: Path
+    responses: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
 
     @property
     def depth(self) -> int | None:
@@ -219,6 +221,7 @@ def _read(path: Path) -> Run:
             manifest=manifest,
             rows=rows,
             path=path,
+            responses=_responses(folder.layers()),
         )
         _check_rows(run)
     except KeyError as error:
@@ -238,6 +241,11 @@ def _check_rows(run: Run) -> None:
     last, end = run.rows["iteration"].max(), run.config["schedule"]["iterations"]
     if last != end:
         raise _Skip(f"metrics.csv ends at iteration {last} of {end}")
+
+
+def _responses(layers: list[dict[str, Any]]) -> pd.Series:
+    stds = {number: layer["response_std"] for number, layer in enumerate(layers, 1)}
+    return pd.Series(stds, dtype=float).dropna()
 
 
 def _variant(path: Path, config: dict[str, Any], precision: str) -> str:
