@@ -1,6 +1,7 @@
 """Report on runs that are there, figures, tables and verdict: `python -m experiments.report`.
 
-From your own runs, or with `runs=results/recorded` from the recorded ones; nothing is trained.
+From your own runs, or with `runs=results/recorded` from the recorded ones, whose section of the
+README is filled then; nothing is trained.
 Overrides that the runs were trained with (`data=synthetic`) name them here too.
 """
 
@@ -45,6 +46,7 @@ from degradation.report import (
     write_page,
 )
 from degradation.report.claims import RUNS_MISSING
+from degradation.report.readme import fill, section
 from degradation.report.verdict import GOOD
 from experiments.command import Job, command
 from experiments.missing_runs import check_found
@@ -52,6 +54,7 @@ from experiments.refusals import defaults, key_of
 
 DECIDED = ("model", "model.name", "model.depth", "seed", "run_dir")
 RECORDED = ROOT / "results" / "recorded"
+README = ROOT / "README.md"
 
 
 def report(config: DictConfig, folder: Path, overrides: list[str]) -> Page:
@@ -88,6 +91,10 @@ def report(config: DictConfig, folder: Path, overrides: list[str]) -> Page:
     for picture in page.pictures:
         say(f"figure    {relative(picture.png)} and {picture.svg.name}")
     say(f"report    {relative(paths[0])}, {', '.join(path.name for path in paths[1:])}")
+    schedule = runs[0].schedule
+    whole_schedule = not suffix and seeds is None and out_dir == RECORDED / schedule
+    if whole_schedule and fill(README, schedule, section(schedule, runs)):
+        say(f"readme    {README.name}, what it has between the markers of {schedule}")
     return page
 
 

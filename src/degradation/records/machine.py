@@ -54,13 +54,15 @@ def package_versions() -> dict[str, str | None]:
 def git_state(root: Path | str) -> dict[str, Any]:
     """Return `git_commit` and `git_dirty` (tracked files differ from it) of the checkout at `root`.
 
-    Reports and runs in `results/` are no part of the program: changes there do not count. Both are
-    None if `root` is no checkout, has no commit, or git is not there.
+    Runs and reports in `results/`, and the README that quotes them, are no part of the program:
+    changes there do not count. Both are None if `root` is no checkout, has no commit, or git is not
+    there.
     """
     commit = changes = None
     if (Path(root) / ".git").exists():  # git itself would go on to a repository further up
         commit = _output("git", "-C", str(root), "rev-parse", "--verify", "HEAD")
-        tracked = ("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude)results")
+        records = (":(exclude)results", ":(exclude)README.md")
+        tracked = ("status", "--porcelain", "--untracked-files=no", "--", ":/", *records)
         changes = _output("git", "-C", str(root), *tracked)
     if commit is None or changes is None:
         return {"git_commit": None, "git_dirty": None}

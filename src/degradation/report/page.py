@@ -42,7 +42,20 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
     The HTML has its figures inside; the Markdown names them by their files, which lie in
     `out_dir`. Raises `UserError` (exit code 1) if a file cannot be written.
     """
-    environment = Environment(
+    context, templates = describe(page, name), environment()
+    with faults_as_user_errors(f"cannot make the folder {out_dir}"):
+        out_dir.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix in ("html", "md"):
+        text = templates.get_template(f"report.{suffix}.j2").render(context)
+        paths.append(out_dir / f"{name}.{suffix}")
+        write_atomically(paths[-1], text.encode())
+    return paths
+
+
+def environment() -> Environment:
+    """Give the templates of this package, with the filters that write numbers."""
+    templates = Environment(
         loader=PackageLoader("degradation.report"),
         autoescape=select_autoescape(enabled_extensions=("html.j2",)),
         undefined=StrictUndefined,
@@ -50,16 +63,8 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= FILTERS
-    context = describe(page, name)
-    with faults_as_user_errors(f"cannot make the folder {out_dir}"):
-        out_dir.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for suffix in ("html", "md"):
-        text = environment.get_template(f"report.{suffix}.j2").render(context)
-        paths.append(out_dir / f"{name}.{suffix}")
-        write_atomically(paths[-1], text.encode())
-    return paths
+    templates.filters |= FILTERS
+    return templates
 
 
 def describe(page: Page, name: str) -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""The README's sections on the recorded runs: what they say, and that nothing else changes."""
+
+import re
+
+import pytest
+from command_line import make_tree, run
+from ended_runs import as_in_paper, ended_runs
+from report_samples import write_run
+
+from degradation.report import find_runs, pick
+from degradation.report.readme import END, START, fill, section
+
+MACHINE = {"cpu": "AMD EPYC", "cores": 2, "threads": 2, "memory_gib": 23.5, "parameters": 269_722}
+BEFORE, BETWEEN, AFTER = "# Title\r\n\n", "\n\nbetween \\1 é\n", "\nafter, without a newline"
+
+
+def marked(paper: str, short: str) -> str:
+    """A README with two sections."""
+    return (
+        f"{BEFORE}{START.format('paper')}{paper}{END.format('paper')}{BETWEEN}"
+        f"{START.format('short')}{short}{END.format('short')}{AFTER}"
+    )
+
+
+class TestSection:
+    def test_says_that_nothing_is_recorded(self):
+        assert section("paper", []) == "Nothing is recorded in `results/recorded/paper` yet.\n"
+
+    def test_on_short_there_are_verdicts_final_errors_and_the_figure(self, tmp_path):
+        for model in ("plain20", "plain56"):
+            for seed in (0, 1, 2):
+                write_run(tmp_path, model, seed, **MACHINE)
+        text = section("short", pick(find_runs(tmp_path), "short"))
+        assert text.startswith("**Both claims tested are in the same direction")
+        assert "](results/recorded/short/figure1.png)" in text
+        error, effect = r"\d\d\.\d\d", r"\+\d\d\.\d\d"
+        assert re.search(rf"\| plain-20 \| 269,722 \| 0, 1, 2 \| {error} \| {error} \|\n", text)
+        claim = "plain-56 has a higher test error than plain-20"
+        told = rf"\| {claim} \| {effect} \({effect} to {effect}\) \| same direction \|\n"
+        assert re.search(told, text)
+        for told in (
+            *("Schedule short: 4,000 iterations", "97 of 60,000 images from JPEG"),
+            *("Precision: bfloat16.", "Machine: AMD EPYC, 2 cores, 2 threads"),
+        ):
+            assert told in text
+        assert "the paper's" not in text and "*Swing*" not in text
+
+    def test_on_paper_the_papers_errors_and_curves_stand_beside(self):
+        runs = ended_runs("paper", as_in_paper("plain20", "resnet20", spread=(0.25,)))
+        text = section("paper", runs)
+        assert "](results/recorded/paper/figure6.png)" in text
+        assert "| plain-20 | 269,722 | 0 | 1.69 | 9.94 | 9.69 |\n" in text
+        assert re.search(r"\| ResNet-20 \| 0 \| .* \| 0\.35 \| 9\.00 \| \+0\.25 \| – \|\n", text)
+        assert "He et al. 2015, Table 6" in text
+
+    def test_a_claim_about_several_pairs_names_each(self):
+        text = section("paper", ended_runs("paper", as_in_paper(spread=(0.0, 0.1, 0.2))))
+        (row,) = re.findall(r"\| the test error of plain networks grows .*", text)
+        assert row.count(" minus ") == 3 and row.endswith("| reproduced |")
+
+    def test_every_table_has_cells_for_its_columns(self):
+        text = section("paper", ended_runs("paper", as_in_paper()))
+        tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+        assert len(tables) == 3
+        for table in tables:
+            assert len({line.count("|") for line in table}) == 1
+
+
+class TestFill:
+    @pytest.fixture
+    def readme(self, tmp_path):
+        path = tmp_path / "README.md"
+        path.write_bytes(marked("old\n", "older\n").encode())
+        return path
+
+    def test_what_is_between_the_markers_alone_is_replaced(self, readme):
+        assert fill(readme, "short", "new \\g<0>\n")
+        assert readme.read_bytes().decode() == marked("old\n", "new \\g<0>\n")
+        assert fill(readme, "paper", "newer\n")
+        assert readme.read_bytes().decode() == marked("newer\n", "new \\g<0>\n")
+
+    def test_again_gives_the_same_and_writes_nothing(self, readme):
+        fill(readme, "paper", "new\n")
+        before = readme.stat().st_ino, readme.read_bytes()
+        assert fill(readme, "paper", "new\n")
+        assert (readme.stat().st_ino, readme.read_bytes()) == before
+
+    @pytest.mark.parametrize("text", ["", f"{START.format('smoke')}no end", END.format("smoke")])
+    def test_without_its_markers_a_file_stays_as_it_is(self, tmp_path, text):
+        path = tmp_path / "README.md"
+        path.write_text(marked("old\n", text))
+        assert not fill(path, "smoke", "new\n")
+        assert path.read_bytes().decode() == marked("old\n", text)
+
+    def test_without_a_file_there_is_none(self, tmp_path):
+        assert not fill(tmp_path / "README.md", "paper", "new\n")
+        assert not (tmp_path / "README.md").exists()
+
+
+def test_a_report_on_the_recorded_runs_fills_the_readme(tmp_path):
+    """On all of a schedule, and on those of this repository alone."""
+    tree = make_tree(tmp_path / "tree")
+    readme, recorded = tree / "README.md", tree / "results" / "recorded"
+    readme.write_text(marked("old\n", "older\n"))
+    for seed in (0, 1):
+        write_run(recorded, "plain20", seed)
+        write_run(tree / "results" / "runs", "plain20", seed)
+    write_run(recorded, "plain20", variant="rate=0.05", settings={"optimizer.rate": 0.05})
+    for overrides in (
+        [],
+        ["runs=results/recorded", "seeds=[0]"],
+        ["runs=results/recorded", "optimizer.rate=0.05"],
+    ):
+        result = run(tree, "report", *overrides)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "\nreadme " not in result.stdout
+        assert readme.read_bytes().decode() == marked("old\n", "older\n")
+
+    result = run(tree, "report", "runs=results/recorded")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "\nreadme    README.md, what it has between the markers of short\n" in result.stdout
+    told = section("short", pick(find_runs(recorded), "short"))
+    assert "| plain-20 | – | 0, 1 |" in told
+    assert readme.read_bytes().decode() == marked("old\n", told)
