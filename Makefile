@@ -52,7 +52,7 @@ models: $(READY) ## list every network: layers, parameters, multiply-adds
 benchmark: $(READY) ## measure the training speed here, side by side with other ways
 	$(RUN) experiments.benchmark $(ARGS)
 
-record: $(READY) ## train the runs of results/recorded/ that are missing (twenty hours for all), then write their reports
+record: $(READY) ## train the runs of results/recorded/ that are missing (days on two cores for all), then write their reports
 	$(RUN) experiments.record $(ARGS)
 
 test: $(READY) ## run the tests
