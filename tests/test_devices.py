@@ -7,14 +7,14 @@ import tensorflow as tf
 from processes import Process
 
 from degradation.models import build_model
-from degradation.training.devices import set_up
+from degradation.training.devices import Threads, set_up
 
 
 def set_up_and_tell():
     """Set a process up that a user's keras.json has prepared otherwise, and print what is so."""
     keras.config.set_image_data_format("channels_first")
     keras.config.set_floatx("float64")
-    set_up("bfloat16", threads=3, seed=7)
+    set_up("bfloat16", Threads(intra_op=3, inter_op=2), seed=7)
     weights = [first_weight()]
     for seed in (7, 8):
         keras.utils.set_random_seed(seed)
@@ -43,6 +43,6 @@ def test_precision_threads_and_seed_are_in_force():
     assert same == again != other
     assert told == {
         "policy": "mixed_bfloat16",
-        "threads": [3, 3],
+        "threads": [3, 2],
         "keras": ["channels_last", "float32"],
     }

@@ -12,9 +12,9 @@ from small_networks import draw_images, of_type, shake
 
 from degradation.errors import UserError
 from degradation.models import build_model
-from degradation.models.census import count
+from degradation.models.census import convolutions, count
 from degradation.training.protocol import SGD
-from degradation.training.steps import learn
+from degradation.training.steps import make_learn
 
 # Layers, trainable parameters and multiply-adds. Of VGG the papers' dense layers are left out.
 SIZES = {
@@ -192,7 +192,8 @@ def test_ten_updates_lower_the_loss_on_their_batch(name, settings):
     optimizer = SGD(0.01, 0.9, 1e-4, "all")
     optimizer.build(model.trainable_variables)
     images, labels = draw_images(20), tf.range(20) % 10
-    losses = [float(learn(model, optimizer, images, labels)[0]) for _ in range(11)]
+    learn = make_learn(model, optimizer)
+    losses = [float(learn([(images, labels)])[0]) for _ in range(11)]
     assert losses[0] == pytest.approx(np.log(10), abs=0.3)
     assert all(after < before for before, after in itertools.pairwise(losses)), losses
 
@@ -290,3 +291,35 @@ def test_census_of_a_network_with_every_kind_of_layer():
     assert size.layers == 3
     assert size.parameters == (9 * 4 * 6 + 6) + 3 * 3 * 6 + 2 * 6 + (36 * 5 + 5)
     assert size.multiply_adds == 6 * 9 * 4 * 6 + 6 * 3 * 3 * 6 + 36 * 5
+
+
+# ---------------------------------------------------------------- the layers of a trained network
+
+
+def test_convolutions_in_the_order_of_the_main_path_with_projections_last():
+    rows = convolutions(build_model("resnet20", depth=14, shortcut="B"))
+    names = [f"stage{s}_block{b}_{c}_conv" for s in (1, 2, 3) for b in (1, 2) for c in (1, 2)]
+    projections = ["stage2_block1_shortcut_conv", "stage3_block1_shortcut_conv"]
+    assert [row["layer"] for row in rows] == ["stem_conv", *names, *projections]
+
+
+def test_response_std_and_kernel_norm_by_hand():
+    """√(mean γ² + Var β) of the batch norm that directly follows; the kernel's Euclidean norm."""
+    model = build_model("plain20", depth=8)
+    norm, conv = model.get_layer("stage2_block1_1_bn"), model.get_layer("stage2_block1_1_conv")
+    chance = np.random.default_rng(0)
+    gamma, beta = chance.normal(size=(2, 32))
+    norm.gamma.assign(gamma)
+    norm.beta.assign(beta)
+    conv.kernel.assign(np.full(conv.kernel.shape, 0.5))
+    (row,) = [r for r in convolutions(model) if r["layer"] == conv.name]
+    assert row["response_std"] == pytest.approx(np.sqrt(np.mean(gamma**2) + beta.var()), rel=1e-6)
+    assert row["kernel_norm"] == pytest.approx(0.5 * np.sqrt(9 * 16 * 32))
+
+
+def test_a_convolution_without_a_batch_norm_of_its_own_has_no_response_std():
+    """A ReLU stands between in tutorials' blocks; pre-activation ends in an addition."""
+    relu_first = build_model("resnet50_relu_first", depths=[1], widths=[4])
+    assert {row["response_std"] for row in convolutions(relu_first)[:-1]} == {None}
+    preactivation = convolutions(build_model("preresnet20", depth=8))
+    assert [row["response_std"] is None for row in preactivation[1:3]] == [False, True]

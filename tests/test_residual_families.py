@@ -15,7 +15,7 @@ from degradation.errors import UserError
 from degradation.model_rules import BLOCK_LAYERS, SETTINGS
 from degradation.models import build_model
 from degradation.training.protocol import SGD
-from degradation.training.steps import learn
+from degradation.training.steps import make_learn
 from experiments.refusals import compose_again
 
 IMAGENET = {"stem": "imagenet", "classes": 1000, "shortcut": "B"}
@@ -284,7 +284,8 @@ def losses_of(model, updates):
     optimizer = SGD(learning_rate=0.01, l2=0.0)
     optimizer.build(model.trainable_variables)
     images, labels = draw_images(16), np.arange(16, dtype=np.int32) % 10
-    return [float(learn(model, optimizer, images, labels)[0]) for _ in range(updates)]
+    learn = make_learn(model, optimizer)
+    return [float(learn([(images, labels)])[0]) for _ in range(updates)]
 
 
 @families
@@ -322,8 +323,8 @@ def test_l2_on_the_classifier_is_learnt_by_and_not_reported():
     losses = []
     for model in models:
         optimizer = SGD(learning_rate=1.0, momentum=0.0, l2=0.0)
-        optimizer.build(model.trainable_variables)
-        loss, _ = learn(model, optimizer, draw_images(), np.arange(4, dtype=np.int32))
+        batch = draw_images(), np.arange(4, dtype=np.int32)
+        loss, _ = make_learn(model, optimizer)([batch])
         losses.append(float(loss))
     assert losses[0] == losses[1]
     moved, bias = (

@@ -115,7 +115,7 @@ def test_killed_again_and_again(whole, tmp_path):
     finish(folder)
     assert differences(folder, whole) == []
     assert [entry["iteration"] for entry in folder.manifest()["resumes"]] == [4, 4, 8, 12, 12, 12]
-    left = {"config.yaml", "manifest.json", "metrics.csv", "model.keras"}
+    left = {"config.yaml", "manifest.json", "metrics.csv", "layers.csv", "model.keras", "mean.npy"}
     assert names(folder) == left | {f"{k:08}.npz" for k in checkpoints(folder)}
 
 
