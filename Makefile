@@ -73,35 +73,25 @@ soak: $(READY) ## kill a run twenty times and compare it with one left in peace 
 ##   SEEDS=0            for reproduce-figure…: one seed, or several (0,1,2)
 ##   ARGS=              more for the command: Hydra overrides such as ARGS="data=synthetic", or pytest's options
 
-# .venv/ready is written last and names the folder that the environment was made in. Without it (a set-up that was cut
-# short), in another folder (a copied checkout), without its interpreter, or when PYTHON is given and is not the one it
-# was made with, the environment is made anew.
-identity = import sys; print("%s %s.%s" % ((sys.base_prefix,) + sys.version_info[:2]))
-same_python = $(if $(filter file,$(origin PYTHON)),true,\
-    [ "$$(.venv/bin/python -c '$(identity)')" = "$$("$(PYTHON)" -c '$(identity)' 2>&1)" ])
-intact := $(shell [ -x .venv/bin/python ] && [ "$$(cat $(READY) 2>&1)" = "$$(pwd -P)" ] && $(same_python) && echo yes)
-
-# Empty when PYTHON can make the environment; otherwise it stops make with one line, before anything is written.
-version = $(shell "$(PYTHON)" -c 'import sys; print("%s.%s" % sys.version_info[:2])' 2>/dev/null)
-has_venv = $(shell "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null && echo yes)
-choose = choose another with make setup PYTHON=python3.12
-check_python = $(if $(version),,$(error "$(PYTHON)" is no Python that runs here: install Python 3.11 to 3.13, or $(choose)))\
-    $(if $(filter $(SUPPORTED),$(version)),,\
-        $(error "$(PYTHON)" is Python $(version), but TensorFlow needs one of $(SUPPORTED): $(choose)))\
-    $(if $(has_venv),,\
-        $(error "$(PYTHON)" has no ensurepip: install python$(version)-venv with your package manager, or $(choose)))
-
 # An environment that has the CUDA libraries keeps them; GPU=1 adds them to one that has not.
 has_cuda := $(wildcard .venv/lib/python*/site-packages/nvidia/cudnn)
 add_cuda := $(if $(has_cuda),,$(filter 1,$(GPU)))
 requirements := requirements.txt $(if $(has_cuda)$(add_cuda),requirements-gpu.txt)
 
-ifneq ($(intact)$(add_cuda),yes)
+# .venv/ready is written last and names the folder and the Python that the environment was made with. Without it, in
+# another folder, or with another PYTHON than that one, if it is given, the environment is made anew.
+version = $(shell "$(PYTHON)" -c 'import sys, ensurepip; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+made_for := $(shell cat $(READY) 2>/dev/null)
+wanted := $(CURDIR) $(if $(filter file,$(origin PYTHON)),$(lastword $(made_for)),$(or $(version),none))
+fresh := $(if $(made_for),$(filter-out $(made_for),$(wanted)),yes)
+
+ifneq ($(fresh)$(add_cuda),)
 .PHONY: $(READY)
 endif
 $(READY): $(requirements) pyproject.toml
-ifneq ($(intact),yes)
-	$(check_python)
+ifneq ($(fresh),)
+	$(if $(filter $(SUPPORTED),$(version)),,$(error "$(PYTHON)" is no Python $(SUPPORTED) with venv and ensurepip, which \
+	    TensorFlow needs: choose another with make setup PYTHON=python3.12))
 	@echo "Set-up 1/3: .venv with Python $(version)"
 	@rm -rf .venv
 	@"$(PYTHON)" -m venv .venv
@@ -112,4 +102,4 @@ endif
 	@$(PIP) --no-build-isolation $(requirements:%=--requirement %)
 	@echo "Set-up 3/3: the package"
 	@$(PIP) --no-build-isolation --no-deps --editable .
-	@pwd -P > $@
+	@echo "$(CURDIR) $$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" > $@
