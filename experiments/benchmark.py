@@ -12,17 +12,17 @@ from degradation.config import check_models, folder_of, option_values, options, 
 from degradation.errors import UserError
 from degradation.records import describe_machine
 from degradation.records.files import faults_as_user_errors
-from experiments.command import Job, command
-from experiments.refusals import compose_again
-from experiments.run import check_run, device_of
+from experiments.command import command
+from experiments.compose import Job, compose
+from experiments.run import check_run, cpu_precision
 
 
 def check(job: Job) -> None:
     """Check the configuration, and that there are such networks."""
     config = job.config
+    if config.runtime.get("name") == "gpu":
+        raise UserError("runtime=gpu: the benchmark allows runtime=cpu alone")
     check_run(config)
-    if config.runtime.name != "cpu":
-        raise UserError(f"runtime={config.runtime.name}: the benchmark allows runtime=cpu alone")
     if given := next((o for o in job.overrides if o.startswith("model")), None):
         raise UserError(f"{given}: allowed: benchmark.networks alone, as conf/model/ has them")
     if folder_of("benchmark.out", config.benchmark.out).is_file():
@@ -52,7 +52,7 @@ def start(job: Job) -> None:
     """Measure, write the tables and the chart, and print what they say."""
     settings, machine = job.config.benchmark, describe_machine()
     threads = job.config.runtime.threads or machine["cores"]
-    precision = device_of(job.config).precision
+    precision = cpu_precision(job.config)
     ours, bare = (Contender(name, precision).label for name in (OURS, BARE))
     configs = _configs(job)
     out = folder_of("benchmark.out", settings.out)
@@ -87,7 +87,7 @@ def _configs(job: Job) -> dict[str, dict[str, Any]]:
     shared = [o for o in job.overrides if not o.startswith("benchmark")]
     configs = {}
     for name in job.config.benchmark.networks:
-        config = compose_again("config", [*shared, f"model={name}"])
+        config = compose("config", [*shared, f"model={name}"])
         configs[name] = OmegaConf.to_container(config, resolve=True)
     return configs
 

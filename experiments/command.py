@@ -1,41 +1,21 @@
-"""A Hydra command: compose, validate, start; every error one line and an exit code."""
+"""A command: compose, validate, start; every error one line and an exit code."""
 
-import contextlib
 import importlib
-import io
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-
-from degradation.config import CONF, flatten, options
 from degradation.errors import Stopped, UserError
 from degradation.output import complain, prepare_streams, say, silence
-from degradation.records.files import faults_as_user_errors
-from experiments.refusals import REFUSALS, defaults, explain, unknown_key
+from experiments.compose import Job, compose_jobs
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 INTERRUPTED = tuple(128 + number for number in STOPS)
-OTHER_PLACES = ("--con", "-cd", "-cn", "-cp")  # Hydra's flags for a configuration of another place
-PATHS = ("run_dir", "data.dir", "runs", "out", "benchmark.out")  # keys whose value is a path
-
-
-@dataclass(frozen=True)
-class Job:
-    """One composed configuration, and the overrides that it was composed from."""
-
-    config: DictConfig
-    overrides: list[str]
 
 
 def command(
@@ -53,7 +33,7 @@ def command(
     """
     prepare_streams()
     try:
-        jobs, sweep = compose(config_name, imply)
+        jobs, sweep = compose_jobs(config_name, sys.argv[1:], imply)
         for job in jobs:
             validate(job)
         together(jobs)
@@ -78,136 +58,6 @@ def _flush() -> None:
         raise
     except OSError:
         silence(sys.stdout)
-
-
-def compose(
-    config_name: str, imply: Callable[[list[str]], list[str]] = lambda given: []
-) -> tuple[list[Job], bool]:
-    """Let Hydra compose the jobs of the command line, and say whether they are a sweep.
-
-    There are none where it only printed (`--help`, `--cfg`). Raises `UserError` for whatever Hydra
-    refuses.
-    """
-    given, flags = _read_arguments()
-    implied = imply(given)
-    overrides = [*implied, *given]
-    composed, sweep = _ask_hydra(config_name, overrides, flags)
-    if not composed and flags and {"-m", "--multirun"}.issuperset(flags):
-        raise UserError(f"{' '.join(flags)}: no job: a glob() or range() of the sweep has no value")
-    # Hydra keeps one override a key: an implied one may be gone.
-    jobs = [
-        Job(config, [o for o in kept if o in given or o not in implied])
-        for config, kept in composed
-    ]
-    _check_keys(jobs, config_name, overrides)
-    return jobs, sweep
-
-
-def _read_arguments() -> tuple[list[str], list[str]]:
-    """Read overrides and flags from `sys.argv`; raise `UserError` for what Hydra must not see."""
-    # Without + and ++: there are no keys to add, and those that there are need none.
-    given = [quote_path(a.lstrip("+")) for a in sys.argv[1:] if _is_override(a)]
-    flags = [a for a in sys.argv[1:] if not _is_override(a)]
-    for flag in flags:
-        if flag.startswith(OTHER_PLACES):
-            raise UserError(f"{flag}: allowed: the files of {CONF.name}/, chosen by GROUP=NAME")
-    for override in given:
-        if "${hydra:" in override:  # of this process: in those that it starts they are others
-            raise UserError(f"{override}: allowed: keys of this command, such as ${{seed}}")
-        key, _, value = override.partition("=")
-        if key in ("hydra/launcher", "hydra/sweeper") and value != "basic":
-            raise UserError(f"{override}: allowed: basic; jobs run here, one after the other")
-    return given, flags
-
-
-def _ask_hydra(
-    config_name: str, overrides: list[str], flags: list[str]
-) -> tuple[list[tuple[DictConfig, list[str]]], bool]:
-    """Have Hydra compose each job's configuration and overrides, and say whether it sweeps."""
-    composed = []
-    sweep = False
-
-    def collect(config: DictConfig) -> None:
-        nonlocal sweep
-        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-        # Resolved now: Hydra's own interpolations are gone once it has returned.
-        OmegaConf.resolve(config)
-        for key in sorted(OmegaConf.missing_keys(config)):
-            raise UserError(f"{key}=???: allowed: a value")
-        composed.append((config, list(HydraConfig.get().overrides.task)))
-
-    notices = io.StringIO()
-    with faults_as_user_errors("cannot make a temporary folder"):
-        temporary = tempfile.TemporaryDirectory()
-    with temporary as scratch:
-        # Hydra's own folders and logs are off; what it writes of a sweep all the same goes away.
-        quiet = [
-            "hydra.run.dir=.",
-            f"hydra.sweep.dir='{scratch}'",
-            "hydra.sweep.subdir=.",
-            "hydra.output_subdir=null",
-            "hydra/job_logging=none",
-            "hydra/hydra_logging=none",
-            f"hydra.help.app_name='python -m {_module()}'",
-        ]
-        arguments = sys.argv
-        # In one row: overrides on both sides of a flag are more than Hydra's parser takes.
-        sys.argv = [arguments[0], *overrides, *quiet, *flags]
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # errors as exceptions, not as Hydra's own pages
-        run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
-        try:
-            with contextlib.redirect_stderr(notices):
-                run(collect)()
-        except REFUSALS as error:
-            raise UserError(explain(error, config_name, overrides)) from error
-        except SystemExit as end:
-            if end.code:  # a wrong flag; the last line says which, those before how to use others
-                line = notices.getvalue().splitlines()[-1].partition("error: ")[2]
-                raise UserError(f"{line}; --help says what is allowed") from end
-        finally:
-            sys.argv = arguments
-    sys.stderr.write(notices.getvalue())
-    return composed, sweep
-
-
-def _is_override(argument: str) -> bool:
-    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
-
-
-def _check_keys(jobs: list[Job], config_name: str, overrides: list[str]) -> None:
-    """Refuse what Hydra lets pass: keys added with `+`, deleted with `~`, no or several options."""
-    for override in overrides:
-        key, _, value = override.partition("=")
-        # Of several options in a list Hydra would take the last.
-        if value.strip().startswith(("{", "[")) and (CONF / key).is_dir():
-            raise UserError(f"{override}: allowed: one of {', '.join(options(key))}")
-    default = defaults(config_name)
-    # Keys of a group's options depend on the option: they are checked with their values.
-    apart = {
-        key
-        for key, node in default.items()
-        if isinstance(node, DictConfig) and not {"name", "mode"} & node.keys()
-    }
-    known = _keys(default, apart)
-    for job in jobs:
-        for key in sorted(_keys(job.config, apart) ^ known):
-            if key in known:
-                raise UserError(f"{key}: missing, and needed; allowed: {key}=value")
-            raise UserError(unknown_key(key, config_name, overrides))
-
-
-def _keys(config: DictConfig, apart: set[str]) -> set[str]:
-    """Keys of a configuration; in place of each in `apart` those within it, dotted."""
-    tree = OmegaConf.to_container(config)
-    return (tree.keys() - apart) | flatten({key: tree[key] for key in apart & tree.keys()}).keys()
-
-
-def quote_path(argument: str) -> str:
-    """Quote the value of a key in `PATHS`: names of run folders have commas, which Hydra reads."""
-    key, equals, value = argument.partition("=")
-    if key in PATHS and value not in ("", "null") and value[0] not in "'\"":
-        return f"{key}{equals}'" + value.replace("'", r"\'") + "'"
-    return argument
 
 
 def import_quietly(module: str, gpus: bool = False) -> ModuleType:

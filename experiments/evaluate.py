@@ -3,10 +3,12 @@
 import math
 import sys
 
-from degradation.config import folder_of, relative, show
+from degradation.config import folder_of, relative
 from degradation.errors import UserError
 from degradation.records import RunFolder
-from experiments.command import Job, command, import_quietly
+from degradation.schema import show
+from experiments.command import command, import_quietly
+from experiments.compose import Job
 
 
 def check(job: Job) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from degradation.config import RUNS, command_line, overrides_of, relative, show
+from degradation.config import RUNS, command_line, relative
 from degradation.errors import UserError
 from degradation.report import Run, missing, models_of
+from degradation.schema import show
 
 LISTED = 5  # kinds of runs, at most
 
@@ -57,7 +58,7 @@ def _others(found: list[Run], with_seeds: bool) -> str:
     """Say which runs there are, by the arguments that report on them; "" if there are none."""
     kinds: dict[tuple[str, ...], set[int]] = {}
     for run in found:
-        words = (f"schedule={run.schedule}", *overrides_of(run.variant, run.config))
+        words = (f"schedule={run.schedule}", *run.setting.overrides)
         kinds.setdefault(words, set()).add(run.seed)
     lines = [
         shlex.join([*words, f"seeds={show(sorted(seeds))}"] if with_seeds else words)

@@ -11,12 +11,12 @@ from omegaconf import OmegaConf
 
 from degradation.benchmark import OURS
 from degradation.benchmark.measure import Contender, measure
-from degradation.config import check_models, check_values, options
+from degradation.config import check_models, options, validate
 from degradation.errors import UserError
 from degradation.records import describe_machine
-from experiments.command import Job, command, import_quietly
-from experiments.refusals import compose_again
-from experiments.run import device_of
+from experiments.command import command, import_quietly
+from experiments.compose import Job, compose
+from experiments.run import cpu_precision
 
 SECONDS = 4  # of updates, for each network
 
@@ -24,7 +24,7 @@ SECONDS = 4  # of updates, for each network
 def check(job: Job) -> None:
     """Check the configuration, and that there are such networks."""
     config = job.config
-    check_values(config)
+    validate(config)
     check_models("models", config.models or [])
     if config.speed and config.runtime.name != "cpu":
         raise UserError(f"runtime={config.runtime.name}: speed=true allows runtime=cpu alone")
@@ -53,8 +53,8 @@ def _by_number(name: str) -> list[str | int]:
 def _speed(name: str, job: Job) -> float:
     """Images per second of this repository's own update, after the first ones."""
     runtime = [override for override in job.overrides if override.startswith("runtime")]
-    config = compose_again("config", [*runtime, f"model={name}", "data=synthetic"])
-    precision = device_of(config).precision
+    config = compose("config", [*runtime, f"model={name}", "data=synthetic"])
+    precision = cpu_precision(config)
     threads = config.runtime.threads or describe_machine()["cores"]
     chosen = [Contender(OURS, precision)]
     configs = {name: OmegaConf.to_container(config, resolve=True)}

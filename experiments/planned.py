@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from degradation.config import RUNS, relative
 from degradation.errors import IN_USE, UserError
 from degradation.output import complain, say
 from degradation.records import RunFolder
 from experiments.command import run_alone
-from experiments.refusals import REFUSALS, compose_again, explain
+from experiments.compose import compose
 from experiments.run import check_run, run_folder
 
 
@@ -24,22 +22,18 @@ class Planned:
     overrides: list[str]
 
 
-def plan(overrides: list[str], instead: str, root: Path | None = None) -> Planned:
-    """Plan the run of some overrides, in its place below `root` (None: `RUNS`).
+def plan(overrides: list[str], instead: str, root: Path = RUNS) -> Planned:
+    """Plan the run of some overrides, in its place below `root`.
 
     Raises `UserError` for a run that there cannot be, for one with a place of its own, and for one
     in whose place there is another: `instead` is what the user can do then.
     """
-    try:
-        config = compose_again("config", overrides)
-        OmegaConf.resolve(config)  # a run has not every key that the command has
-    except REFUSALS as error:
-        raise UserError(explain(error, "config", overrides)) from error
+    config = compose("config", overrides)
     if config.run_dir is not None:
         raise UserError(f"run_dir={config.run_dir}: a planned run's folder follows from the plan")
     check_run(config)
     folder = run_folder(config, root, instead=instead)
-    if root not in (None, RUNS):
+    if root != RUNS:
         overrides = [*overrides, f"run_dir={folder.path}"]
     return Planned(config.model.name, config.seed, folder, overrides)
 

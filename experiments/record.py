@@ -8,8 +8,9 @@ of it again elsewhere.
 import sys
 from itertools import product
 
-from degradation.config import ROOT, check_values, folder_of
-from experiments.command import Job, command, run_alone
+from degradation.config import ROOT, folder_of, validate
+from experiments.command import command, run_alone
+from experiments.compose import Job
 from experiments.planned import Planned, all_complete, plan, train_missing
 
 
@@ -39,7 +40,7 @@ def planned(job: Job) -> list[list[Planned]]:
 
 def check(job: Job) -> None:
     """Check the plan, and each of its runs."""
-    check_values(job.config)
+    validate(job.config)
     planned(job)
 
 

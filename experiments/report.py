@@ -14,16 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import (
     ROOT,
-    check_values,
     command_line,
     folder_of,
     option_values,
     options,
-    overrides_of,
     read_figures,
     relative,
-    show,
-    variant,
+    validate,
 )
 from degradation.errors import UserError
 from degradation.output import say
@@ -45,12 +42,13 @@ from degradation.report import (
     write_export,
     write_page,
 )
-from degradation.report.claims import RUNS_MISSING
-from degradation.report.readme import fill, section
-from degradation.report.verdict import GOOD
-from experiments.command import Job, command
+from degradation.report.claims import GOOD, RUNS_MISSING
+from degradation.report.page import fill, section
+from degradation.schema import Configuration, show
+from degradation.setting import Setting
+from experiments.command import command
+from experiments.compose import Job, compose, key_of
 from experiments.missing_runs import check_found
-from experiments.refusals import defaults, key_of
 
 DECIDED = ("model", "model.name", "model.depth", "seed", "run_dir")
 RECORDED = ROOT / "results" / "recorded"
@@ -69,7 +67,7 @@ def report(config: DictConfig, folder: Path, overrides: list[str]) -> Page:
     found = find_runs(folder, lambda *skipped: left_out.append(skipped))
     changes, runs = pick_runs(config, found)
     suffix = f",{changes}" if changes else ""
-    changed, drawn_by = _of_runs(config, changes), _of_figure(overrides)
+    changed, drawn_by = _of_runs(config), _of_figure(overrides)
     seeds = config.seeds and list(config.seeds)
     check_found(config, folder, changes, [*drawn_by, *changed], runs, found)
     out_dir = schedule_folder(folder, runs)
@@ -103,11 +101,9 @@ def pick_runs(config: DictConfig, found: list[Run]) -> tuple[str, list[Run]]:
 
     Raises `UserError` if one of them is there twice.
     """
-    # Named after the precision that was asked for: what auto picks here says nothing of the runs.
-    precision = config.runtime.precision
-    changes = ",".join(variant(config, precision, "auto"))
+    setting = Setting.of(_validate(config))
     seeds = config.seeds and list(config.seeds)
-    return changes, pick(found, config.schedule.name, seeds, changes, precision)
+    return setting.variant, pick(found, setting.schedule, seeds, setting.variant)
 
 
 def _unfinished(
@@ -194,10 +190,10 @@ def _commands(
     return [*commands, ("This report, without training", alone)]
 
 
-def _of_runs(config: DictConfig, changes: str) -> list[str]:
-    """Overrides that make runs of the variant `changes`; a GPU, which it does not name, too."""
+def _of_runs(config: DictConfig) -> list[str]:
+    """Overrides that make the runs that `config` asks for; on a GPU if it names one."""
     gpu = ["runtime=gpu"] if config.runtime.name == "gpu" else []
-    return gpu + overrides_of(changes, OmegaConf.to_container(config, resolve=True))
+    return gpu + Setting.of(_validate(config)).overrides
 
 
 def _of_figure(overrides: list[str]) -> list[str]:
@@ -222,16 +218,20 @@ def imply_network(overrides: list[str]) -> list[str]:
     if figure in options("figure"):
         return [f"model={models_of(read_figures()[figure])[0]}"]
     fit = [name for name in options("model") if keys <= option_values("model", name).keys()]
-    return [f"model={fit[0]}"] if fit and defaults("config").model.name not in fit else []
+    return [f"model={fit[0]}"] if fit and compose("config", []).model.name not in fit else []
 
 
 def check(job: Job) -> None:
     """Check the values of a report, which may do without `figure`, and the figures there are."""
     refuse_decided(job.overrides)
     read_figures()
-    config = job.config
+    _validate(job.config)
+
+
+def _validate(config: DictConfig) -> Configuration:
+    """Check the values of a report, which may do without `figure`."""
     keys = [key for key in config if key != "figure" or config.figure is not None]
-    check_values(OmegaConf.masked_copy(config, keys))
+    return validate(OmegaConf.masked_copy(config, keys))
 
 
 def start(job: Job) -> None:
@@ -242,7 +242,7 @@ def start(job: Job) -> None:
     page = report(job.config, folder_of("runs", job.config.runs, ROOT), job.overrides)
     if not job.config.strict:
         return
-    findings, passed = page.findings, (*GOOD, "not asked")
+    findings, passed = page.findings, GOOD
     if figure := job.config.figure:
         findings = judge([run for run in page.runs if run.model in drawn(figure)])
         passed += (RUNS_MISSING,)

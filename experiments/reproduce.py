@@ -10,12 +10,13 @@ from itertools import product
 
 from omegaconf import DictConfig, OmegaConf
 
-from degradation.config import RUNS, check_models, check_values, read_figures, recorded, relative
+from degradation.config import RUNS, check_models, read_figures, recorded, relative, validate
 from degradation.errors import UserError
 from degradation.report import drawn, find_runs, models_of
-from degradation.rules import SEEDS
+from degradation.schema import SEEDS
 from degradation.training.tracking import Tracker, run_id
-from experiments.command import Job, command
+from experiments.command import command
+from experiments.compose import Job
 from experiments.planned import Planned, all_complete, plan, train_missing
 from experiments.report import imply_network, pick_runs, refuse_decided, report
 
@@ -25,9 +26,9 @@ def check(job: Job) -> None:
     config = job.config
     refuse_decided(job.overrides)
     read_figures()  # those that the report will draw
-    check_values(config)
+    validate(config)
     if config.seeds is None:
-        raise UserError(f"seeds=null: allowed: {SEEDS.allowed}")
+        raise UserError(f"seeds=null: allowed: {SEEDS}")
     check_models("figure.panels", drawn(config.figure))
     planned(job, config.seeds[:1])  # not every network has every key
 
@@ -67,7 +68,8 @@ def start(job: Job) -> int:
         return 0
 
     page = report(config, RUNS, job.overrides)
-    picture = next(picture.png for picture in page.pictures if picture.name == figure["name"])
+    pictures = {picture.png.stem.partition(",")[0]: picture.png for picture in page.pictures}
+    picture = pictures[figure["name"]]
     folder = picture.with_suffix("")
     tracker = Tracker(
         mode=config.tracking.mode,

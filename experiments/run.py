@@ -2,17 +2,18 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from degradation.config import folder_of, relative, run_path, validate
-from degradation.data.cifar10 import FOLDER
-from degradation.data.layouts import find_layout
+from degradation.config import RUNS, folder_of, relative, validate
+from degradation.data.archives import FOLDER, find_files
 from degradation.errors import UserError
 from degradation.records import RunFolder, cpu_has_bf16
-from degradation.training.identity import ELSEWHERE, check_same_run, identity
-from experiments.command import Job, command, import_quietly
+from degradation.setting import Setting
+from degradation.training.identity import ELSEWHERE, check_same_run
+from experiments.command import command, import_quietly
+from experiments.compose import Job
 
 if TYPE_CHECKING:
     from degradation.training.devices import Gpu
@@ -36,34 +37,32 @@ def check_run(config: DictConfig) -> None:
                 f"run_dir={path}: its {stranger} is not a run's; allowed: a run's folder, or one "
                 "without such a file"
             )
+    if config.runtime.name == "gpu":
+        first_gpu()
     place = config.data.get("dir")
-    if place is not None and not find_layout(folder_of("data.dir", place)):
+    if place is not None and not find_files(folder_of("data.dir", place)):
         raise UserError(f"data.dir={place}: no CIFAR-10 there; allowed: {FOLDER}")
 
 
-def run_folder(config: DictConfig, root: Path | None = None, instead: str = ELSEWHERE) -> RunFolder:
-    """Return the folder of a run whose configuration is checked: below `root`, or its own.
+def run_folder(config: DictConfig, root: Path = RUNS, instead: str = ELSEWHERE) -> RunFolder:
+    """Return the folder of a run whose configuration is checked: its own, or its place in `root`.
 
     Raises `UserError` if it holds another run, unless `overwrite` is set; `instead` is what the
     user can do then.
     """
-    device = device_of(config)
-    folder = RunFolder(place_of(config, device, root))
+    setting = Setting.of(validate(config))
+    own = config.run_dir and folder_of("run_dir", config.run_dir)
+    folder = RunFolder(own or setting.folder(root))
     if not config.overwrite:
-        check_same_run(folder, identity(config, device.precision), instead=instead)
+        check_same_run(folder, setting, instead=instead)
     return folder
-
-
-def place_of(config: DictConfig, device: "Device", root: Path | None = None) -> Path:
-    """Path of the folder of a run on `device`, as `run_path` has it."""
-    return run_path(config, device.precision, device.auto, root)
 
 
 def check_together(jobs: list[Job]) -> None:
     """Raise `UserError` if two jobs of a sweep would have one folder."""
     taken = set()
     for job in jobs:
-        path = place_of(job.config, device_of(job.config))
+        path = run_folder(job.config).path
         if path in taken:
             raise UserError(
                 f"{' '.join(job.overrides)}: its folder, {relative(path)}, is that of another job; "
@@ -72,41 +71,25 @@ def check_together(jobs: list[Job]) -> None:
         taken.add(path)
 
 
-class Device(NamedTuple):
-    """What a run computes on: its precision, the one that `auto` picks here, and its GPU, if any.
-
-    A run's folder is named after it, beside its configuration.
-    """
-
-    precision: str
-    auto: str
-    gpu: "Gpu | None"
-
-
-def device_of(config: DictConfig) -> Device:
-    """Find what a run computes on: with runtime=gpu the first GPU that TensorFlow sees.
-
-    Raises `UserError` if there is none.
-    """
-    if config.runtime.name == "gpu":
-        # The one way to know what TensorFlow will see, with this driver and these libraries.
-        gpu = import_quietly("degradation.training.devices", gpus=True).first_gpu()
-        auto = gpu.precision
-    else:
-        gpu, auto = None, "bfloat16" if cpu_has_bf16() else "float32"
-    chosen = config.runtime.precision
-    return Device(auto if chosen == "auto" else chosen, auto, gpu)
-
-
 def start(job: Job) -> None:
     """Train the network of a job, unless that is done already."""
-    device = device_of(job.config)
-    folder = RunFolder(place_of(job.config, device))
-
+    gpu = job.config.runtime.name == "gpu"
     # After everything that may be refused: importing TensorFlow takes seconds.
     # A run on the processor that is half on a GPU would not be the run it says it is.
-    module = import_quietly("degradation.training.run", gpus=device.gpu is not None)
-    module.train(job.config, folder, device.precision, device.gpu)
+    module = import_quietly("degradation.training.run", gpus=gpu)
+    module.train(job.config, run_folder(job.config), first_gpu() if gpu else None)
+
+
+def cpu_precision(config: DictConfig) -> str:
+    """Return the precision that runs train in on this processor."""
+    auto = "bfloat16" if cpu_has_bf16() else "float32"
+    return auto if config.runtime.precision == "auto" else config.runtime.precision
+
+
+def first_gpu() -> "Gpu":
+    """Return the GPU that runs with runtime=gpu train on; raises `UserError` if there is none."""
+    # The one way to know what TensorFlow will see, with this driver and these libraries.
+    return import_quietly("degradation.training.devices", gpus=True).first_gpu()
 
 
 if __name__ == "__main__":

@@ -1,28 +1,25 @@
-"""Small files in CIFAR-10's official layouts, archives of them, and what a refusal looks like."""
+"""Small files of CIFAR-10 as its two archives hold them, and what a refusal looks like."""
 
-import io
-import pickle
+import hashlib
 import struct
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from degradation.data import layouts
-from degradation.data.cifar10 import load_dataset
+from degradation.data import archives, load_dataset
+from degradation.data.archives import BINARY, PYTHON
 from degradation.data.dataset import pack_records
 from degradation.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIZE = 20  # images a file, instead of 10,000
-BINARY, PICKLED = layouts.BINARY, layouts.PICKLED
-NOWHERE = "file:///nowhere/cifar-10-python.tar.gz"
+NOWHERE = f"http://127.0.0.1:9/{PYTHON.name}"  # nobody listens there
 
 
 def small_parts(monkeypatch):
     """Draw images and labels for six small files, two images a class in each; expect that size."""
-    monkeypatch.setattr(layouts, "IMAGES_PER_FILE", SIZE)
+    monkeypatch.setattr(archives, "IMAGES_PER_FILE", SIZE)
     chance = np.random.default_rng(0)
     return [
         (
@@ -33,25 +30,27 @@ def small_parts(monkeypatch):
     ]
 
 
-def planes(images):
-    """Give the rows of the pickled layout's `data`: all red, all green, all blue, row by row."""
-    return np.stack([image.transpose(2, 0, 1).ravel() for image in images])
-
-
 def write_binary(folder, parts):
     folder.mkdir(parents=True)
     for name, part in zip(BINARY.digests, parts, strict=True):
         (folder / name).write_bytes(pack_records(*part).tobytes())
-    (folder / BINARY.class_names).write_text("\n".join(layouts.CLASS_NAMES) + "\n")
     return folder
 
 
-def write_pickled(folder, parts, dump):
+def write_python(folder, parts, monkeypatch):
+    """Write pickles that pass for the official ones."""
     folder.mkdir(parents=True)
-    for name, part in zip(PICKLED.digests, parts, strict=True):
-        (folder / name).write_bytes(dump(*part))
-    (folder / PICKLED.class_names).write_bytes(pickle.dumps({"label_names": layouts.CLASS_NAMES}))
+    for name, part in zip(PYTHON.digests, parts, strict=True):
+        (folder / name).write_bytes(dump_python2(*part))
+    make_official(monkeypatch, PYTHON, folder)
     return folder
+
+
+def make_official(monkeypatch, archive, folder):
+    """Have an archive's files in `folder` pass for the official ones."""
+    for name in archive.digests:
+        digest = hashlib.new(archive.algorithm, (folder / name).read_bytes()).hexdigest()
+        monkeypatch.setitem(archive.digests, name, digest)
 
 
 def dump_python2(images, labels):
@@ -62,7 +61,7 @@ def dump_python2(images, labels):
             return b"U" + bytes([len(value)]) + value
         return b"T" + struct.pack("<i", len(value)) + value
 
-    rows = planes(images)
+    rows = pack_records(images, labels)[:, 1:]
     array = (
         b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
         + b"(K\x01"
@@ -85,28 +84,8 @@ def dump_python2(images, labels):
     )
 
 
-def dump_python3(protocol, key=str, order="C", label=int):
-    def dump(images, labels):
-        rows = np.asarray(planes(images), order=order)
-        batch = {key("data"): rows, key("labels"): [label(k) for k in labels]}
-        return pickle.dumps(batch, protocol=protocol)
-
-    return dump
-
-
-DUMPS = {
-    "python 2": dump_python2,
-    **{f"protocol {p}": dump_python3(p) for p in range(6)},
-    "bytes as keys": dump_python3(2, key=str.encode),
-    "column-major": dump_python3(4, order="F"),
-    "column-major, protocol 5": dump_python3(5, order="F"),
-    "numpy labels": dump_python3(4, label=np.int64),
-}
-
-
 def load(folder, **options):
-    options = {"dir": str(folder), "url": NOWHERE, **options}
-    return load_dataset("cifar10", root=REPOSITORY, **options)
+    return load_dataset("cifar10", root=REPOSITORY, dir=str(folder), url=NOWHERE, **options)
 
 
 def assert_holds(dataset, parts):
@@ -127,24 +106,3 @@ def refusal(call, *arguments, code=2, **options):
     assert caught.value.exit_code == code
     assert "\n" not in message
     return message
-
-
-def archive(path, members):
-    """Write a .tar.gz of (TarInfo or name, bytes) pairs."""
-    with tarfile.open(path, "w:gz") as tar:
-        for member, content in members:
-            if not isinstance(member, tarfile.TarInfo):
-                member = tarfile.TarInfo(member)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
-
-
-def official_members(folder):
-    return [(f"{folder.name}/{path.name}", path.read_bytes()) for path in sorted(folder.iterdir())]
-
-
-def special(name, kind, target=""):
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, target
-    return member

@@ -40,11 +40,11 @@ def policy(request, set_policy):
 def real_cifar10():
     """Give the folder of the real CIFAR-10, if a run would find one without downloading it."""
     from degradation.config import option_values
-    from degradation.data import layouts
+    from degradation.data.archives import find_files
 
     search = filter(None, option_values("data", "cifar10")["data.search"])
     places = [REPOSITORY / Path(place).expanduser() for place in search]
-    place = next(filter(layouts.find_layout, places), None)
+    place = next(filter(find_files, places), None)
     if place is None:
         pytest.skip(f"no CIFAR-10 in {', '.join(map(str, places))}")
     return place

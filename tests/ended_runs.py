@@ -1,13 +1,12 @@
 """Runs that end with given errors, for tests of what is made of final errors."""
 
-from functools import cache
 from pathlib import Path
 
 import pandas as pd
-from omegaconf import OmegaConf
-from report_samples import ROOT, SCHEDULES
+from report_samples import SCHEDULES, make_config
 
 from degradation.report import Run
+from degradation.setting import Setting
 
 # What the paper has at 64k iterations: training and test error, in percent.
 PAPER = {
@@ -41,30 +40,19 @@ def ended_runs(
     last = SCHEDULES[schedule]["iterations"]
     runs = []
     for model, by_seed in ends.items():
-        config = {
-            "model": _option("model", model),
-            "data": _option("data", "cifar10") | {"holdout": holdout},
-            "schedule": {"name": schedule, **SCHEDULES[schedule]},
-            "optimizer": _option("optimizer", "sgd"),
-            "runtime": _option("runtime", "cpu"),
-        }
-        for key, value in (settings or {}).items():
-            group, name = key.split(".")
-            config[group][name] = value
         by_seed = dict(enumerate(by_seed)) if isinstance(by_seed, list) else by_seed
         for seed, errors in by_seed.items():
             train, test = errors if isinstance(errors, tuple) else (errors, errors)
+            given = {"data.holdout": holdout} | (settings or {})
+            config = make_config(model, schedule, seed, variant, given)
             rows = [(last // 2, train, test - 0.5), (last, train, test)]
             runs.append(
                 Run(
-                    model=model,
-                    variant=variant,
-                    schedule=schedule,
-                    seed=seed,
+                    setting=Setting.of(config),
                     precision="bfloat16",
                     dataset=dataset,
                     canonical=dataset == "CIFAR-10",
-                    config=config | {"seed": seed},
+                    config=config,
                     manifest={"parameters": 269_722},
                     rows=pd.DataFrame(rows, columns=["iteration", "train_error", unseen]),
                     path=Path("runs", schedule, f"{model},{variant}", f"seed{seed}"),
@@ -79,13 +67,3 @@ def as_in_paper(*models: str, spread: tuple[float, ...] = (0.0,)) -> dict[str, l
         model: [(PAPER[model][0] + shift, PAPER[model][1] + shift) for shift in spread]
         for model in models or PAPER
     }
-
-
-def _option(group: str, name: str) -> dict:
-    return dict(_file(group, name))
-
-
-@cache
-def _file(group: str, name: str) -> dict:
-    tree = OmegaConf.load(ROOT / "conf" / group / f"{name}.yaml")
-    return OmegaConf.to_container(tree, resolve=True)

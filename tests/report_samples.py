@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import cache
 from pathlib import Path
 
 import matplotlib.text
@@ -84,17 +85,8 @@ def write_run(
     """Write a finished run in the documented format and return its folder."""
     folder = folder or root / schedule / ",".join(filter(None, [model, variant])) / f"seed{seed}"
     folder.mkdir(parents=True)
-    config = {
-        "model": _option("model", model),
-        "data": _option("data", "cifar10") | {"holdout": holdout},
-        "schedule": {"name": schedule, **SCHEDULES[schedule]},
-        "optimizer": _option("optimizer", "sgd"),
-        "runtime": _option("runtime", "cpu"),
-        "seed": seed,
-    }
-    for key, value in (settings or {}).items():
-        group, name = key.split(".")
-        config[group][name] = value
+    given = {"data.holdout": holdout} | (settings or {})
+    config = make_config(model, schedule, seed, variant, given)
     unseen = "val" if holdout else "test"
     ends = (ENDS | ALSO_ENDS).get(model, OTHER_ENDS)
     rows = rows or make_rows(config["schedule"], ends, seed, unseen)
@@ -121,7 +113,32 @@ def write_run(
     return folder
 
 
+def make_config(model: str, schedule: str, seed: int, variant: str, settings: dict) -> dict:
+    """Make the configuration of a run, with `settings` by dotted key; some are in `variant`."""
+    chosen = dict(part.split("=") for part in variant.split(",") if part)
+    known = {"rate": ("optimizer.rate", float), "precision": ("runtime.precision", str)}
+    settings = {known[k][0]: known[k][1](v) for k, v in chosen.items() if k in known} | settings
+    data = settings.get("data.name", chosen.get("data", "cifar10"))
+    config = {
+        "model": _option("model", model),
+        "data": _option("data", data),
+        "schedule": {"name": schedule, **SCHEDULES[schedule]},
+        "optimizer": _option("optimizer", "sgd"),
+        "runtime": _option("runtime", "cpu"),
+        "seed": seed,
+    }
+    for key, value in settings.items():
+        group, name = key.split(".")
+        config[group] = config[group] | {name: value}
+    return config
+
+
 def _option(group: str, name: str) -> dict:
+    return dict(_file(group, name))
+
+
+@cache
+def _file(group: str, name: str) -> dict:
     tree = OmegaConf.load(ROOT / "conf" / group / f"{name}.yaml")
     return OmegaConf.to_container(tree, resolve=True)
 

@@ -152,9 +152,9 @@ def shorten_warm_up(updates: int) -> None:
 
 def shrink_cifar10(images: int) -> None:
     """Have each of the six files of CIFAR-10 hold so many images."""
-    from degradation.data import layouts
+    from degradation.data import archives
 
-    layouts.IMAGES_PER_FILE = images
+    archives.IMAGES_PER_FILE = images
 
 
 def take_terminal(name: str) -> None:

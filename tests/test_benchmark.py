@@ -18,7 +18,7 @@ from degradation.errors import UserError
 from degradation.models import build_model
 from experiments import benchmark
 from experiments.command import command
-from experiments.refusals import compose_again
+from experiments.compose import compose
 
 STOCK, OURS = "stock Keras, float32", "this repository, bfloat16"
 BARE, TORCH = "constant batch, bfloat16", "PyTorch, compiled, bfloat16"
@@ -243,7 +243,7 @@ def test_a_contender_updates_every_weight(step, maker, synthetic, monkeypatch):
     make, made = getattr(contenders_of, maker), []
     monkeypatch.setattr(contenders_of, maker, lambda *given: made.append(make(*given)) or made[0])
     small = ["model.depth=8", "optimizer.batch=16", "optimizer.ghost_batch=8", "data=synthetic"]
-    update = step(compose_again("config", ["model=resnet20", *small]), synthetic)
+    update = step(compose("config", ["model=resnet20", *small]), synthetic)
     model = getattr(made[0], "model", made[0])
     before = [variable.numpy() for variable in model.trainable_variables]
     update()

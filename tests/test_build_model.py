@@ -143,9 +143,15 @@ STAGES = "stem: cifar, block: basic, widths: [4, 8], depths: [1, 1]"
     ("text", "words"),
     [
         (f"builder: resnet, {STAGES}", None),
-        (f"builder: resnet, {STAGES}, dropout: 0.1", ["model.dropout: unknown key", "head"]),
+        (
+            f"builder: resnet, {STAGES}, dropout: 0.1",
+            ["model.dropout=0.1: unknown key", "model/mine.yaml: ", "head"],
+        ),
         ("builder: resnet, stem: cifar, block: basic, widths: [4]", ["model.depths: missing"]),
-        ("builder: vgg, depths: [1], widths: [4]", ["model.skip: missing", "of a vgg"]),
+        (
+            "builder: vgg, depths: [1], widths: [4]",
+            ["model.skip: missing", "conf/model/mine.yaml: ", "widths"],
+        ),
         (f"builder: resnett, {STAGES}", ["model.builder=resnett", "cifar_resnet, resnet, vgg"]),
         (STAGES, ["conf/model/mine.yaml: no builder", "cifar_resnet, resnet, vgg"]),
     ],

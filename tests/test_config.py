@@ -1,4 +1,4 @@
-"""Configuration: every option composes and builds, and a run's folder is named after its config."""
+"""Configuration: every option composes and is valid; how places are named; wrong values."""
 
 import os
 import shutil
@@ -15,31 +15,22 @@ from degradation import config as configuration
 from degradation.config import (
     CONF,
     RUNS,
-    check_values,
-    command_line,
     options,
-    overrides_of,
     recorded,
     relative,
-    run_name,
-    run_path,
-    show,
     validate,
 )
 from degradation.errors import UserError
-from experiments import refusals
-from experiments.refusals import compose_again
+from degradation.schema import Optimizer, show
+from degradation.setting import SCHEDULES
+from experiments import compose as composing
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [(group, option) for group in GROUPS for option in options(group)]
 
 
 def compose(*overrides: str, command: str = "config"):
-    return compose_again(command, list(overrides))
-
-
-def name_of(*overrides: str, precision: str = "bfloat16", auto: str = "bfloat16") -> str:
-    return run_name(compose(*overrides), precision, auto)
+    return composing.compose(command, list(overrides))
 
 
 def texts(tree) -> list[str]:
@@ -62,7 +53,8 @@ def test_there_are_options_in_every_group():
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_and_is_valid(group, option):
     config = compose(f"{group}={option}", command="reproduce")
-    assert check_values(config)[f"{group}.{'mode' if group == 'tracking' else 'name'}"] == option
+    chosen = getattr(validate(config), group)
+    assert (chosen.mode if group == "tracking" else chosen.name) == option
 
 
 @pytest.mark.parametrize("command", sorted(path.stem for path in CONF.glob("*.yaml")))
@@ -72,7 +64,7 @@ def test_every_command_composes(command):
 
 @pytest.mark.parametrize("command", ["config", "reproduce"])
 def test_defaults_are_valid(command):
-    check_values(compose(command=command))
+    validate(compose(command=command))
 
 
 @pytest.mark.parametrize("value", ["", " ", "elsewhere"])
@@ -106,138 +98,35 @@ def test_every_figure_names_models_that_exist(figure):
     assert {model for panel in panels for model in panel.models} <= set(options("model"))
 
 
-@pytest.mark.parametrize(
-    ("schedule", "iterations", "drops", "every"),
-    [
-        ("paper", 64_000, [32_000, 48_000], 800),
-        ("medium", 16_000, [8_000, 12_000], 400),
-        ("short", 4_000, [2_000, 3_000], 200),
-    ],
-)
-def test_schedules_are_those_of_the_design(schedule, iterations, drops, every):
-    config = compose(f"schedule={schedule}").schedule
-    assert (config.iterations, list(config.drops), config.evaluate_every) == (
-        iterations,
-        drops,
-        every,
-    )
-
-
-def test_optimizer_is_the_papers():
-    assert OmegaConf.to_container(compose().optimizer) == {
-        "name": "sgd",
-        "batch": 128,
-        "ghost_batch": 64,
-        "rate": 0.1,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "decay": "kernels",
-        "warmup": {"min_depth": 110, "rate": 0.01, "until_error": 80},
+@pytest.mark.parametrize("name", options("schedule"))
+def test_files_of_schedules_have_what_the_code_has(name):
+    config = OmegaConf.to_container(compose(f"schedule={name}").schedule)
+    assert {f"schedule.{key}": value for key, value in config.items()} == {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in SCHEDULES[name].items()
     }
 
 
-# Names and folders
+def test_the_papers_schedule():
+    paper = compose("schedule=paper").schedule
+    assert (paper.iterations, list(paper.drops)) == (64_000, [32_000, 48_000])
 
 
-@pytest.mark.parametrize(
-    ("overrides", "name"),
-    [
-        ([], "resnet20"),
-        (["model=plain56"], "plain56"),
-        (["model.shortcut=A"], "resnet20"),
-        (["model.shortcut=B"], "resnet20,shortcut=B"),
-        (["model=resnet50", "model.shortcut=null"], "resnet50,shortcut=null"),
-        (["model=plain20", "model.depth=26"], "plain20,depth=26"),
-        (["optimizer.rate=0.05", "model.shortcut=C"], "resnet20,rate=0.05,shortcut=C"),
-        (["model.shortcut=C", "optimizer.rate=0.05"], "resnet20,rate=0.05,shortcut=C"),
-        (["optimizer.rate=1e-1"], "resnet20"),
-        (["optimizer.warmup.rate=0.02"], "resnet20,warmup.rate=0.02"),
-        (["optimizer.batch=64", "optimizer.decay=all"], "resnet20,batch=64,decay=all"),
-        (["optimizer.ghost_batch=null"], "resnet20,ghost_batch=null"),
-        (["data=synthetic"], "resnet20,data=synthetic"),
-        (["data=synthetic", "data.test_images=50"], "resnet20,data=synthetic,test_images=50"),
-        (["data.holdout=5000"], "resnet20,holdout=5000"),
-        (["schedule=smoke", "schedule.iterations=9"], "resnet20,iterations=9"),
-        (["schedule.drops=[100,200]"], "resnet20,drops=100-200"),
-    ],
-)
-def test_name_shows_every_override_that_changes_the_result_sorted(overrides, name):
-    assert name_of(*overrides) == name
+@pytest.mark.parametrize("group", ["optimizer", "data", "runtime", "tracking"])
+def test_defaults_of_files_are_those_of_the_schema(group):
+    """A key at its default is no part of what a run is: so file and schema must not differ."""
+    for option in options(group):
+        chosen = getattr(validate(compose(f"{group}={option}", command="reproduce")), group)
+        apart = chosen.model_dump(exclude_defaults=True).keys()
+        assert apart <= {"name", "mode", "search", "url"}
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        [],
-        ["model.shortcut=null", "optimizer.warmup.rate=0.02"],
-        ["data=synthetic", "data.test_images=50"],
-        ["schedule.drops=[100,200]", "schedule.iterations=300"],
-        ["runtime.precision=float32"],
-    ],
-)
-def test_overrides_follow_from_a_name(overrides):
-    precision = "float32" if overrides == ["runtime.precision=float32"] else "bfloat16"
-    name = name_of(*overrides, precision=precision)
-    tree = OmegaConf.to_container(compose(*overrides), resolve=True)
-    assert sorted(overrides_of(name.partition(",")[2], tree)) == sorted(overrides)
+def test_optimizer_is_the_papers():
+    assert Optimizer().model_dump() == OmegaConf.to_container(compose().optimizer)
+    assert Optimizer().decay == "kernels" and Optimizer().ghost_batch == 64
 
 
-def test_a_command_line_can_be_typed_into_a_shell():
-    line = command_line("report", "schedule=short", "seeds=[0,1]")
-    assert line == ".venv/bin/python -m experiments.report schedule=short 'seeds=[0,1]'"
-    assert command_line("models") == ".venv/bin/python -m experiments.models"
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "data.dir=/somewhere/cifar10",
-        "data.search=[elsewhere]",
-        "data.url=https://example.org/cifar-10-python.tar.gz",
-        "schedule=paper",
-        "seed=7",
-        "runtime.threads=1",
-        "runtime.checkpoint_every=5",
-        "runtime.precision=bfloat16",
-        "tracking=disabled",
-        "tracking.group=figure1",
-        "overwrite=true",
-    ],
-)
-def test_name_leaves_out_what_the_result_does_not_depend_on(override):
-    assert name_of(override) == "resnet20"
-
-
-@pytest.mark.parametrize(
-    ("precision", "auto", "name"),
-    [
-        ("float32", "bfloat16", "resnet20,precision=float32"),
-        ("float32", "float32", "resnet20"),
-        ("bfloat16", "float32", "resnet20,precision=bfloat16"),
-    ],
-)
-def test_name_has_the_precision_where_auto_would_pick_another(precision, auto, name):
-    assert name_of(f"runtime.precision={precision}", precision=precision, auto=auto) == name
-    if precision == auto:
-        assert name_of("runtime.precision=auto", precision=precision, auto=auto) == name
-
-
-def test_folder_follows_from_schedule_name_and_seed():
-    config = compose("schedule=smoke", "model.shortcut=B", "seed=3")
-    expected = RUNS / "smoke" / "resnet20,shortcut=B" / "seed3"
-    assert run_path(config, "bfloat16", "bfloat16") == expected
-
-
-def test_run_dir_is_the_folder_exactly(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for given, expected in {
-        "runs/mine": tmp_path / "runs/mine",
-        str(tmp_path / "x"): tmp_path / "x",
-        "~/run": tmp_path / "home/run",
-    }.items():
-        config = compose(f"run_dir='{given}'", "model.shortcut=B")
-        assert run_path(config, "float32", "bfloat16") == expected
+# Places
 
 
 def test_paths_are_shown_relative_to_the_repository(tmp_path):
@@ -355,10 +244,8 @@ def test_a_number_beyond_those_of_floats_is_refused():
     ],
 )
 def test_values_that_do_not_go_together_are_refused(overrides, words):
-    config = compose(*overrides)
-    check_values(config)
     with pytest.raises(UserError, match="allowed|must come before") as refusal:
-        validate(config)
+        validate(compose(*overrides))
     assert words in str(refusal.value)
 
 
@@ -371,26 +258,24 @@ def test_a_new_option_file_is_an_option(tmp_path, monkeypatch):
 
 
 def test_a_new_schedule_needs_every_key(tmp_path, monkeypatch):
-    """There is nothing but the rules to compare its file with."""
     shutil.copytree(CONF, tmp_path / "conf")
     schedule = tmp_path / "conf" / "schedule" / "mine.yaml"
     schedule.write_text("{name: mine, iterations: 10, drops: [5]}")
-    for module in (configuration, refusals):
+    for module in (configuration, composing):
         monkeypatch.setattr(module, "CONF", tmp_path / "conf")
-    with pytest.raises(UserError, match=r"schedule.evaluate_every: missing, and needed in conf/sc"):
-        check_values(refusals.compose_again("config", ["schedule=mine"]))
+    with pytest.raises(UserError, match=r"schedule.evaluate_every: missing, and needed"):
+        validate(compose("schedule=mine"))
     schedule.write_text("{name: mine, iterations: 10, drops: [5], evaluate_every: 5}")
-    check_values(refusals.compose_again("config", ["schedule=mine"]))
+    validate(compose("schedule=mine"))
 
 
 def test_checking_a_configuration_imports_neither_tensorflow_nor_wandb():
     code = (
         "import sys, experiments.run, experiments.reproduce, experiments.report\n"
-        "from experiments.refusals import compose_again\n"
-        "from experiments.command import Job\n"
+        "from experiments.compose import Job, compose\n"
         "given = ['data=synthetic']\n"
-        "experiments.run.check(Job(compose_again('config', given), given))\n"
-        "experiments.reproduce.check(Job(compose_again('reproduce', given), given))\n"
+        "experiments.run.check(Job(compose('config', given), given))\n"
+        "experiments.reproduce.check(Job(compose('reproduce', given), given))\n"
         "print([m for m in ('tensorflow', 'keras', 'wandb') if m in sys.modules])\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [Path("src"), "."]))}

@@ -7,22 +7,20 @@ import numpy as np
 import pytest
 from cifar10_files import (
     BINARY,
-    DUMPS,
     NOWHERE,
-    PICKLED,
+    PYTHON,
     REPOSITORY,
     assert_holds,
-    dump_python2,
     load,
+    make_official,
     refusal,
     small_parts,
     write_binary,
-    write_pickled,
+    write_python,
 )
 from omegaconf import OmegaConf
 
-from degradation.data import download
-from degradation.data.cifar10 import load_dataset
+from degradation.data import load_dataset
 
 
 @pytest.fixture
@@ -44,13 +42,16 @@ def test_binary_layout(parts, tmp_path):
     assert raw[1 + 1024 + 32 + 5] == dataset.train_images[0, 1, 5, 1]
 
 
-@pytest.mark.parametrize("dump", DUMPS.values(), ids=DUMPS)
-def test_pickled_layout_equals_the_binary_one(dump, parts, tmp_path, recwarn):
-    """Whatever wrote the pickles, images, labels and fingerprint are those of the binary layout."""
-    pickled = load(write_pickled(tmp_path / "cifar-10-batches-py", parts, dump))
-    assert_holds(pickled, parts)
-    binary = load(write_binary(tmp_path / "cifar-10-batches-bin", parts))
-    assert pickled.fingerprint == binary.fingerprint
+def test_official_files(parts, tmp_path, monkeypatch, recwarn):
+    """From either archive images, labels and fingerprint are the same, and no copy's."""
+    binary = write_binary(tmp_path / "cifar-10-batches-bin", parts)
+    make_official(monkeypatch, BINARY, binary)
+    python = write_python(tmp_path / "cifar-10-batches-py", parts, monkeypatch)
+    for dataset in (load(binary), load(python)):
+        assert_holds(dataset, parts)
+        assert dataset.canonical
+        assert dataset.label == "CIFAR-10"
+    assert load(python).fingerprint == load(binary).fingerprint
     assert not recwarn.list
 
 
@@ -82,37 +83,11 @@ def test_holdout_takes_the_last_training_images(parts, tmp_path):
     assert held.fingerprint == dataset.fingerprint
     assert dataset.holdout(0) is dataset
     assert len(dataset.holdout(99).train_images) == 1
-
-
-@pytest.mark.parametrize("n", [-1, 100, 5000, 2.5, "10", True, None])
-def test_holdout_refuses(n, parts, tmp_path):
-    """Every other number of images is refused with the key and what is allowed."""
-    dataset = load(write_binary(tmp_path / "a", parts))
-    assert refusal(dataset.holdout, n) == f"data.holdout={n}: must be an integer from 0 to 99"
+    for n in (-1, 100):
+        assert refusal(dataset.holdout, n) == f"data.holdout={n}: must be an integer from 0 to 99"
 
 
 # ---------------------------------------------------------------- what it is called
-
-
-def test_official_files_are_canonical(parts, tmp_path, monkeypatch):
-    """The data is CIFAR-10 without more ado only where all files have the published hashes."""
-    folders = [
-        (BINARY, write_binary(tmp_path / "bin", parts)),
-        (PICKLED, write_pickled(tmp_path / "py", parts, dump_python2)),
-    ]
-    for layout, folder in folders:
-        for name in layout.digests:
-            digest = hashlib.new(layout.algorithm, (folder / name).read_bytes()).hexdigest()
-            monkeypatch.setitem(layout.digests, name, digest)
-        dataset = load(folder)
-        assert dataset.canonical
-        assert dataset.label == "CIFAR-10"
-
-        path = folder / list(layout.digests)[3]
-        changed = bytearray(path.read_bytes())
-        changed[5000] ^= 1
-        path.write_bytes(changed)
-        assert refusal(load, folder).startswith(f"{path}: not the official file")
 
 
 def test_other_copies_say_so(parts, tmp_path):
@@ -124,14 +99,9 @@ def test_other_copies_say_so(parts, tmp_path):
     indices = json.dumps({"train": [3, 5, 8], "test": [1]})
     (tmp_path / "copy" / "jpeg_indices.json").write_text(indices)
     assert load(folder).label == "CIFAR-10, 4 of 120 images from JPEG"
-    (folder / "jpeg_indices.json").write_text('{"train": [], "test": []}')
-    assert load(folder).label == "CIFAR-10, 4 of 120 images from JPEG"
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["", "[]", '{"train": 3, "test": 4}', '{"train": ["a"], "test": []}', "[" * 100_000, "\xff"],
-)
+@pytest.mark.parametrize("content", ["", "[]", '{"train": 3, "test": 4}', "\xff"])
 def test_damaged_jpeg_list_is_refused(content, parts, tmp_path):
     """A list that cannot be read is not taken for none."""
     folder = write_binary(tmp_path / "a", parts)
@@ -152,16 +122,9 @@ def test_places_are_searched_in_order(parts, tmp_path, monkeypatch):
     assert load_dataset("cifar10", **options).source == tmp_path / "shared" / "cifar10"
 
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    inner = write_pickled(tmp_path / "home/d/cifar-10-batches-py", parts, dump_python2)
+    inner = write_python(tmp_path / "home/d/cifar-10-batches-py", parts, monkeypatch)
     options["search"] = ["~/d", *search]
     assert load_dataset("cifar10", **options).source == inner
-
-
-def test_downloads_folder_is_always_looked_in(parts, tmp_path):
-    """What was downloaded once is not downloaded again, whatever the list says."""
-    folder = write_binary(tmp_path / "data/cifar10/cifar-10-batches-bin", parts)
-    dataset = load_dataset("cifar10", root=tmp_path, search=[], url=NOWHERE)
-    assert dataset.source == folder
 
 
 def test_without_a_url_nothing_is_downloaded(tmp_path):
@@ -176,20 +139,14 @@ def test_dir_is_the_only_place(parts, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     assert_holds(load("data/cifar10"), parts)
-    for wrong in ("empty", "missing", "data/cifar10/test_batch.bin", "", 5, "a\0b"):
+    for wrong in ("empty", "missing", "data/cifar10/test_batch.bin"):
         message = refusal(load_dataset, "cifar10", root=tmp_path, dir=wrong, url=NOWHERE)
         assert message.startswith(f"data.dir={wrong}: ")
         assert "cifar-10-batches-bin or cifar-10-batches-py" in message
 
 
-def test_search_that_is_no_list(tmp_path):
-    """A single string is not taken apart into letters."""
-    message = refusal(load_dataset, "cifar10", root=tmp_path, search="data", url=NOWHERE)
-    assert message == "data.search=data: must be a list of folders"
-
-
 @pytest.mark.parametrize("kept", [1, 5])
-def test_incomplete_folder_is_refused(kept, parts, tmp_path):
+def test_incomplete_folder_is_refused(kept, parts, tmp_path, monkeypatch):
     """A folder that lacks a file is not passed over in silence, nor is the other layout needed."""
     folder = write_binary(tmp_path / "data/cifar10", parts)
     for name in list(BINARY.digests)[kept:]:
@@ -197,7 +154,7 @@ def test_incomplete_folder_is_refused(kept, parts, tmp_path):
     for options in ({"dir": str(folder)}, {"search": ["data/cifar10"]}):
         message = refusal(load_dataset, "cifar10", root=tmp_path, url=NOWHERE, **options)
         assert str(folder / list(BINARY.digests)[kept]) in message
-    inner = write_pickled(folder / "cifar-10-batches-py", parts, dump_python2)
+    inner = write_python(folder / "cifar-10-batches-py", parts, monkeypatch)
     assert load(folder).source == inner
 
 
@@ -216,7 +173,7 @@ def test_configured_places(inner, parts, tmp_path, monkeypatch):
     root = tmp_path / "repository"
     root.mkdir()
     folder = tmp_path / "keras" / "datasets" / inner / "cifar-10-batches-py"
-    write_pickled(folder, parts, dump_python2)
+    write_python(folder, parts, monkeypatch)
     assert load_dataset(**resolved("cifar10"), root=root).source == folder
     monkeypatch.setenv("CIFAR10_DIR", "")
     assert load_dataset(**resolved("cifar10"), root=root).source == folder
@@ -226,17 +183,14 @@ def test_configured_places(inner, parts, tmp_path, monkeypatch):
 
 def test_configured_address_is_the_official_one():
     """What a download fetches is the archive on the data set's own page."""
-    assert resolved("cifar10")["url"] == "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
-    assert download.ARCHIVES["c58f30108f718f92721af3b95e74349a"] is PICKLED
-    assert download.ARCHIVES["c32a1d4ab5d03f1284b67883e8d87530"] is BINARY
+    assert resolved("cifar10")["url"] == f"https://www.cs.toronto.edu/~kriz/{PYTHON.name}"
+    assert PYTHON.md5 == "c58f30108f718f92721af3b95e74349a"
 
 
-def test_unknown_names_and_keys(tmp_path):
-    """A data set or a key that does not exist is refused with those that do."""
+def test_unknown_name(tmp_path):
+    """A data set that does not exist is refused with those that do."""
     message = refusal(load_dataset, "cifar100", root=tmp_path)
     assert message == "data.name=cifar100: must be one of cifar10, synthetic"
-    message = refusal(load_dataset, "synthetic", root=tmp_path, dir="x")
-    assert message == "data.dir: no key of data=synthetic, which has train_images, test_images"
 
 
 # ---------------------------------------------------------------- synthetic data
@@ -284,14 +238,6 @@ def test_synthetic_is_learnable_but_not_by_colour(tmp_path):
     assert error(train.mean(axis=(1, 2)), test.mean(axis=(1, 2))) > 80
     assert 2 < error(train, test) < 50
     assert 2 < error(train, test[:, :, ::-1]) < 50
-
-
-@pytest.mark.parametrize("size", [0, -10, 5, 15, 1_000_000, 10.0, "ten", True, None])
-@pytest.mark.parametrize("key", ["train_images", "test_images"])
-def test_synthetic_sizes_that_are_refused(key, size, tmp_path):
-    """A size that cannot be shared among ten classes is refused with what is allowed."""
-    message = refusal(load_dataset, "synthetic", root=tmp_path, **{key: size})
-    assert message == f"data.{key}={size}: must be a multiple of 10 from 10 to 50000"
 
 
 # ---------------------------------------------------------------- the real thing

@@ -1,28 +1,71 @@
 """The download of CIFAR-10: what is unpacked, what is refused, and that nothing is left behind."""
 
-import hashlib
+import io
+import os
 import resource
+import signal
 import tarfile
+import threading
+from dataclasses import replace
+from hashlib import md5
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from cifar10_files import (
     BINARY,
     NOWHERE,
-    PICKLED,
-    archive,
+    PYTHON,
     assert_holds,
-    dump_python2,
-    load,
-    official_members,
     refusal,
     small_parts,
-    special,
     write_binary,
-    write_pickled,
+    write_python,
 )
 
-from degradation.data import download
-from degradation.data.cifar10 import load_dataset
+from degradation.data import download, load_dataset
+from degradation.errors import Stopped
+from degradation.training.interrupts import stop_requests
+
+
+class Mirror(HTTPServer):
+    """Serves archives on this machine alone: `contents` by name."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.contents = {}
+        self.halfway = lambda: None  # called when half of an archive is sent
+
+    def url(self, archive=PYTHON):
+        return f"http://127.0.0.1:{self.server_port}/{archive.name}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        content = self.server.contents.get(self.path[1:])
+        if content is None:
+            return self.send_error(404)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        half = len(content) // 2
+        self.wfile.write(content[:half])
+        if self.server.halfway() != "hang up":
+            self.wfile.write(content[half:])
+
+    def log_message(self, *_):
+        pass
+
+
+def archive_of(folder, **others):
+    """Make a .tar.gz of the files in a folder, and others."""
+    contents = {f"{folder.name}/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for name, content in (contents | others).items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return file.getvalue()
 
 
 @pytest.fixture
@@ -30,155 +73,125 @@ def parts(monkeypatch):
     return small_parts(monkeypatch)
 
 
-def test_unpack_ignores_all_but_the_expected_files(parts, tmp_path):
-    """Members outside the target, links and devices have no effect."""
-    folder = write_binary(tmp_path / "in" / BINARY.folder, parts)
-    strange = [
-        ("../evil", b"x"),
-        (f"{BINARY.folder}/../../evil", b"x"),
-        (str(tmp_path / "evil"), b"x"),
-        (special(f"{BINARY.folder}/link", tarfile.SYMTYPE, str(tmp_path)), b""),
-        (f"{BINARY.folder}/link/evil", b"x"),
-        (special(f"{BINARY.folder}/device", tarfile.CHRTYPE), b""),
-        (special(f"{BINARY.folder}/pipe", tarfile.FIFOTYPE), b""),
-    ]
-    path = archive(tmp_path / "a.tar.gz", [*strange, *official_members(folder), *strange])
-    target = tmp_path / "out" / "here"
-    target.mkdir(parents=True)
-    download.unpack(path, BINARY, target)
-    assert_holds(load(target), parts)
-    assert sorted(p.name for p in (target / BINARY.folder).iterdir()) == sorted(
-        p.name for p in folder.iterdir()
-    )
-    assert not list(tmp_path.rglob("evil"))
-    assert {p.name for p in tmp_path.iterdir()} == {"in", "out", "a.tar.gz"}
-
-
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
-def test_unpack_refuses_an_expected_file_that_is_none(kind, parts, tmp_path):
-    """A link in place of a data file is not followed."""
-    secret = tmp_path / "secret"
-    secret.write_text("secret")
-    member = special(f"{BINARY.folder}/test_batch.bin", kind, str(secret))
-    path = archive(tmp_path / "a.tar.gz", [(member, b"")])
-    (tmp_path / "out").mkdir()
-    assert "test_batch.bin is no file" in refusal(download.unpack, path, BINARY, tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [lambda raw: b"no archive", lambda raw: raw[:-2000], lambda raw: raw[:5000] + raw[5001:]],
-    ids=["foreign", "truncated", "a byte lost"],
-)
-def test_unpack_refuses_a_damaged_archive(change, parts, tmp_path):
-    """What cannot be unpacked whole is refused by name."""
-    folder = write_binary(tmp_path / "in" / BINARY.folder, parts)
-    path = archive(tmp_path / "a.tar.gz", official_members(folder))
-    path.write_bytes(change(path.read_bytes()))
-    (tmp_path / "out").mkdir()
-    message = refusal(download.unpack, path, BINARY, tmp_path / "out")
-    assert message.startswith(f"{path}: not an archive of CIFAR-10")
-
-
-def test_unpack_refuses_an_archive_without_all_files(parts, tmp_path):
-    """A file that is not in the archive is named."""
-    folder = write_binary(tmp_path / "in" / BINARY.folder, parts)
-    path = archive(tmp_path / "a.tar.gz", official_members(folder)[:-1])
-    (tmp_path / "out").mkdir()
-    message = refusal(download.unpack, path, BINARY, tmp_path / "out")
-    assert message.endswith(f"no {BINARY.folder}/test_batch.bin in it")
+@pytest.fixture
+def mirror(parts, tmp_path, monkeypatch):
+    """Serve small archives that pass for the official ones."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    contents = {
+        PYTHON.name: archive_of(write_python(tmp_path / PYTHON.folder, parts, monkeypatch)),
+        BINARY.name: archive_of(write_binary(tmp_path / BINARY.folder, parts)),
+    }
+    small = [replace(a, md5=md5(contents[a.name]).hexdigest()) for a in (PYTHON, BINARY)]
+    monkeypatch.setattr(download, "ARCHIVES", small)
+    with Mirror() as server:
+        server.contents = contents
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture
-def mirror(parts, tmp_path, monkeypatch):
-    """The address of an archive in the pickled layout, which is accepted as official."""
-    folder = write_pickled(tmp_path / "official" / PICKLED.folder, parts, dump_python2)
-    path = archive(tmp_path / "official" / "a.tar.gz", official_members(folder))
-    monkeypatch.setitem(download.ARCHIVES, hashlib.md5(path.read_bytes()).hexdigest(), PICKLED)
-    return path.as_uri()
+def root(tmp_path):
+    """Give an empty repository."""
+    (tmp_path / "repository").mkdir()
+    return tmp_path / "repository"
 
 
-def empty_repository(tmp_path):
-    root = tmp_path / "repository"
-    root.mkdir()
-    return root
+def files(root):
+    return [path for path in root.rglob("*") if path.is_file()]
 
 
-def test_download_fills_the_cache(mirror, parts, tmp_path, capsys):
+@pytest.mark.parametrize("archive", [PYTHON, BINARY], ids=lambda archive: archive.name)
+def test_download_fills_the_cache(archive, mirror, parts, root, capfd):
     """CIFAR-10 that is nowhere is downloaded, once, to where the next search finds it."""
-    root = empty_repository(tmp_path)
-    dataset = load_dataset("cifar10", root=root, search=["data/cifar10"], url=mirror)
+    dataset = load_dataset("cifar10", root=root, url=mirror.url(archive))
     assert_holds(dataset, parts)
-    assert dataset.source == root / "data/cifar10/cifar-10-batches-py"
-    assert mirror in capsys.readouterr().err
-    again = load_dataset("cifar10", root=root, search=["data/cifar10"], url=NOWHERE)
+    assert dataset.source == root / "data/cifar10" / archive.folder
+    (line,) = capfd.readouterr().err.splitlines()
+    assert mirror.url(archive) in line
+    again = load_dataset("cifar10", root=root, url=NOWHERE)
     assert again.fingerprint == dataset.fingerprint
-    assert [p.name for p in root.iterdir()] == ["data"]
-    assert [p.name for p in (root / "data/cifar10").iterdir()] == ["cifar-10-batches-py"]
+    assert list((root / "data/cifar10").iterdir()) == [dataset.source]
 
 
-def test_offline_names_every_place_and_what_to_do(tmp_path):
+def test_offline_names_every_place_and_what_to_do(tmp_path, root):
     """Without data and without network, one line helps."""
-    root = empty_repository(tmp_path)
     search = [None, "data/cifar10", "../elsewhere", str(tmp_path / "abs")]
     message = refusal(load_dataset, "cifar10", root=root, search=search, url=NOWHERE)
     for place in (root / "data/cifar10", tmp_path / "elsewhere", tmp_path / "abs"):
         assert str(place) in message
-    assert NOWHERE in message
-    assert "data.dir" in message
-    assert "CIFAR10_DIR" in message
-    assert not list(root.iterdir())
+    for word in (NOWHERE, "Connection refused", "data.dir", "CIFAR10_DIR"):
+        assert word in message
+    assert not files(root)
 
 
-@pytest.mark.parametrize("url", ["", "no address", "http://", "gopher://a/b", "http://[", None])
-def test_wrong_addresses(url, tmp_path):
-    """An address that is none ends in the same line."""
-    root = empty_repository(tmp_path)
-    refusal(load_dataset, "cifar10", root=root, url=url)
-    assert not list(root.iterdir())
+@pytest.mark.parametrize("url", ["", "no address", "http://127.0.0.1:9/", "http://[/a.tar.gz"])
+def test_address_that_names_no_archive(url, root):
+    message = refusal(load_dataset, "cifar10", root=root, url=url)
+    assert f"data.url={url}: must end in {BINARY.name} or {PYTHON.name}" in message
 
 
-def test_download_with_another_hash_is_refused(mirror, tmp_path):
-    """A file that is not an official archive to the last bit is neither unpacked nor kept."""
-    root = empty_repository(tmp_path)
-    path = tmp_path / "official" / "a.tar.gz"
-    path.write_bytes(path.read_bytes() + b"\0")
-    message = refusal(load_dataset, "cifar10", root=root, url=mirror)
-    assert hashlib.md5(path.read_bytes()).hexdigest() in message
-    assert not list(root.iterdir())
+@pytest.mark.parametrize("start", ["", "http:///", "gopher://a/", "http://[/"])
+def test_address_that_is_none(start, root):
+    url = start + PYTHON.name
+    assert f"data.url={url} gives no" in refusal(load_dataset, "cifar10", root=root, url=url)
 
 
-def test_download_into_a_full_disk(mirror, tmp_path):
+def test_archive_that_is_not_official_is_neither_unpacked_nor_kept(mirror, tmp_path, root):
+    evil = {"../../../evil": b"", str(tmp_path / "evil"): b""}
+    for content in (archive_of(tmp_path / PYTHON.folder, **evil), b"<html>", None):
+        mirror.contents[PYTHON.name] = content
+        message = refusal(load_dataset, "cifar10", root=root, url=mirror.url())
+        assert ("404" if content is None else md5(content).hexdigest()) in message
+    assert not files(root)
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_connection_lost_halfway(mirror, root):
+    mirror.halfway = lambda: "hang up"
+    assert "data.url=" in refusal(load_dataset, "cifar10", root=root, url=mirror.url())
+    assert not files(root)
+
+
+def test_signal_halfway_is_no_fault_of_the_download(mirror, root):
+    """It ends the command as it does elsewhere, and nothing is left."""
+    mirror.halfway = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Stopped, match="^stopped by SIGTERM before"), stop_requests():
+        load_dataset("cifar10", root=root, url=mirror.url())
+    assert not files(root)
+
+
+def test_what_a_killed_download_left_is_no_data(mirror, parts, tmp_path, root):
+    left = root / "data/cifar10/.download-abc"
+    left.mkdir(parents=True)
+    (tmp_path / PYTHON.folder / "test_batch").unlink()
+    (tmp_path / PYTHON.folder).rename(left / PYTHON.folder)
+    assert_holds(load_dataset("cifar10", root=root, url=mirror.url()), parts)
+
+
+def test_download_into_a_full_disk(mirror, root):
     """A download that cannot be stored says so and leaves nothing."""
-    root = empty_repository(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        message = refusal(load_dataset, "cifar10", root=root, url=mirror, code=1)
+        message = refusal(load_dataset, "cifar10", root=root, url=mirror.url(), code=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert f"{root / 'data/cifar10'}: cannot be written" in message
-    assert not list(root.iterdir())
+    assert f"{root / 'data/cifar10'}: cannot be written (File too large)" in message
+    assert not files(root)
 
 
-def test_download_where_no_folder_can_be(mirror, tmp_path):
+def test_download_where_no_folder_can_be(mirror, root):
     """A file in place of the data folder is a fault too."""
-    root = empty_repository(tmp_path)
     (root / "data").write_text("not a folder")
-    message = refusal(load_dataset, "cifar10", root=root, url=mirror, code=1)
+    message = refusal(load_dataset, "cifar10", root=root, url=mirror.url(), code=1)
     assert "cannot be written" in message
-    assert [p.name for p in root.iterdir()] == ["data"]
+    assert list(root.iterdir()) == [root / "data"]
 
 
-def test_download_beside_another_one(mirror, parts, tmp_path, monkeypatch):
+def test_download_beside_another_one(mirror, parts, tmp_path, root):
     """Where another process has put the data into place in the meantime, that is used."""
-    root = empty_repository(tmp_path)
-    unpack = download.unpack
-
-    def unpack_late(*arguments):
-        unpack(*arguments)
-        write_pickled(root / "data/cifar10/cifar-10-batches-py", parts, dump_python2)
-
-    monkeypatch.setattr(download, "unpack", unpack_late)
-    assert_holds(load_dataset("cifar10", root=root, url=mirror), parts)
-    assert [p.name for p in root.iterdir()] == ["data"]
+    target = root / "data/cifar10" / PYTHON.folder
+    mirror.halfway = lambda: (tmp_path / PYTHON.folder).rename(target)
+    assert_holds(load_dataset("cifar10", root=root, url=mirror.url()), parts)
+    assert list(target.parent.iterdir()) == [target]

@@ -8,7 +8,7 @@ import pytest
 from command_line import REPOSITORY
 
 from degradation.config import validate
-from experiments.refusals import compose_again
+from experiments.compose import compose
 
 THIN = "model.widths=[16,32,64,128]"
 
@@ -46,12 +46,12 @@ def test_widths_in_args_come_last_and_the_last_one_counts():
     full = "model.widths=[64,128,256,512]"
     line = commands(f"ARGS={full}")
     assert line.index(THIN) < line.index(full)
-    config = compose_again("config", ["model=plain18", THIN, full])
+    config = compose("config", ["model=plain18", THIN, full])
     assert list(config.model.widths) == [64, 128, 256, 512]
 
 
 def test_brief_is_the_papers_shape_in_2000_iterations():
-    schedule = compose_again("config", ["schedule=brief"]).schedule
+    schedule = compose("config", ["schedule=brief"]).schedule
     assert (schedule.iterations, schedule.evaluate_every) == (2_000, 100)
     assert list(schedule.drops) == [1_000, 1_500]
 
@@ -59,12 +59,12 @@ def test_brief_is_the_papers_shape_in_2000_iterations():
 @pytest.mark.parametrize(("layers", "depths"), [(18, [2, 2, 2, 2]), (34, [3, 4, 6, 3])])
 def test_networks_of_the_figure(layers, depths):
     """One pair a depth, alike but for the shortcuts; both take the widths."""
-    panels = compose_again("reproduce", ["figure=figure4"]).figure.panels
+    panels = compose("reproduce", ["figure=figure4"]).figure.panels
     plain, residual = (next(m for m in p.models if m.endswith(str(layers))) for p in panels)
     assert (plain, residual) == (f"plain{layers}", f"resnet{layers}")
     settings = []
     for name in (plain, residual):
-        config = compose_again("config", [f"model={name}", THIN, "schedule=brief"])
+        config = compose("config", [f"model={name}", THIN, "schedule=brief"])
         validate(config)
         settings.append(dict(config.model))
         assert list(config.model.depths) == depths and config.model.stem == "cifar"

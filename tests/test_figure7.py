@@ -131,9 +131,6 @@ class TestPaper:
             build_figure(*parts, runs)
         )
 
-    def test_no_distance_where_figure_7_does_not_show_the_network(self, tmp_path):
-        assert response_distance(sample(tmp_path, ["plain32"], schedule="paper")) is None
-
 
 class TestReports:
     def test_it_is_in_every_report_whose_runs_have_layers(self, tmp_path):
@@ -141,14 +138,13 @@ class TestReports:
         whole, parts = drawable([FIGURE1, FIGURE7], runs)
         assert not whole
         pictures = draw_pictures(parts, runs, tmp_path / "out", ",rate=1")
-        assert [picture.name for picture in pictures] == ["figure1", "figure7"]
+        assert [picture.png.stem for picture in pictures] == ["figure1,rate=1", "figure7,rate=1"]
         picture = pictures[-1]
         assert picture.png.read_bytes().startswith(b"\x89PNG")
         assert picture.svg.name == "figure7,rate=1.svg" and "<svg" in picture.svg.read_text()
         assert "After He et al. 2015, Figure 7, in part." in picture.caption
         assert "Schedule paper: 64,000 iterations" in picture.caption
-        means = [f"{np.mean(stds(model, 0)):.2f}" for model in ("plain20", "resnet20")]
-        assert f"plain-20 {means[0]}, ResNet-20 {means[1]}." in picture.alt
+        assert picture.alt == f"{FIGURE7['title']}: plain-20, ResNet-20"
 
     def test_runs_without_layers_are_not_in_it(self, tmp_path):
         for model in ("plain20", "plain56"):

@@ -39,10 +39,12 @@ def tree(tmp_path_factory) -> Path:
 
 
 def add_family(tree: Path) -> None:
-    """Add a family as the section says: a function in BUILDERS, its keys in SETTINGS, a file."""
+    """Add a family as the section says: a function in BUILDERS, its keys in NETWORKS, a file."""
     (tree / "conf/model/mine.yaml").write_text("name: mine\nbuilder: mine\nfilters: 4\n")
-    with (tree / "src/degradation/model_rules.py").open("a") as rules:
-        rules.write('\nSETTINGS["mine"] = {"filters": COUNT}\n')
+    schema = tree / "src/degradation/schema.py"
+    keys = 'class Mine(Network):\n    builder: Literal["mine"]\n    filters: integer(1)\n\n\n'
+    entry = 'NETWORKS = {\n    "mine": Mine,\n'
+    schema.write_text(schema.read_text().replace("NETWORKS = {\n", keys + entry))
     with (tree / "src/degradation/models/networks.py").open("a") as networks:
         networks.write(
             "\n\ndef mine(name, filters):\n"
@@ -95,7 +97,7 @@ def test_files_and_names_that_the_section_points_to_are_there():
     for path in re.findall(r"`((?:conf|src)/[\w/.]+)`", text):
         assert (REPOSITORY / path).exists() or path == "conf/model/plain26.yaml"
     named = dict(re.findall(r"`(\w+)` in\s+`src/([\w/]+)\.py`", text))
-    assert named.keys() == {"BUILDERS", "SETTINGS", "BLOCKS", "BLOCK_LAYERS", "SGD", "LearningRate"}
+    assert named.keys() == {"BUILDERS", "NETWORKS", "BLOCKS", "BLOCK_LAYERS", "SGD", "LearningRate"}
     for name, module in named.items():
         assert getattr(importlib.import_module(module.replace("/", ".")), name)
 

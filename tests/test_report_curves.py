@@ -10,7 +10,6 @@ from report_samples import FIGURE1, FIGURE6, write_run
 
 from degradation.errors import UserError
 from degradation.report import drawable, drawn, find_runs, missing, models_of, select
-from degradation.rules import RULES
 
 
 class TestFindRuns:
@@ -160,19 +159,6 @@ class TestSelect:
             "resnet56",
         ]
 
-    @pytest.mark.parametrize(
-        ("panel", "allowed"),
-        [
-            ({"title": "plain", "models": ["plain20"]}, True),
-            ({"title": "plain", "models": ["plain20"], "also": ["plain44"]}, True),
-            ({"title": "plain", "models": ["plain20"], "also": "plain44"}, False),
-            ({"title": "plain", "models": ["plain20"], "too": ["plain44"]}, False),
-            ({"title": "plain", "also": ["plain44"]}, False),
-        ],
-    )
-    def test_a_panel_has_title_and_models_and_if_need_be_also(self, panel, allowed):
-        assert RULES["figure.panels"].holds([panel]) is allowed
-
 
 class TestRun:
     @pytest.mark.parametrize(
@@ -217,9 +203,6 @@ class TestRun:
         ("settings", "departures"),
         [
             ({"optimizer.name": "cosine"}, ["optimizer=cosine"]),
-            ({"optimizer.cosine": True}, ["cosine=true"]),
-            ({"data.cutout": 8}, ["cutout=8"]),
-            ({"schedule.restarts": [100]}, ["restarts=[100]"]),
             ({"data.dir": "/elsewhere", "schedule.evaluate_every": 80}, []),
             ({"data.name": "synthetic", "data.train_images": 2000}, ["data=synthetic"]),
         ],

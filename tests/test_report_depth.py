@@ -76,12 +76,6 @@ class TestDepth:
             assert paper.get_zorder() < line(axes, f"residual-{column}").get_zorder()
         assert texts(figure).count("He et al. 2015, Figure 6 (digitised)") == 2
 
-    def test_a_held_out_set_gives_validation_errors(self, tmp_path):
-        settings = {"data.holdout": 5000}
-        figure = build_depth(sample(tmp_path, holdout=5000, settings=settings))
-        assert figure.axes[0].get_title(loc="left") == "validation error"
-        assert line(figure.axes[0], "plain-val_error")
-
     @pytest.mark.parametrize(
         "models", [[], ["plain56"], ["plain20", "resnet56"], ["plain18", "plain34", "vgg13"]]
     )
@@ -90,15 +84,6 @@ class TestDepth:
         assert build_depth(runs) is None
         assert draw_depth(runs, tmp_path / "out") == []
         assert not (tmp_path / "out").exists()
-
-    def test_a_depth_that_the_paper_does_not_train_is_drawn_and_named(self, tmp_path):
-        own, folder = {"model.name": "plain26", "model.depth": 26}, tmp_path / "plain26" / "seed0"
-        write_run(tmp_path, "plain20", folder=folder, settings=own)
-        figure = build_depth(sample(tmp_path, ["plain20"]))
-        np.testing.assert_array_equal(
-            line(figure.axes[0], "plain-test_error").get_xdata(), [20, 26]
-        )
-        assert "does not train plain-26" in " ".join(texts(figure).split())
 
     def test_other_families_change_nothing(self, tmp_path):
         runs = sample(tmp_path / "runs")

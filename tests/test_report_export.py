@@ -42,16 +42,6 @@ class TestLoadRuns:
         assert empty.empty and list(empty.dtypes) == list(table.dtypes)
         assert table["iteration"].dtype == int and table["value"].dtype == float
 
-    def test_tells_variants_apart_and_gives_one_run_alone(self, tmp_path):
-        write_run(tmp_path)
-        slow = write_run(tmp_path, variant="rate=0.01", settings={"optimizer.rate": 0.01})
-        table = load_runs(tmp_path)
-        assert table.groupby("run")["variant"].first().to_dict() == {
-            "short/plain20/seed0": "",
-            "short/plain20,rate=0.01/seed0": "rate=0.01",
-        }
-        assert set(load_runs(slow)["variant"]) == {"rate=0.01"}
-
     def test_runs_with_a_held_out_set_have_its_errors(self, tmp_path):
         write_run(tmp_path, holdout=5000, settings={"data.holdout": 5000})
         metrics = set(load_runs(tmp_path)["metric"])

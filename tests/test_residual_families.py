@@ -1,6 +1,7 @@
 """Residual networks beyond section 4.2: sizes, structure, arithmetic, learning, saving, limits."""
 
 from functools import partial
+from typing import get_args
 
 import keras
 import numpy as np
@@ -12,11 +13,11 @@ from small_networks import RESIDUAL, STAGES, draw_images, of_type, shake
 
 from degradation.config import option_values, validate
 from degradation.errors import UserError
-from degradation.model_rules import BLOCK_LAYERS, SETTINGS
 from degradation.models import build_model
+from degradation.schema import BLOCK_LAYERS, Resnet
 from degradation.training.protocol import SGD
 from degradation.training.steps import make_learn
-from experiments.refusals import compose_again
+from experiments.compose import compose
 
 IMAGENET = {"stem": "imagenet", "classes": 1000, "shortcut": "B"}
 # Trainable parameters. Published: the first five, resnet18_cifar64 (the same network in PyTorch
@@ -146,8 +147,9 @@ def test_layers_stand_in_the_order_of_the_data(family):
 
 
 def test_every_part_that_is_allowed_builds():
-    parts = {key: SETTINGS["resnet"][key].allowed.split(", ") for key in ("stem", "block", "head")}
-    assert parts["block"] == list(BLOCK_LAYERS)
+    keys = ("stem", "block", "head")
+    parts = {key: get_args(Resnet.model_fields[key].annotation) for key in keys}
+    assert parts["block"] == tuple(BLOCK_LAYERS)
     for key, names in parts.items():
         for name in names:
             if key == "head":  # a key of the tutorials' networks alone
@@ -399,7 +401,7 @@ WRONG = [
 @pytest.mark.parametrize(("name", "key", "value", "words"), WRONG)
 def test_wrong_values_are_refused_in_the_same_words_everywhere(name, key, value, words):
     """By a command before it starts, and by `build_model`."""
-    config = compose_again("config", [f"model={name}"])
+    config = compose("config", [f"model={name}"])
     config.model[key] = value
     for refuse in (lambda: validate(config), lambda: build_model(name, **{key: value})):
         with pytest.raises(UserError) as caught:
@@ -418,15 +420,15 @@ def test_widths_may_fall_where_no_shortcut_pads(name, shortcut):
     assert build_model(name, **settings)(draw_images()).shape == (4, 10)
     line = ["model.widths=[8,4]", "model.depths=[1,1]"]
     line += [f"model.shortcut={shortcut}"] if shortcut else []
-    validate(compose_again("config", [f"model={name}", *line]))
+    validate(compose("config", [f"model={name}", *line]))
 
 
 def test_a_run_needs_as_many_classes_as_its_data_have():
     """A network of fewer can be built, and not trained here."""
-    config = compose_again("config", ["model=resnet18", "model.classes=9"])
+    config = compose("config", ["model=resnet18", "model.classes=9"])
     with pytest.raises(UserError, match="model.classes=9: allowed: an integer of 10 or more"):
         validate(config)
-    validate(compose_again("config", ["model=resnet18", "model.classes=100"]))
+    validate(compose("config", ["model=resnet18", "model.classes=100"]))
     assert build_model("resnet18", **STAGES, classes=9).output_shape == (None, 9)
 
 

@@ -24,13 +24,13 @@ from sabotage import (
 )
 from same_run import differences
 
-from degradation.config import ROOT, relative
+from degradation.config import ROOT, relative, validate
 from degradation.data import load_dataset
 from degradation.errors import IN_USE, UserError
 from degradation.records import RunFolder
-from degradation.training.identity import check_same_run, identity
-from experiments.refusals import compose_again
-from experiments.run import device_of
+from degradation.setting import Setting
+from degradation.training.identity import check_same_run
+from experiments.compose import compose
 
 SIGNAL_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -312,17 +312,15 @@ CHANGES = {
 @pytest.mark.parametrize("override", CHANGES)
 def test_changed_meaning(killed, override):
     """A run that would come out differently is not this run: one line says why."""
-    config = compose_again("config", [*SMALL, *SYNTHETIC, override])
+    config = compose("config", [*SMALL, *SYNTHETIC, override])
     dataset = load_dataset(**config.data, root=ROOT)
-    device = device_of(config)
-    which = identity(config, device.precision)
-    which["data.fingerprint"] = dataset.fingerprint
     with pytest.raises(UserError) as caught:
-        check_same_run(killed, which)
+        check_same_run(killed, Setting.of(validate(config)), dataset.fingerprint)
     line = str(caught.value)
     assert caught.value.exit_code == 2 and "\n" not in line
     assert CHANGES[override] in line
-    assert line.count(" there and ") == (2 if override.startswith("model=") else 1)
+    twice = ("model=", "data.train_images=")  # it changes another key as well
+    assert line.count(" there and ") == (2 if override.startswith(twice) else 1)
     assert "choose another run_dir, or overwrite=true" in line
 
 
@@ -363,13 +361,15 @@ def test_two_commands_on_one_folder(copy, whole, tmp_path):
     try:
         first.has_come_to(sign)
         before = contents(copy)
-        since = json.loads((copy.path / ".lock").read_text())["since"]
+        holder = json.loads((copy.path / ".lock").read_text())
         second = run(*arguments)
         assert contents(copy) == before
     finally:
         go.touch()
     assert second.code == IN_USE
     (line,) = second.err.splitlines()
-    assert f"is being written by process {first.pid} since {since}:" in line
+    assert holder["pid"] == first.pid
+    who = f"process {first.pid} on {holder['host']} since {holder['since']}"
+    assert f"is being written by {who}:" in line
     assert first.wait().code == 0
     assert differences(copy, whole) == []

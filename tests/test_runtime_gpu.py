@@ -29,9 +29,9 @@ def have_gpu() -> None:
 
 
 def train(folder: RunFolder, *overrides: str, gpu: bool = False) -> Ended:
-    faults, runtime = ([have_gpu], GPU) if gpu else ([], ("runtime.precision=float32",))
-    path = f"run_dir={folder.path}"
-    return run(*SMALL, *SYNTHETIC, path, *runtime, *overrides, faults=faults)
+    faults, runtime = ([have_gpu], GPU) if gpu else ([], ())
+    about = f"run_dir={folder.path}", "runtime.precision=float32"
+    return run(*SMALL, *SYNTHETIC, *about, *runtime, *overrides, faults=faults)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What a configuration may say, and the folder that follows from it."""
+"""Where configurations lie, and how places are named: in messages, records and commands."""
 
 import contextlib
 import os
@@ -12,17 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from degradation.errors import UserError
-from degradation.model_rules import check_model
-from degradation.rules import CLASSES, RULES, TRAIN_IMAGES, check, integer, one_of, show
+from degradation.schema import CLASSES, NETWORKS, Configuration, check, show
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 RUNS = ROOT / "results" / "runs"
-
-# Groups whose values decide the result; `runtime` enters through the precision alone.
-RESULT_GROUPS = ("model", "data", "schedule", "optimizer")
-# Where the data lies does not change what it holds: the manifest's fingerprint says that.
-PLACES = ("dir", "search", "url")
 
 
 def options(group: str) -> list[str]:
@@ -54,53 +48,47 @@ def read_figures() -> dict[str, dict[str, Any]]:
     """
     figures = {}
     for name in options("figure"):
-        start = f"conf/figure/{name}.yaml"
-        rules = {"name": one_of(name)}
-        rules |= {key: RULES[f"figure.{key}"] for key in ("title", "source", "panels")}
         try:
             spec = OmegaConf.to_container(OmegaConf.load(CONF / "figure" / f"{name}.yaml"))
+            check({"figure": spec})
+            if spec["name"] != name:
+                raise UserError(f"name={show(spec['name'])}: allowed: {name}")
         except (yaml.YAMLError, OmegaConfBaseException) as error:
-            raise UserError(f"{start}: cannot be read: {error}") from error
-        draws = {"draws": RULES["figure.draws"]}
-        if not isinstance(spec, dict) or not rules.keys() <= spec.keys() <= (rules | draws).keys():
-            needed = f"the keys {', '.join(rules)}, and each is needed"
-            raise UserError(f"{start}: allowed: {needed}; and draws")
-        for key in spec:
-            check(f"{start}: {key}", spec[key], (rules | draws)[key])
+            raise UserError(f"conf/figure/{name}.yaml: cannot be read: {error}") from error
+        except UserError as error:
+            raise UserError(f"conf/figure/{name}.yaml: {error}") from error
         figures[name] = spec
     return figures
 
 
-def check_values(config: DictConfig) -> dict[str, Any]:
-    """Return the dotted values of any command's `config`, checked one by one.
+def validate(config: DictConfig) -> Configuration:
+    """Check any command's `config`: there are such options, and values are as allowed.
 
-    Raises `UserError` naming key, value and what is allowed, for the first value that is wrong.
+    Raises `UserError`, one line with key, value and what is allowed, for the first thing wrong.
     """
     tree = OmegaConf.to_container(config, resolve=True)
-    flat = flatten(tree)
     for group in sorted(key for key in tree if (CONF / key).is_dir()):
-        name = flat.get(f"{group}.mode" if group == "tracking" else f"{group}.name")
+        key = "mode" if group == "tracking" else "name"
+        name = tree[group].get(key) if isinstance(tree[group], dict) else tree[group]
         if name not in options(group):
             raise UserError(f"{group}={show(name)}: unknown; allowed: {', '.join(options(group))}")
-        have = {key for key in flat if key.startswith(f"{group}.")}
-        expected = option_values(group, name).keys()
-        for key in sorted(have ^ expected):
-            problem = "missing, and needed" if key in expected else "unknown key"
-            given = key if key in expected else f"{key}={show(flat[key])}"
-            raise UserError(f"{given}: {problem}; {group}={name} has {', '.join(sorted(expected))}")
-    # Those of an option of one's own: there is nothing else to compare its file with.
-    for key in sorted(RULES.keys() - flat.keys()):
-        group = key.partition(".")[0]
-        if group in ("schedule", "optimizer") and group in tree:
-            raise UserError(f"{key}: missing, and needed in conf/{group}/")
-    # The undotted keys from the tree: their values have no keys of their own.
-    for key, value in {**tree, **flat}.items():
-        if key in RULES:
-            check(key, value, RULES[key])
-    if "model" in tree:
-        builder = option_values("model", flat["model.name"]).get("model.builder")
-        check_model(tree["model"], builder)
-    return flat
+    if model := tree.get("model", {}):
+        check_builder(model, option_values("model", model["name"]).get("model.builder"))
+    if isinstance(classes := model.get("classes", CLASSES), int) and 2 <= classes < CLASSES:
+        raise UserError(f"model.classes={classes}: allowed: an integer of {CLASSES} or more")
+    return check(tree)
+
+
+def check_builder(model: dict[str, Any], builder: str | None) -> None:
+    """Raise `UserError` if a network's `builder` is not that of its file: its keys are others."""
+    if builder is None:
+        raise UserError(
+            f"conf/model/{model['name']}.yaml: no builder; allowed: {', '.join(NETWORKS)}"
+        )
+    if model.get("builder") != builder:
+        given = show(model.get("builder"))
+        name = model["name"]
+        raise UserError(f"model.builder={given}: allowed: {builder}, that of model={name}")
 
 
 def check_models(key: str, models: Iterable[str]) -> None:
@@ -108,75 +96,6 @@ def check_models(key: str, models: Iterable[str]) -> None:
     for model in models:
         if model not in options("model"):
             raise UserError(f"{key}: {model} is no model; allowed: {', '.join(options('model'))}")
-
-
-def validate(config: DictConfig) -> None:
-    """Check the configuration of a training run: each value, and what they mean together.
-
-    Raises `UserError` as `check_values` does.
-    """
-    flat = check_values(config)
-    if "model.classes" in flat:
-        check("model.classes", flat["model.classes"], integer(CLASSES))  # the data's, at least
-    if flat["schedule.drops"] and flat["schedule.drops"][-1] >= flat["schedule.iterations"]:
-        raise UserError(
-            f"schedule.drops={show(flat['schedule.drops'])}: every drop must come before "
-            f"schedule.iterations={flat['schedule.iterations']}"
-        )
-    batch, ghost = flat["optimizer.batch"], flat["optimizer.ghost_batch"]
-    if ghost and batch % ghost:
-        raise UserError(
-            f"optimizer.ghost_batch={ghost}: allowed: a divisor of optimizer.batch={batch}, or null"
-        )
-    images = flat.get("data.train_images", TRAIN_IMAGES)
-    if flat["data.holdout"] >= images:
-        raise UserError(
-            f"data.holdout={flat['data.holdout']}: allowed: {integer(0, images - 1).allowed}, "
-            f"which leaves some of the {images:,} images to train on"
-        )
-
-
-def variant(config: DictConfig, precision: str, auto_precision: str | None) -> list[str]:
-    """Overrides that change the result, as sorted `key=value`, fit for a folder's name.
-
-    Keys are those within their group. `precision` is the one in force, `auto_precision` the one
-    that `runtime.precision=auto` picks. A GPU and the processor differ in rounding alone.
-    """
-    changed = {} if precision == auto_precision else {"precision": precision}
-    flat = flatten(OmegaConf.to_container(config, resolve=True))
-    for group, default in zip(RESULT_GROUPS, (None, "cifar10", None, "sgd"), strict=True):
-        name = flat[f"{group}.name"]
-        if default not in (None, name):
-            changed[group] = name
-        for key, value in option_values(group, name).items():
-            short = key.removeprefix(f"{group}.")
-            if flat[key] != value and short not in PLACES:
-                changed[short] = flat[key]
-    # No brackets and commas: a list of drops is 2000-3000.
-    texts = {key: show(value).strip("[]").replace(",", "-") for key, value in changed.items()}
-    return [f"{key}={text}" for key, text in sorted(texts.items())]
-
-
-def overrides_of(changes: str, tree: dict[str, Any]) -> list[str]:
-    """Overrides, as a command line takes them, of a run whose folder names them as `changes`.
-
-    That is `variant` backwards; `tree` is the run's configuration.
-    """
-    flat, overrides = flatten(tree), []
-    for change in filter(None, changes.split(",")):
-        name = change.partition("=")[0]
-        keys = (f"{group}.{name}" for group in RESULT_GROUPS)
-        key = next((key for key in keys if key in flat), None)
-        if name == "precision":
-            overrides.append(f"runtime.{change}")
-        else:
-            overrides.append(f"{key}={show(flat[key])}" if key else change)
-    return overrides
-
-
-def run_name(config: DictConfig, precision: str, auto_precision: str) -> str:
-    """Name of a run: `resnet20`, or `resnet20,shortcut=B` with every override that counts."""
-    return ",".join([config.model.name, *variant(config, precision, auto_precision)])
 
 
 def folder_of(key: str, value: str, base: Path = Path()) -> Path:
@@ -192,19 +111,6 @@ def folder_of(key: str, value: str, base: Path = Path()) -> Path:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise UserError(f"{key}={value}: {reason}; allowed: a path that can be read") from error
     return path
-
-
-def run_path(
-    config: DictConfig, precision: str, auto_precision: str, root: Path | None = None
-) -> Path:
-    """Folder of a run: `run_dir` if set, else `<schedule>/<run name>/seed<k>` below `root`.
-
-    Without `root` that is `RUNS`.
-    """
-    if config.run_dir is not None:
-        return folder_of("run_dir", config.run_dir)
-    name = run_name(config, precision, auto_precision)
-    return (root or RUNS) / config.schedule.name / name / f"seed{config.seed}"
 
 
 def command_line(name: str, *words: str) -> str:

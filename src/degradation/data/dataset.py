@@ -42,10 +42,10 @@ class Dataset:
         """Hold out the last `n` training images as the test part: a validation set (section 4.2).
 
         0 keeps the official split. The fingerprint stays that of the whole data. Raises UserError
-        unless `n` is an integer that leaves at least one image to train on.
+        unless `n` leaves at least one image to train on.
         """
         size = len(self.train_images)
-        if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n < size:
+        if not 0 <= n < size:
             raise UserError(f"data.holdout={n}: must be an integer from 0 to {size - 1}")
         if n == 0:
             return self
@@ -69,26 +69,12 @@ def pack_records(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return records
 
 
-def unpack_records(records: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Undo `pack_records`: write `images`, uint8 `[n, 32, 32, 3]`; return labels, int32 `[n]`."""
+def unpack_records(records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Undo `pack_records`: give images, uint8 `[n, 32, 32, 3]`, and labels, int32 `[n]`."""
     planes = records[:, 1:].reshape(-1, CHANNELS, SIDE, SIDE)
-    # In blocks that fit the processor's cache, this is three times as fast as one transpose.
-    for start in range(0, len(records), 256):
-        block = slice(start, start + 256)
-        for channel in range(CHANNELS):
-            images[block, :, :, channel] = planes[block, channel]
-    return records[:, 0].astype(np.int32)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0].astype(np.int32)
 
 
-class Fingerprint:
+def fingerprint(records: np.ndarray) -> str:
     """SHA-256 over all records, training before test: that of the six `.bin` files in a row."""
-
-    def __init__(self):
-        self._digest = hashlib.sha256()
-
-    def update(self, records: np.ndarray) -> None:
-        """Add records, uint8 `[n, 3073]`."""
-        self._digest.update(np.ascontiguousarray(records))
-
-    def __str__(self) -> str:
-        return f"sha256:{self._digest.hexdigest()}"
+    return f"sha256:{hashlib.sha256(records).hexdigest()}"

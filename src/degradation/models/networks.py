@@ -5,11 +5,12 @@ from pathlib import Path
 import keras
 import yaml
 
+from degradation.config import check_builder
 from degradation.errors import UserError
-from degradation.model_rules import check_model
 from degradation.models.densenet import densenet
 from degradation.models.residual import cifar_resnet, resnet
 from degradation.models.vgg import vgg
+from degradation.schema import check
 
 CONF = Path(__file__).parents[3] / "conf" / "model"
 
@@ -37,7 +38,8 @@ def build_model(name: str, **settings) -> keras.Model:
         allowed = ", ".join(sorted(known.keys() - {"name", "builder"}))
         raise UserError(f"model.{min(unknown)}: {name} has no such key; allowed: {allowed}")
     chosen = {**known, **settings}
-    check_model(chosen, known["builder"])
+    check_builder(chosen, known["builder"])
+    check({"model": chosen})
     builder = chosen.pop("builder")
     if builder not in BUILDERS:
         raise UserError(f"model.builder={builder}: unknown; allowed: {', '.join(BUILDERS)}")

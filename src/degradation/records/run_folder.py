@@ -43,10 +43,10 @@ PROTOCOL = 2
 EARLIER = "the earlier protocol (decay on all weights, whole batches, moving averages)"
 """In words, what a run without it was trained by."""
 
-# In the order in which `clear` deletes them. If it dies half-way, what is left is a run without a
-# manifest, hence not a finished one; it either has its rows or has no checkpoint to go on from.
+# In the order in which `clear` deletes them. If it dies half-way, nothing is left that another run
+# could go on from, and what has lost its rows or its network has no manifest.
 _MEMBERS = (
-    *("manifest.json", "checkpoint", "metrics.csv", "layers.csv", "model.keras", "mean.npy"),
+    *("checkpoint", "manifest.json", "metrics.csv", "layers.csv", "model.keras", "mean.npy"),
     *("wandb", "config.yaml"),
 )
 _FOLDERS = ("checkpoint", "wandb")

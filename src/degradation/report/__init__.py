@@ -1,28 +1,37 @@
 """From run folders to figures and words: reads files alone, and never imports TensorFlow."""
 
 from degradation.report.claims import Finding, judge
-from degradation.report.comparison import compare
-from degradation.report.curves import drawable, drawn, models_of, response_distance
-from degradation.report.depth import build_depth, draw_depth
-from degradation.report.export import load_runs, write_export
-from degradation.report.figures import build_figure, draw_figure
-from degradation.report.page import Page, write_page
-from degradation.report.pictures import Picture, draw_pictures
-from degradation.report.precision import Agreement, compare_precisions
-from degradation.report.runs import Run, find_runs
-from degradation.report.selection import missing, of_any_precision, pick, schedule_folder, select
-from degradation.report.summary import final_errors, summary_text
+from degradation.report.comparison import Agreement, compare, compare_precisions
+from degradation.report.curves import drawable, drawn, missing, models_of
+from degradation.report.export import final_errors, load_runs, write_export
+from degradation.report.figures import (
+    build_depth,
+    build_figure,
+    draw_depth,
+    draw_figure,
+    draw_pictures,
+)
+from degradation.report.page import Page, summary_text, write_page
+from degradation.report.paper import compare_with_paper, response_distance
+from degradation.report.runs import (
+    Run,
+    find_runs,
+    of_any_precision,
+    pick,
+    schedule_folder,
+    select,
+)
 
 __all__ = [
     "Agreement",
     "Finding",
     "Page",
-    "Picture",
     "Run",
     "build_depth",
     "build_figure",
     "compare",
     "compare_precisions",
+    "compare_with_paper",
     "draw_depth",
     "draw_figure",
     "draw_pictures",

@@ -1,74 +1,100 @@
-"""The statements of the paper set against recorded runs: effects, intervals and verdicts."""
+"""What the paper claims, and what runs show of it: differences, intervals and verdicts."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
+import yaml
+
+from degradation.config import command_line, option_values
 from degradation.errors import UserError
-from degradation.report.curves import check_alike
-from degradation.report.paper import NETWORKS, final_error
-from degradation.report.remarks import how_to_train, nearness_remark, order_remark
+from degradation.report.curves import check_alike, models_of
+from degradation.report.paper import NETWORKS
 from degradation.report.runs import WORDS, Run
-from degradation.report.statements import CLAIMS, FIGURE4_CLAIMS, NEARNESS, Claim, Nearness
-from degradation.report.statistics import Estimate, decide, difference, offset
+from degradation.report.statistics import Difference, holds, welch
+from degradation.schema import show
 
-FAITHFUL_WORDS = {True: "reproduced", False: "not reproduced", None: "undecided"}
+SEEDS = {0, 1, 2}  # enough for an interval
 RUNS_MISSING = "runs missing"
+FAITHFUL_WORDS = {True: "reproduced", False: "not reproduced", None: "undecided"}
 OTHER_WORDS = {True: "same direction", False: "opposite direction", None: "undecided"}
+GOOD = (FAITHFUL_WORDS[True], OTHER_WORDS[True])
+BAD = (FAITHFUL_WORDS[False], OTHER_WORDS[False])
+PHRASES = {  # verdict -> what is said of several claims that have it
+    "reproduced": "reproduced",
+    "same direction": "in the same direction as in the paper",
+    "not reproduced": "not reproduced",
+    "opposite direction": "in the opposite direction",
+    "undecided": "undecided",
+}
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One effect: a difference of final errors in percentage points, with its 95 % interval.
+class Claim:
+    """A statement about which of two networks has the higher final error; see `claims.yaml`."""
 
-    `label` says what minus what; `low` and `high` are None where the seeds are too few for an
-    interval; `basis` names the method and the seeds. `as_in_paper` says whether it points the
-    paper's way, and is None where the paper's is none.
-    """
+    number: int
+    statement: str
+    source: str
+    column: str
+    sign: int
+    chains: list[list[str]]
+    optional: list[str] = field(default_factory=list)
+    figure: str = "figure6"
+
+    @property
+    def models(self) -> list[str]:
+        """The networks that it is about, in the order of `chains`."""
+        return [model for chain in self.chains for model in chain]
+
+
+STATEMENTS = Path(__file__).with_name("claims.yaml").read_text(encoding="utf-8")
+CLAIMS = [Claim(number, **told) for number, told in enumerate(yaml.safe_load(STATEMENTS), 1)]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One pair of networks of a claim: `label` says what minus what."""
 
     label: str
-    points: float
-    low: float | None
-    high: float | None
-    basis: str
-    as_in_paper: bool | None = None
+    difference: Difference
+    as_in_paper: bool
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, what the runs show of it, and the verdict.
+    """A claim, what runs show of it, and the verdict.
 
-    `source` is its place in the paper. `differences` has one for each pair of networks, each with
-    an interval of its own; the `verdict` takes several together (Holm). `remark` says what the
-    verdict rests on, or what would give one; it may be "".
+    `source` is its place in the paper. `effects` has one for each pair of networks that have runs.
+    `lacking` has the models without runs; `command` trains them, and is "" if none could.
     """
 
     number: int
     statement: str
     source: str
-    differences: tuple[Difference, ...]
+    effects: tuple[Effect, ...]
     verdict: str
-    remark: str
+    lacking: tuple[str, ...] = ()
+    command: str = ""
 
 
 def judge(runs: list[Run]) -> list[Finding]:
     """Judge what the paper claims, by the last evaluations of runs of one schedule and variant.
 
-    Claims 1 to 8 are about the networks of section 4.2, 9 and 10 about those of Figure 4: of the
+    Claims 1 to 7 are about the networks of section 4.2, 8 and 9 about those of Figure 4: of the
     two, those are judged, in order, that have a network among the runs; none for other networks.
     *Reproduced* and *not reproduced* are kept for runs that follow the paper in schedule and all
     settings; others have the *same direction* or the *opposite direction*. *Undecided*: intervals
-    do not settle it, or there is none. *Runs missing*: a network has none; differences of the
-    others are there. Raises UserError as `check_one_setting` does.
+    do not settle it, or there is none. *Runs missing*: a network has none; effects of the others
+    are there. Raises UserError as `check_one_setting` does.
     """
     check_one_setting(runs)
-    models, findings = {run.model for run in runs}, []
-    if any(run.in_paper or run.model in NETWORKS for run in runs):
-        findings += [_judge_order(claim, runs) for claim in CLAIMS]
-        findings.append(_judge_nearness(NEARNESS, runs))
-    if any(not models.isdisjoint(claim.models) for claim in FIGURE4_CLAIMS):
-        findings += [_judge_order(claim, runs) for claim in FIGURE4_CLAIMS]
-    return findings
+    models = {run.model for run in runs}
+    figure4 = {model for claim in CLAIMS if claim.figure == "figure4" for model in claim.models}
+    networks = {True: models & figure4, False: models & NETWORKS}
+    return [_judge(claim, runs) for claim in CLAIMS if networks[claim.figure == "figure4"]]
 
 
 def check_one_setting(runs: list[Run]) -> None:
@@ -78,76 +104,77 @@ def check_one_setting(runs: list[Run]) -> None:
     check_alike("claims", runs)
 
 
-def _judge_order(claim: Claim, runs: list[Run]) -> Finding:
+def _judge(claim: Claim, runs: list[Run]) -> Finding:
     column = "train_error" if claim.column == "train_error" else runs[0].measured
-    error = f"{WORDS[column]} error"
-    statement = claim.statement.format(error=error)
-    ends = {model: _ends(model, column, runs) for model in claim.models}
-    steps = [
-        pair
-        for chain in claim.chains
-        for pair in pairwise(model for model in chain if ends[model] or model not in claim.optional)
-    ]
-    names = {run.model: run.network for run in runs if ends.get(run.model)}
-    estimates = {
-        f"{names[model]} minus {names[before]}, {error}": difference(ends[model], ends[before])
-        for before, model in steps
-        if ends[before] and ends[model]
-    }
-    effects = _differences(estimates, claim.agrees)
-    lacking = [model for model, known in ends.items() if not known and model not in claim.optional]
-    if lacking:
-        remark = how_to_train(", ".join(lacking), claim.figure, runs)
-        return Finding(claim.number, statement, claim.source, effects, RUNS_MISSING, remark)
-
-    holds = decide(list(estimates.values()), claim.sign)
-    faithful = all(run.faithful for run in runs if run.model in ends)
-    verdict = (FAITHFUL_WORDS if faithful else OTHER_WORDS)[holds]
-    counts = {names[model]: len(known) for model, known in ends.items() if known}
-    single = [network for network, count in counts.items() if count == 1]
-    single = ["each network"] if len(single) == len(counts) else single
-    remark = order_remark(claim, estimates, holds, single, faithful)
-    return Finding(claim.number, statement, claim.source, effects, verdict, remark)
+    statement = claim.statement.format(error=f"{WORDS[column]} error")
+    # A network whose depth was changed is not the one of the claim, though it has its name.
+    groups = {m: [run for run in runs if run.model == m and run.family] for m in claim.models}
+    effects = []
+    for chain in claim.chains:
+        for before, model in pairwise(m for m in chain if groups[m] or m not in claim.optional):
+            if groups[before] and groups[model]:
+                effects.append(_effect(groups[model], groups[before], column, claim.sign))
+    told = (claim.number, statement, claim.source, tuple(effects))
+    if lacking := [m for m in groups if not groups[m] and m not in claim.optional]:
+        return Finding(*told, RUNS_MISSING, tuple(lacking), _command(claim.figure, runs))
+    faithful = all(run.faithful for group in groups.values() for run in group)
+    words = FAITHFUL_WORDS if faithful else OTHER_WORDS
+    return Finding(*told, words[holds([effect.difference for effect in effects], claim.sign)])
 
 
-def _judge_nearness(claim: Nearness, runs: list[Run]) -> Finding:
-    def finding(verdict: str, remark: str, effects: tuple[Difference, ...] = ()) -> Finding:
-        return Finding(claim.number, claim.statement, claim.source, effects, verdict, remark)
-
-    used = [run for run in runs if final_error(run.model) and _is_itself(run)]
-    if not all(run.on_paper_schedule and not run.departures for run in used or runs):
-        return finding(
-            "not asked",
-            "Asked of the paper's schedule and settings alone: errors from others are not to be "
-            "compared with the paper's.",
-        )
-    if not used:
-        remark = how_to_train("a network that the paper reports", claim.figure, runs)
-        return finding(RUNS_MISSING, remark)
-
-    estimates = {}
-    for model in dict.fromkeys(run.model for run in used):
-        error, _ = final_error(model)
-        label = f"{NETWORKS[model]} minus the paper's {error:.2f}, test error"
-        estimates[label] = offset(_ends(model, "test_error", runs), error)
-    verdict = FAITHFUL_WORDS[claim.decided(list(estimates.values()))]
-    return finding(verdict, nearness_remark(claim, estimates), _differences(estimates))
+def _effect(runs: list[Run], before: list[Run], column: str, sign: int) -> Effect:
+    difference = welch(*([run.final(column) for run in group] for group in (runs, before)))
+    label = f"{runs[0].network} − {before[0].network}"
+    return Effect(label, difference, difference.points * sign > 0)
 
 
-def _is_itself(run: Run) -> bool:
-    """Whether the run's network is what its model is called: its depth was left alone."""
-    return run.family is not None
+def _command(figure: str, runs: list[Run]) -> str:
+    """Give the command that trains what a figure lacks beside `runs`; "" if none could."""
+    overrides = runs[0].setting.overrides
+    models = models_of({"panels": option_values("figure", figure)["figure.panels"]})
+    # Every network of the figure must have the runs' keys, and be itself with their values.
+    keys = {o.partition("=")[0] for o in overrides if o.startswith("model.")}
+    changed = any(run.model in models and not run.family for run in runs)
+    if changed or any(not keys <= option_values("model", model).keys() for model in models):
+        return ""
+    present = {run.seed for run in runs}
+    seeds = sorted(present if len(present) > 1 else present | SEEDS)
+    words = [f"figure={figure}", f"schedule={runs[0].schedule}", f"seeds={show(seeds)}"]
+    return command_line("reproduce", *words, *overrides)
 
 
-def _ends(model: str, column: str, runs: list[Run]) -> dict[int, float]:
-    """Map each seed of a model to the error of its last evaluation, in percent."""
-    return {run.seed: run.final(column) for run in runs if run.model == model and _is_itself(run)}
+def headline(findings: Iterable[Finding]) -> str:
+    """Say in a sentence what became of the paper's claims, if it makes any about these networks."""
+    findings = list(findings)
+    verdicts = Counter(finding.verdict for finding in findings)
+    missing = verdicts.pop(RUNS_MISSING, 0)
+    tested = verdicts.total()
+    if not findings:
+        return "The paper makes no claim about these networks."
+    if not tested:
+        return "None of the paper's claims can be tested with these runs yet."
+    counts = [(verdicts[word], phrase) for word, phrase in PHRASES.items() if verdicts[word]]
+    (count, phrase), *others = counts
+    if others:
+        told = f"Of {tested} claims tested, {count} {'is' if count == 1 else 'are'} {phrase}"
+        told += "".join(f", {count} {phrase}" for count, phrase in others)
+    elif tested == 1:
+        told = f"The one claim tested is {phrase}"
+    else:
+        told = f"{'Both' if tested == 2 else f'All {tested}'} claims tested are {phrase}"
+    if missing:
+        told += f"; {missing} more {'lacks' if missing == 1 else 'lack'} runs"
+    return f"{told}.{_of_single_seeds(findings)}"
 
 
-def _differences(
-    estimates: Mapping[str, Estimate], agrees: Callable[[Estimate], bool | None] = lambda _: None
-) -> tuple[Difference, ...]:
-    return tuple(
-        Difference(label, e.points, e.low, e.high, e.basis, agrees(e))
-        for label, e in estimates.items()
+def _of_single_seeds(findings: list[Finding]) -> str:
+    """Say which way differences point, where none has an interval."""
+    tested = [f for f in findings if f.verdict != RUNS_MISSING]
+    effects = {e.label + f.statement: e for f in tested for e in f.effects}.values()
+    if any(effect.difference.low is not None for effect in effects):
+        return ""
+    agreeing = sum(effect.as_in_paper for effect in effects)
+    return (
+        f" One seed gives no interval; {agreeing} of {len(effects)} differences "
+        f"{'points' if agreeing == 1 else 'point'} the paper's way."
     )

@@ -1,13 +1,15 @@
-"""A user's own runs against the recorded ones of the same configuration."""
+"""Runs beside others of their kind: a user's beside the recorded ones, bfloat16 beside float32."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from degradation.config import PLACES, RESULT_GROUPS, flatten
-from degradation.report.runs import WORDS, Run, without_precision
+from degradation.report.runs import WORDS, Run
+from degradation.report.statistics import Difference, paired
 
+NEAR = 0.5  # percentage points
+NOTHING_SHOWN = "no difference shown"
 TIMING = ["images_per_second", "wall_seconds"]
 
 
@@ -46,7 +48,7 @@ def compare(runs: list[Run], recorded: list[Run]) -> list[Comparison]:
     candidates = _groups(recorded)
     comparisons = []
     for own in _groups(run for run in runs if run.path.resolve() not in known):
-        if same := [group for group in candidates if _settings(group[0]) == _settings(own[0])]:
+        if same := [group for group in candidates if _kind(group[0]) == _kind(own[0])]:
             nearest = min(same, key=lambda group: _unlike(group[0], own[0]))
             comparisons.append(_comparison(own, nearest))
     return comparisons
@@ -56,16 +58,13 @@ def _groups(runs: Iterable[Run]) -> list[list[Run]]:
     """Collect the runs that differ in nothing but the seed, ordered by it."""
     groups: dict[Any, list[Run]] = {}
     for run in runs:
-        groups.setdefault((*_settings(run), *_circumstances(run)), []).append(run)
+        groups.setdefault((_kind(run), *_circumstances(run)), []).append(run)
     return [sorted(group, key=lambda run: run.seed) for group in groups.values()]
 
 
-def _settings(run: Run) -> tuple[tuple[str, str], ...]:
-    """Whatever in a run's configuration decides its result, but the seed."""
-    flat = flatten({group: run.config[group] for group in RESULT_GROUPS})
-    return tuple(
-        (key, repr(value)) for key, value in sorted(flat.items()) if key.split(".")[1] not in PLACES
-    )
+def _kind(run: Run) -> frozenset[tuple[str, Any]]:
+    """Whatever in a run's setting decides its result, but the seed; the precision is apart."""
+    return run.setting.but_for("seed", "precision")
 
 
 def _circumstances(run: Run) -> tuple[str, str]:
@@ -96,7 +95,7 @@ def _comparison(own: list[Run], recorded: list[Run]) -> Comparison:
 
 def _setting(own: Run, recorded: Run) -> str:
     """Name the schedule, the overrides, and what differs all the same: precision and data."""
-    words = [own.schedule, *filter(None, without_precision(own.variant).split(","))]
+    words = [own.schedule, *filter(None, own.setting.variant_without("precision").split(","))]
     other_precision, other_data = _unlike(own, recorded)
     if other_precision:
         words.append(f"{own.precision} against {recorded.precision}")
@@ -133,3 +132,69 @@ def _spread(mean: float, recorded: list[float]) -> str:
 
 def _seeds(runs: list[Run]) -> str:
     return ", ".join(str(run.seed) for run in runs)
+
+
+# ---------------------------------------------------------------- float32 and bfloat16
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One network's final error in float32 and in bfloat16, over the seeds that both have.
+
+    `network` is plain-56 or, with overrides, plain-56 (rate=0.05). `float32` and `bfloat16` are
+    means of the last evaluation, in percent; `difference` is bfloat16 minus float32, paired by
+    seed. `verdict` is *agree* if its interval lies within half a point of 0, *differ* if it
+    excludes 0, both if both are so, and else *no difference shown*.
+    """
+
+    network: str
+    seeds: str
+    float32: float
+    bfloat16: float
+    difference: Difference
+    verdict: str
+
+
+def compare_precisions(runs: Iterable[Run]) -> list[Agreement]:
+    """Set bfloat16 against float32 for each network that has a seed in both, in order of `runs`.
+
+    Runs on other files of the data are not compared. Of runs that share network, schedule, data,
+    overrides, precision and seed the first counts.
+    """
+    groups: dict[tuple[str | None, ...], dict[str, dict[int, Run]]] = {}
+    for run in runs:
+        data = run.manifest.get("dataset", {}).get("fingerprint")
+        kind = (run.model, run.schedule, data, run.setting.variant_without("precision"))
+        by_precision = groups.setdefault(kind, {})
+        by_precision.setdefault(run.precision, {}).setdefault(run.seed, run)
+    agreements = []
+    for precisions in groups.values():
+        known = [precisions.get(name, {}) for name in ("float32", "bfloat16")]
+        if seeds := sorted(set.intersection(*map(set, known))):
+            agreements.append(_agreement(*({seed: of[seed] for seed in seeds} for of in known)))
+    return agreements
+
+
+def _agreement(float32: dict[int, Run], bfloat16: dict[int, Run]) -> Agreement:
+    first = next(iter(float32.values()))
+    float32_errors, bfloat16_errors = (
+        {seed: run.final(first.measured) for seed, run in of.items()} for of in (float32, bfloat16)
+    )
+    difference = paired(bfloat16_errors, float32_errors)
+    overrides = first.setting.variant_without("precision")
+    return Agreement(
+        network=f"{first.network} ({overrides})" if overrides else first.network,
+        seeds=", ".join(map(str, float32)),
+        float32=fmean(float32_errors.values()),
+        bfloat16=fmean(bfloat16_errors.values()),
+        difference=difference,
+        verdict=_verdict(difference),
+    )
+
+
+def _verdict(difference: Difference) -> str:
+    if difference.low is None:
+        return NOTHING_SHOWN
+    words = ["agree"] * (difference.low >= -NEAR and difference.high <= NEAR)
+    words += ["differ"] * (difference.low > 0 or difference.high < 0)
+    return ", ".join(words) or NOTHING_SHOWN

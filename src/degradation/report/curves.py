@@ -1,14 +1,14 @@
 """What a figure shows of the runs that there are, and their curves over the seeds."""
 
 from collections.abc import Iterable
-from statistics import fmean
+from itertools import product
 from typing import Any
 
 import pandas as pd
 
 from degradation.config import command_line
 from degradation.errors import UserError
-from degradation.report.paper import ORDERS, curve
+from degradation.report.paper import ORDERS
 from degradation.report.runs import Run
 
 
@@ -121,25 +121,6 @@ def error_curve(runs: list[Run], column: str) -> pd.DataFrame:
     )
 
 
-def paper_curve(runs: list[Run], column: str) -> pd.Series | None:
-    """The paper's own curve of one network, as `error_curve` has ours; None where it has none.
-
-    None as well if a run differs from the paper's in schedule or settings: the two could not agree.
-    """
-    return curve(runs[0].model, column) if all(run.faithful for run in runs) else None
-
-
-def response_distance(runs: list[Run]) -> float | None:
-    """Mean of |ours ÷ paper − 1| over one network's seeds and the layers that Figure 7 has.
-
-    Of the standard deviations of responses, in the order of the network. None as for `paper_curve`.
-    """
-    paper = paper_curve(runs, "original")
-    if paper is None:
-        return None
-    return fmean((run.responses / paper - 1).abs().mean() for run in runs)
-
-
 def _values(run: Run, column: str) -> pd.Series:
     if column == "sorted":
         stds = run.responses.sort_values(ascending=False)
@@ -156,3 +137,15 @@ def _traits(run: Run) -> dict[str, Any]:
         "overrides": run.variant or "none",
         f"depth of {run.model}": run.depth,
     }
+
+
+def missing(
+    spec: dict[str, Any], runs: Iterable[Run], seeds: Iterable[int]
+) -> list[tuple[str, int]]:
+    """List the (model, seed) pairs that a figure needs and `runs` lacks, seed by seed.
+
+    `runs` are of one schedule and one set of overrides, as `select` picks them.
+    """
+    present = {(run.model, run.seed) for run in runs}
+    pairs = product(seeds, models_of(spec))
+    return [(model, seed) for seed, model in pairs if (model, seed) not in present]

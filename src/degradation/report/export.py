@@ -1,14 +1,18 @@
-"""Runs as tables, for people who plot elsewhere: a DataFrame, curves.csv and summary.csv."""
+"""Runs as tables: final errors, a DataFrame for people who plot elsewhere, two CSV files."""
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
 from degradation.errors import UserError
 from degradation.records.files import faults_as_user_errors, replace_file
-from degradation.report.runs import Run, find_runs
+from degradation.report.claims import check_one_setting
+from degradation.report.paper import final_error
+from degradation.report.provenance import seeds_by_network
+from degradation.report.runs import Run, find_runs, mean_final
 
 LONG = {
     "run": str,
@@ -22,6 +26,40 @@ LONG = {
     "value": float,
 }
 CURVES = ["run", "seed", "iteration", "metric", "value"]
+
+
+def final_errors(runs: list[Run]) -> pd.DataFrame:
+    """Tabulate the last errors of each network, in percent, as means over its seeds.
+
+    A row a network: plain ones first, then residual ones, by depth. Columns: `model`, `network`,
+    `parameters` (trainable; NA where its run does not say), `seeds` (text), `train_error`,
+    `test_error` or, for runs with a held-out set, `val_error`, each with its standard deviation
+    over the seeds (`train_error_std`; NaN for one), and `best_error`, the mean of the lowest of
+    these in each run: chosen on the very images that it was measured on. `paper` is the paper's
+    test error and `paper_source` where it stands; NaN and "" unless all runs of the network follow
+    the paper. Raises UserError if the runs are not of one schedule and variant.
+    """
+    check_one_setting(runs)
+    unseen, seeds = runs[0].measured, seeds_by_network(runs)
+    groups: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (run.residual, run.depth or 0)):
+        groups.setdefault(run.model, []).append(run)
+    rows = []
+    for model, group in groups.items():
+        known = final_error(model) if all(run.faithful for run in group) else None
+        paper, source = known or (float("nan"), "")
+        row = {
+            "model": model,
+            "network": group[0].network,
+            "parameters": group[0].manifest.get("parameters"),
+            "seeds": seeds[group[0].network],
+        }
+        for column in ("train_error", unseen):
+            row[column] = mean_final(group, column)
+            row[f"{column}_std"] = pd.Series([run.final(column) for run in group]).std()
+        row["best_error"] = fmean(run.rows[unseen].min() for run in group)
+        rows.append(row | {"paper": paper, "paper_source": source})
+    return pd.DataFrame(rows).astype({"parameters": "Int64"})
 
 
 def load_runs(

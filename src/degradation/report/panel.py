@@ -1,5 +1,6 @@
-"""One panel of a figure: its curves, the drops of the learning rate, and the names at the ends."""
+"""What stands in a panel: curves or dots, drops of the learning rate, names; how text fits."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -7,19 +8,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
+from scipy.optimize import isotonic_regression
 
-from degradation.report.curves import error_curve, panel_models, paper_curve
-from degradation.report.paper import ORDERS
+from degradation.report.curves import error_curve, panel_models
+from degradation.report.paper import ORDERS, paper_curve
 from degradation.report.runs import WORDS, Run
-from degradation.report.typesetting import SMALL, TEXT, line_height, spread
 
+TITLE, TEXT, SMALL = 10, 8, 7.5  # points
 # Deeper is darker: about ten or more CIE L* apart for greyscale print, and at least 26 apart in
 # CIE Lab for normal sight, protanopia, deuteranopia and tritanopia.
 COLOURS = {20: "#D97700", 32: "#0A8A86", 44: "#A32A2A", 56: "#15306F", 110: "#000000"}
 # For other depths: those that differ most first, then five that are at least 19 apart from all.
 PALETTE = [COLOURS[depth] for depth in (20, 56, 32, 44, 110)]
 PALETTE += ["#AA00FF", "#8877CC", "#AA8866", "#7733BB", "#CC0000"]
+# Lighter and darker, for greyscale print, and no colour that stands for a depth elsewhere; 70 apart
+# in CIE Lab for normal sight, protanopia, deuteranopia and tritanopia.
+FAMILIES = {"plain": "#E4572E", "ResNet": "#17618F"}
+LABELS = {"plain": "plain", "ResNet": "residual"}
 GREY = "#555555"
 LEADER = 0.16  # inches from the axes to the names
 LINES = {  # column -> how its curve is drawn
@@ -112,6 +120,42 @@ def draw_responses(axes: Axes, curves: list[Curve], limit: float, layers: int) -
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
+def draw_ends(axes: Axes, table: pd.DataFrame, column: str, limit: float) -> None:
+    """Draw the last errors of all runs over their depths: dots, means, the paper's under them."""
+    depths = sorted(table["depth"].unique())
+    span = depths[-1] - depths[0]
+    margin = 0.08 * span
+    axes.set(xlim=(depths[0] - margin, depths[-1] + margin), ylim=(-0.015 * limit, limit))
+    style_axes(axes)
+    axes.set_xticks(depths)
+    axes.set_xlabel("layers", fontsize=TEXT)
+    ends = {}
+    for family, colour in FAMILIES.items():
+        group = table[table["family"] == family]
+        if group.empty:
+            continue
+        style, gid = {"color": colour}, f"{LABELS[family]}-{column}"
+        means = group.groupby("depth")[["error", "paper"]].mean()
+        ends[family] = means["error"]
+        if means["paper"].notna().any():
+            paper = {"marker": "D", "markersize": 8, "markerfacecolor": "none", **PAPER_LINE}
+            axes.plot(means["paper"], gid=f"paper-{gid}", **paper, **style)
+        axes.plot(means["error"], linewidth=1.6, zorder=3, gid=gid, **style)
+        axes.plot(
+            group["depth"] + span * _aside(group["depth"]),
+            group["error"],
+            marker="o",
+            linestyle="none",
+            markersize=5,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            zorder=4,
+            gid=f"{gid}-seeds",
+            **style,
+        )
+    _label_families(axes, ends, limit)
+
+
 def name_curves(axes: Axes) -> None:
     """Name the curves in a line above the axes, each in its colour."""
     axes.legend(
@@ -137,6 +181,47 @@ def style_axes(axes: Axes) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set(color=GREY, linewidth=0.6)
+
+
+def line_height(size: float) -> float:
+    """Distance of two lines of `size` points, in inches."""
+    return 1.3 * size / 72
+
+
+def text_width(figure: Figure, text: str, size: float, weight: str = "normal") -> float:
+    """Width of a line of text of `size` points, in inches."""
+    font = FontProperties(size=size, weight=weight)
+    pixels, _, _ = figure.canvas.get_renderer().get_text_width_height_descent(text, font, False)
+    return pixels / figure.dpi
+
+
+def wrap(figure: Figure, text: str, size: float, width: float) -> list[str]:
+    """Break each line of text where it would become wider than `width` inches."""
+    lines = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for word in paragraph.split():
+            longer = f"{line} {word}".strip()
+            if line and text_width(figure, longer, size) > width:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(line)
+    return lines
+
+
+def spread(wanted: Iterable[float], gap: float, low: float, high: float) -> list[float]:
+    """Move places apart to at least `gap`, each group about its own mean, within [low, high].
+
+    The order stays: this is the isotonic (least-squares) fit.
+    """
+    wanted = np.asarray(list(wanted), dtype=float)
+    order = np.argsort(wanted, kind="stable")
+    steps = gap * np.arange(len(wanted))
+    level = isotonic_regression(wanted[order] - steps).x
+    places = np.empty_like(wanted)
+    places[order] = np.clip(level, low, high - steps[-1]) + steps
+    return places.tolist()
 
 
 def _named(groups: list[list[Run]]) -> dict[str, list[Run]]:
@@ -229,5 +314,32 @@ def _label_ends(axes: Axes, curves: list[Curve], limit: float) -> None:
                 "shrinkB": 1.5,
                 "relpos": (0, 0.5),
             },
+            annotation_clip=False,
+        )
+
+
+def _aside(depths: pd.Series) -> pd.Series:
+    """How far to the right each seed stands, so that those of one depth do not hide each other."""
+    seeds = depths.groupby(depths)
+    counts = seeds.transform("size")
+    return (seeds.cumcount() - (counts - 1) / 2) * np.minimum(0.022, 0.09 / counts)
+
+
+def _label_families(axes: Axes, ends: dict[str, pd.Series], limit: float) -> None:
+    """Name each line to the right of its last dot; names beside one another move apart."""
+    height = axes.get_position().height * axes.figure.get_figheight()
+    together = len({means.index[-1] for means in ends.values()}) == 1
+    gap = line_height(SMALL) / height * limit if together else 0
+    places = spread([means.iloc[-1] for means in ends.values()], gap, 0, limit)
+    for (family, means), place in zip(ends.items(), places, strict=True):
+        axes.annotate(
+            LABELS[family],
+            (means.index[-1], place),
+            xytext=(10, 0),
+            textcoords="offset points",
+            va="center_baseline",
+            fontsize=SMALL,
+            weight="bold",
+            color=FAMILIES[family],
             annotation_clip=False,
         )

@@ -1,26 +1,33 @@
-"""What the paper reports, as numbers: He et al. 2015, Table 6, the curves of Figures 6 and 7.
+"""What He et al. 2015 report, as numbers, and how near runs come to it.
 
-The curves were read off the vector graphics of Figure 6 in arXiv:1512.03385v1, a point every 1,000
-iterations, to about 0.05 points. The figure's axis ends at 20 %: points above are not there.
-The standard deviations were read off Figure 7 in the same way, to about 0.01; flat stretches were
-drawn without their inner points: some layers are not there.
+Table 6, and curves that were read off the vector graphics of arXiv:1512.03385v1: Figure 6, a point
+every 1,000 iterations, to about 0.05 points; its axis ends at 20 %, points above are not there.
+Figure 7, to about 0.01; flat stretches were drawn without their inner points, which are not there.
 """
 
+import math
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+
+from degradation.report.statistics import z_score
+
+if TYPE_CHECKING:  # runs.py asks here which networks are the paper's
+    from degradation.report.runs import Run
 
 FIGURE6 = Path(__file__).with_name("paper_figure6.csv")
 FIGURE7 = Path(__file__).with_name("paper_figure7.csv")
 DIGITISED = "He et al. 2015, Figure 6 (digitised)"
 DIGITISED_RESPONSES = "He et al. 2015, Figure 7 (digitised)"
 TABLE6 = "He et al. 2015, Table 6"
-NETWORKS = {  # model -> its name in text
-    f"{kind}{depth}": f"{name}-{depth}"
-    for kind, name in (("plain", "plain"), ("resnet", "ResNet"))
-    for depth in (20, 32, 44, 56, 110)
-} | {"resnet1202": "ResNet-1202"}
+NETWORKS = {"resnet1202"} | {
+    f"{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56, 110)
+}
 TEST_ERRORS = {  # percent, and where they stand
     "resnet20": (8.75, TABLE6),
     "resnet32": (7.51, TABLE6),
@@ -31,6 +38,10 @@ TEST_ERRORS = {  # percent, and where they stand
 }
 SERIES = {"train_error": "train", "test_error": "test"}
 ORDERS = ("original", "sorted")  # of the layers in Figure 7
+# Iterations, at the first learning rate: all but the start, and where the curve is about level.
+DISTANCE_OVER, SWING_OVER = (3_000, 32_000), (20_000, 32_000)
+COLUMNS = ["network", "seeds", "test_error", "paper", "difference", "z"]
+COLUMNS += ["distance", "swing", "paper_swing", "responses"]
 
 
 def final_error(model: str) -> tuple[float, str] | None:
@@ -58,9 +69,79 @@ def curve(model: str, column: str) -> pd.Series | None:
     return points[chosen].set_index("x")["y"].rename(column).rename_axis(axis)
 
 
+def paper_curve(runs: "list[Run]", column: str) -> pd.Series | None:
+    """The paper's own curve of one network, as `curve` has it; None where it has none.
+
+    None as well if a run differs from the paper's in schedule or settings: the two could not agree.
+    """
+    return curve(runs[0].model, column) if all(run.faithful for run in runs) else None
+
+
+def response_distance(runs: "list[Run]") -> float | None:
+    """Mean of |ours ÷ paper − 1| over one network's seeds and the layers that Figure 7 has.
+
+    Of the standard deviations of responses, in the order of the network. None as for `paper_curve`.
+    """
+    paper = paper_curve(runs, "original")
+    if paper is None:
+        return None
+    return fmean((run.responses / paper - 1).abs().mean() for run in runs)
+
+
+def compare_with_paper(runs: "Iterable[Run]") -> pd.DataFrame:
+    """Set each network that follows the paper against its Table 6 and Figures 6 and 7.
+
+    A row a network, in the order of `runs`; networks without a curve in Figure 6 have none. Errors
+    are in percent, the rest in percentage points, means over the seeds of what each run has:
+
+    - `test_error` at the end, `paper`, and the `difference` of the two.
+    - `z`: the difference by what two runs of one network may differ (`z_score`); NaN for one seed.
+    - `distance`: the mean absolute distance from the paper's points from 3,000 to 32,000
+      iterations. The paper has one every 1,000 (none above 20 %, where its axis ends), runs have a
+      row every 800: between their rows, their curve is a straight line.
+    - `swing` and `paper_swing`: the standard deviation of the differences between neighbours,
+      divided by √2, of the run's own rows and of the paper's points, 20,000 to 32,000.
+    - `responses`: `response_distance`, a ratio; NaN for networks that are not in Figure 7.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.model, []).append(run)
+    rows = []
+    for model, group in groups.items():
+        points = paper_curve(group, "test_error")
+        if points is None:
+            continue
+        curves = [run.rows.set_index("iteration")["test_error"] for run in group]
+        errors, (paper, _) = [run.final("test_error") for run in group], final_error(model)
+        rows.append(
+            {
+                "network": group[0].network,
+                "seeds": ", ".join(str(seed) for seed in sorted(run.seed for run in group)),
+                "test_error": fmean(errors),
+                "paper": paper,
+                "difference": fmean(errors) - paper,
+                "z": z_score(errors, paper),
+                "distance": fmean(_distance(c, points.loc[slice(*DISTANCE_OVER)]) for c in curves),
+                "swing": fmean(_swing(c.loc[slice(*SWING_OVER)]) for c in curves),
+                "paper_swing": _swing(points.loc[slice(*SWING_OVER)]),
+                "responses": response_distance(group),
+            }
+        )
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.astype({"z": float, "responses": float})
+
+
 @cache
 def _points() -> pd.DataFrame:
     errors = pd.read_csv(FIGURE6).rename(columns={"iteration": "x", "error_percent": "y"})
     errors = errors[errors["panel"] != "right"]  # which shows the 110 layers of the middle again
     stds = pd.read_csv(FIGURE7).rename(columns={"order": "series", "layer": "x", "std": "y"})
     return pd.concat([errors, stds])
+
+
+def _distance(curve: pd.Series, points: pd.Series) -> float:
+    return float(np.abs(np.interp(points.index, curve.index, curve) - points).mean())
+
+
+def _swing(curve: pd.Series) -> float:
+    return float(curve.diff().std() / math.sqrt(2))

@@ -8,52 +8,30 @@ from statistics import fmean
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
-from degradation.config import PLACES, flatten, option_values, options, show, variant
 from degradation.errors import UserError
-from degradation.model_rules import BLOCK_LAYERS
 from degradation.records import EARLIER, PROTOCOL, RunFolder
 from degradation.report.paper import NETWORKS
+from degradation.schema import BLOCK_LAYERS
+from degradation.setting import Setting
 
 PAPER_SCHEDULE = {"name": "paper", "iterations": 64_000, "drops": [32_000, 48_000]}
-PAPER_SETTINGS = {
-    "optimizer": {
-        **{"name": "sgd", "rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4},
-        **{"decay": "kernels", "batch": 128, "ghost_batch": 64},
-        **{"warmup.min_depth": 110, "warmup.rate": 0.01, "warmup.until_error": 80},
-    },
-    "data": {"name": "cifar10", "holdout": 0},
-}
-# Keys that change no result, or that the schedule's or the data's name tells of.
-NEUTRAL = {
-    *(f"data.{key}" for key in (*PLACES, "train_images", "test_images")),
-    *(f"schedule.{key}" for key in (*PAPER_SCHEDULE, "evaluate_every")),
-}
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
 # By column of `Run.rows`: which error it is.
 WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
-
-
-def without_precision(variant: str) -> str:
-    """The overrides of a variant but for its precision: of precision=float32,rate=0.1 the last."""
-    return ",".join(part for part in variant.split(",") if not part.startswith("precision="))
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """One finished run, as its folder tells it.
 
-    `variant` is what the folder's name holds after the model (`rate=0.01`), and "" for the model
-    as its configuration file has it. `dataset` is the data's label, `canonical` whether it is the
-    official archive. `rows` has a row an evaluation; errors are in percent. `responses` is the
-    standard deviation of each convolution's responses, by its number from 1, where there is one.
+    `setting` says which experiment it is of, `precision` which one it was computed in. `dataset` is
+    the data's label, `canonical` whether it is the official archive. `rows` has a row an
+    evaluation; errors are in percent. `responses` is the standard deviation of each convolution's
+    responses, by its number from 1, where there is one.
     """
 
-    model: str
-    variant: str
-    schedule: str
-    seed: int
+    setting: Setting
     precision: str
     dataset: str
     canonical: bool
@@ -62,6 +40,26 @@ class Run:
     rows: pd.DataFrame
     path: Path
     responses: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+
+    @property
+    def model(self) -> str:
+        """The network's name in `conf/model/`."""
+        return self.setting.model
+
+    @property
+    def schedule(self) -> str:
+        """The schedule's name."""
+        return self.setting.schedule
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return self.setting.seed
+
+    @property
+    def variant(self) -> str:
+        """What the setting has beside network, schedule and seed: `rate=0.01`; "" for nothing."""
+        return self.setting.variant
 
     @property
     def depth(self) -> int | None:
@@ -126,7 +124,7 @@ class Run:
     @property
     def departures(self) -> list[str]:
         """Settings, sorted `key=value`, unlike the paper's protocol or the network's own file."""
-        return _departures(self.config)
+        return self.setting.departures
 
     @property
     def on_paper_schedule(self) -> bool:
@@ -210,10 +208,7 @@ def _read(path: Path) -> Run:
             raise _Skip(f"by {EARLIER}")
         rows = pd.DataFrame(folder.rows())
         run = Run(
-            model=config["model"]["name"],
-            variant=_variant(path, config, manifest["precision"]),
-            schedule=config["schedule"]["name"],
-            seed=config["seed"],
+            setting=Setting.of(config),
             precision=manifest["precision"],
             dataset=manifest["dataset"]["label"],
             canonical=manifest["dataset"]["canonical"],
@@ -248,28 +243,66 @@ def _responses(layers: list[dict[str, Any]]) -> pd.Series:
     return pd.Series(stds, dtype=float).dropna()
 
 
-def _variant(path: Path, config: dict[str, Any], precision: str) -> str:
-    """Name the overrides: from the folder's name, or for a run put elsewhere from its settings."""
-    model, _, overrides = path.parent.name.partition(",")
-    if model == config["model"]["name"] and path.name == f"seed{config['seed']}":
-        return overrides
-    # Which precision `auto` picks where the run was made is not known: a chosen one is an override.
-    picked = precision if config["runtime"]["precision"] == "auto" else None
-    return ",".join(variant(OmegaConf.create(config), precision, picked))
+# ---------------------------------------------------------------- which of them
 
 
-def _departures(config: dict[str, Any]) -> list[str]:
-    paper, changed = flatten(PAPER_SETTINGS), {}
-    flat = flatten({group: config[group] for group in ("data", "schedule", "optimizer")})
-    for key, value in flat.items():
-        # A key that the protocol does not have is a departure, whatever its value.
-        if key not in NEUTRAL and (key not in paper or value != paper[key]):
-            group, _, name = key.partition(".")
-            changed[group if name == "name" else name] = value
-    model = flatten(config["model"], "model.")
-    known = model["model.name"] in options("model")
-    # Of a key that came later than the run, or has gone since, nothing is known.
-    for key, value in (option_values("model", model["model.name"]) if known else {}).items():
-        if model.get(key, value) != value:
-            changed[key.removeprefix("model.")] = model[key]
-    return [f"{key}={show(value)}" for key, value in sorted(changed.items())]
+def select(
+    runs: Iterable[Run],
+    models: Iterable[str],
+    schedule: str,
+    seeds: Iterable[int] | None = None,
+    variant: str = "",
+) -> list[Run]:
+    """Pick the runs of some networks on one schedule, sorted as `models`, then by seed.
+
+    Without `seeds` all are taken. A run with other overrides than `variant` is another network
+    and is never among them. Raises UserError if a network's seed was trained twice.
+    """
+    models, seeds = list(models), None if seeds is None else set(seeds)
+    picked: dict[tuple[int, int], Run] = {}
+    for run in runs:
+        wanted = (run.model in models, run.schedule == schedule, run.variant == variant)
+        if not all(wanted) or (seeds is not None and run.seed not in seeds):
+            continue
+        place = (models.index(run.model), run.seed)
+        if place in picked:
+            raise UserError(
+                f"{picked[place].path} and {run.path} are both {run.model} with seed={run.seed} "
+                f"on schedule={schedule}: allowed: one; move the other elsewhere"
+            )
+        picked[place] = run
+    return [picked[place] for place in sorted(picked)]
+
+
+def pick(
+    runs: list[Run], schedule: str, seeds: Iterable[int] | None = None, variant: str = ""
+) -> list[Run]:
+    """Pick the runs of all networks on one schedule, plain networks first, then by depth.
+
+    Otherwise as `select`.
+    """
+    places = {run.model: (run.residual, run.depth or 0, run.model) for run in runs}
+    return select(runs, sorted(places, key=places.get), schedule, seeds, variant)
+
+
+def of_any_precision(
+    like: Run, runs: Iterable[Run], seeds: Iterable[int] | None = None
+) -> list[Run]:
+    """Pick the runs that share schedule and overrides with `like`, whatever their precision.
+
+    Without `seeds` all are taken.
+    """
+    kind = (like.schedule, like.setting.variant_without("precision"))
+    return [
+        run
+        for run in runs
+        if (run.schedule, run.setting.variant_without("precision")) == kind
+        and (seeds is None or run.seed in seeds)
+    ]
+
+
+def schedule_folder(folder: Path, runs: list[Run]) -> Path:
+    """Folder of the runs' schedule: in `folder`, or `folder` itself if runs lie right in it."""
+    schedule = runs[0].schedule
+    inside = folder.name == schedule and any(run.path.parents[1] == folder for run in runs)
+    return folder if inside else folder / schedule

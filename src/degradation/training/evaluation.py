@@ -10,12 +10,13 @@ import keras
 import numpy as np
 
 import degradation.models  # noqa: F401  lets Keras read the layers of saved networks
-from degradation.config import PLACES, ROOT, option_values, options, relative
+from degradation.config import ROOT, option_values, options, relative
 from degradation.data import load_dataset
 from degradation.data.pipeline import mean_image
 from degradation.errors import UserError
 from degradation.records import RunFolder, describe_machine
-from degradation.rules import CLASSES
+from degradation.schema import CLASSES
+from degradation.setting import PLACES
 from degradation.training.devices import set_up, threads_for
 from degradation.training.protocol import parts_of
 from degradation.training.steps import make_evaluation
@@ -89,7 +90,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
 def _places(name: str) -> dict[str, Any]:
     """Where `conf/data/<name>.yaml` has the data looked for."""
     values = option_values("data", name) if name in options("data") else {}
-    return {key: values[f"data.{key}"] for key in PLACES if f"data.{key}" in values}
+    return {key.removeprefix("data."): values[key] for key in PLACES if key in values}
 
 
 def _load(path: Path, network: dict) -> keras.Model:

@@ -4,21 +4,26 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from degradation.config import ROOT, recorded, relative
+from degradation.config import ROOT, recorded, relative, validate
 from degradation.data import Dataset, load_dataset
 from degradation.errors import Stopped
-from degradation.output import say
+from degradation.models.census import convolutions
+from degradation.output import complain, say
 from degradation.records import (
     RunFolder,
+    cpu_has_bf16,
     describe_machine,
     git_state,
     package_versions,
+    replace_file,
 )
-from degradation.training import journal
+from degradation.setting import Setting
+from degradation.training import manifest
 from degradation.training.devices import Gpu, set_up, threads_for
-from degradation.training.identity import check_same_run, identity
+from degradation.training.identity import check_same_run
 from degradation.training.interrupts import StopRequest, stop_requests
 from degradation.training.learner import Learner
 from degradation.training.progress import Progress
@@ -26,8 +31,8 @@ from degradation.training.protocol import parts_of
 from degradation.training.tracking import Tracker
 
 
-def train(config: DictConfig, folder: RunFolder, precision: str, gpu: Gpu | None = None) -> None:
-    """Train the network of a validated `config` in `precision`, or continue where it stopped.
+def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None:
+    """Train the network of a validated `config`, or continue where it stopped.
 
     It trains on `gpu`, or without one on the processor. Everything about the run goes into
     `folder`. Raises `UserError` for bad data and for a folder that holds another run (exit code
@@ -40,15 +45,15 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpu: Gpu | None
         stop.deferred = True
 
         with folder.lock():
-            which = identity(config, precision)
-            which["data.fingerprint"] = dataset.fingerprint
+            setting = Setting.of(validate(config))
             if not config.overwrite:
-                check_same_run(folder, which)
+                check_same_run(folder, setting, dataset.fingerprint)
                 if folder.status == "complete":
                     say(f"{relative(folder.path)} is complete; overwrite=true trains it again")
                     return
 
             # The network, in the precision and with the threads that it will train in.
+            precision = _precision(config, folder, gpu)
             machine = describe_machine()
             cores = config.runtime.threads or machine["cores"]
             parts = parts_of(config.optimizer.batch, config.optimizer.ghost_batch)
@@ -71,12 +76,11 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpu: Gpu | None
                 folder.clear()  # not before: whatever fails until here costs nothing
             checkpoint = folder.load_checkpoint()
             if checkpoint:
-                check_same_run(folder, which, checkpoint.state.get("identity", {}))
                 learner.restore(checkpoint)
             if not checkpoint or folder.status is None:
-                journal.start(config, folder, which, dataset, learner, environment)
+                manifest.start(config, folder, precision, dataset, learner, environment)
             if checkpoint:
-                journal.resume(folder, checkpoint, environment)
+                manifest.resume(folder, checkpoint, environment)
                 say(f"{'resumed':<10}after {checkpoint.iteration:,} iterations")
             folder.write_rows(learner.meter.rows)
 
@@ -84,15 +88,15 @@ def train(config: DictConfig, folder: RunFolder, precision: str, gpu: Gpu | None
             tracker = _tracker(config, folder, learner, resumed=checkpoint is not None)
             exit_code = 1
             try:
-                _fit(config, folder, learner, which, tracker, stop)
-                journal.keep_network(folder, learner)
-                results = journal.results(learner)
+                _fit(config, folder, learner, tracker, stop)
+                _keep_network(folder, learner)
+                results = manifest.results(learner)
                 tracker.summarize(**results)
-                journal.end(folder, learner, "complete", **results)
+                manifest.end(folder, learner, "complete", **results)
                 exit_code = 0
             except BaseException as error:
                 exit_code = getattr(error, "exit_code", 1)
-                journal.fault(folder, learner, error)
+                manifest.fault(folder, learner, error)
                 raise
             finally:
                 tracker.finish(exit_code)
@@ -102,7 +106,6 @@ def _fit(
     config: DictConfig,
     folder: RunFolder,
     learner: Learner,
-    which: dict,
     tracker: Tracker,
     stop: StopRequest,
 ) -> None:
@@ -111,7 +114,7 @@ def _fit(
 
     def save() -> float:
         arrays, state = learner.checkpoint()
-        folder.save_checkpoint(meter.iteration, arrays, {**state, "identity": which})
+        folder.save_checkpoint(meter.iteration, arrays, state)
         return time.monotonic()
 
     saved = time.monotonic()
@@ -138,6 +141,28 @@ def _fit(
                 )
     finally:
         progress.close()
+
+
+def _precision(config: DictConfig, folder: RunFolder, gpu: Gpu | None) -> str:
+    """Settle the precision: the one asked for, or that of the run's first start, or the fastest."""
+    chosen = config.runtime.precision
+    if chosen != "auto":
+        return chosen
+    fastest = gpu.precision if gpu else "bfloat16" if cpu_has_bf16() else "float32"
+    before = fastest if config.overwrite else folder.manifest().get("precision", fastest)
+    if before != fastest:
+        slow = "; it is slower here" if before == "bfloat16" else ""
+        complain(f"warning: {relative(folder.path)} goes on in {before}, as it began{slow}")
+    return before
+
+
+def _keep_network(folder: RunFolder, learner: Learner) -> None:
+    """Write what a finished run leaves: the network, the mean image to subtract, its layers."""
+    with replace_file(folder.path / "model.keras") as path:
+        learner.model.save(path)
+    with replace_file(folder.path / "mean.npy") as path:
+        np.save(path, learner.mean)
+    folder.write_layers(convolutions(learner.model))
 
 
 def _announce(
@@ -171,18 +196,18 @@ def _announce(
 
 
 def _tracker(config: DictConfig, folder: RunFolder, learner: Learner, resumed: bool) -> Tracker:
-    manifest = folder.manifest()
+    noted = folder.manifest()
     # What the configuration leaves open (`precision: auto`), to filter by; older runs lack some.
     settled = ("parameters", "precision", "git_commit", "dataset")
     return Tracker(
         mode=config.tracking.mode,
         project=config.tracking.project,
         folder=folder.path,
-        run_id=manifest["wandb_id"],
+        run_id=noted["wandb_id"],
         name=f"{folder.path.parent.name} {config.schedule.name} seed{config.seed}",
         group=config.tracking.group,
-        tags=[config.model.name, config.schedule.name, manifest["precision"], config.data.name],
-        config=recorded(config) | {key: manifest.get(key) for key in settled},
+        tags=[config.model.name, config.schedule.name, noted["precision"], config.data.name],
+        config=recorded(config) | {key: noted.get(key) for key in settled},
         resumed=resumed,
         rows=learner.meter.rows,
     )

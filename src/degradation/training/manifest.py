@@ -4,15 +4,13 @@ import contextlib
 import os
 from typing import Any
 
-import numpy as np
 from omegaconf import DictConfig
 
 from degradation.config import ROOT, flatten, recorded, relative
 from degradation.data import Dataset
 from degradation.errors import UserError
-from degradation.models.census import convolutions
 from degradation.output import complain
-from degradation.records import PROTOCOL, Checkpoint, RunFolder, replace_file, utc_now
+from degradation.records import PROTOCOL, Checkpoint, RunFolder, utc_now
 from degradation.training.learner import Learner
 from degradation.training.tracking import run_id
 
@@ -20,12 +18,12 @@ from degradation.training.tracking import run_id
 def start(
     config: DictConfig,
     folder: RunFolder,
-    which: dict,
+    precision: str,
     dataset: Dataset,
     learner: Learner,
     environment: dict[str, Any],
 ) -> None:
-    """Write configuration and manifest of a run that begins; `which` is its identity."""
+    """Write configuration and manifest of a run that begins in `precision`."""
     folder.write_config(recorded(config))
     folder.update_manifest(
         drop=folder.manifest(),  # of a start that came to nothing
@@ -35,7 +33,7 @@ def start(
         parameters=learner.parameters,
         schedule=config.schedule.name,
         seed=config.seed,
-        precision=which["precision"],
+        precision=precision,
         dataset={
             "name": dataset.name,
             "label": dataset.label,
@@ -73,15 +71,6 @@ def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any
     folder.update_manifest(
         drop=("ended", "failure"), status="running", resumes=resumes, **environment
     )
-
-
-def keep_network(folder: RunFolder, learner: Learner) -> None:
-    """Write what a finished run leaves: the network, the mean image to subtract, its layers."""
-    with replace_file(folder.path / "model.keras") as path:
-        learner.model.save(path)
-    with replace_file(folder.path / "mean.npy") as path:
-        np.save(path, learner.mean)
-    folder.write_layers(convolutions(learner.model))
 
 
 def results(learner: Learner) -> dict[str, dict]:

@@ -1,0 +1,202 @@
+"""From a command line to configurations: Hydra composes them, and each error is one line."""
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from degradation.config import CONF, flatten, options
+from degradation.errors import UserError
+
+PATHS = ("run_dir", "data.dir", "runs", "out", "benchmark.out")  # keys whose value is a path
+HELP = """python -m experiments.{name} [-m] [KEY=VALUE ...]
+
+  -m, --multirun  a job for each combination of values: -m model=plain20,plain56 seed=0,1
+  --cfg job       print the configuration, and do nothing else
+  --help          this
+
+Groups, and the files of conf/ to choose from: GROUP=NAME
+
+{groups}
+
+Keys, and what they are without being set: KEY=VALUE
+
+{config}"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One composed configuration, and the overrides that it was composed from."""
+
+    config: DictConfig
+    overrides: list[str]
+
+
+def compose(config_name: str, overrides: list[str]) -> DictConfig:
+    """Compose `conf/<config_name>.yaml` with overrides, every value resolved.
+
+    Raises `UserError`, one line, for whatever Hydra refuses.
+    """
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            for override in _parse(overrides):
+                _check(override)
+            config = hydra.compose(config_name, overrides)
+            OmegaConf.to_container(config, resolve=True)  # its errors name the key, others do not
+            OmegaConf.resolve(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_line(error, config_name, overrides)) from error
+    for key in sorted(OmegaConf.missing_keys(config)):
+        raise UserError(f"{key}=???: allowed: a value")
+    return config
+
+
+def compose_jobs(
+    config_name: str, arguments: list[str], imply: Callable[[list[str]], list[str]]
+) -> tuple[list[Job], bool]:
+    """Compose the jobs of a command line, and say whether they are a sweep.
+
+    There are none where it only asks for something to be printed. `imply` gives overrides that
+    count before the given ones. Raises `UserError` for what cannot be composed.
+    """
+    flags, given = _read(arguments)
+    if flags.help or flags.cfg:
+        config = compose(config_name, given)
+        text = OmegaConf.to_yaml(config)
+        print(text if flags.cfg else _help(config_name, config, text), end="")
+        return [], False
+    combinations = _combinations(given) if flags.multirun else [given]
+    if not combinations:
+        raise UserError("-m: no job: a glob() or range() of the sweep has no value")
+    jobs = [Job(compose(config_name, [*imply(kept), *kept]), kept) for kept in combinations]
+    return jobs, flags.multirun
+
+
+def key_of(override: str) -> str:
+    """The key of an override: model.depth of model.depth=8."""
+    return override.split("=")[0]
+
+
+def quote_path(argument: str) -> str:
+    """Quote the value of a key in `PATHS`: names of run folders have commas, which Hydra reads."""
+    key, equals, value = argument.partition("=")
+    if key in PATHS and value not in ("", "null") and value[0] not in "'\"":
+        return f"{key}{equals}'" + value.replace("'", r"\'") + "'"
+    return argument
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UserError(f"{message}; --help says what is allowed")
+
+
+def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Tell flags from overrides, wherever they stand."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-c", "--cfg", choices=["job"])
+    parser.add_argument("-h", "--help", action="store_true")
+    elsewhere = [a for a in arguments if a.startswith(("-cd", "-cn", "-cp"))]
+    flags, rest = parser.parse_known_args([a for a in arguments if a not in elsewhere])
+    for flag in [*elsewhere, *(a for a in rest if a.startswith("-"))]:
+        raise UserError(
+            f"{flag}: allowed: the files of {CONF.name}/, chosen by GROUP=NAME; and -m, --cfg job, "
+            "--help"
+        )
+    # Without + and ++: there are no keys to add, and those that there are need none.
+    return flags, [quote_path(argument.lstrip("+")) for argument in rest]
+
+
+def _parse(overrides: list[str]) -> list[Override]:
+    loader = GlobalHydra.instance().config_loader()
+    return OverridesParser.create(config_loader=loader).parse_overrides(overrides)
+
+
+def _combinations(given: list[str]) -> list[list[str]]:
+    """List the overrides of each job of a sweep."""
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            (jobs,) = BasicSweeper.split_arguments(_parse(given), max_batch_size=None) or [[]]
+    except HydraException as error:
+        raise UserError(_line(error, "", given)) from error
+    return jobs
+
+
+def _check(override: Override) -> None:
+    """Refuse what Hydra would let pass, and would not do here."""
+    text, key = override.input_line, override.key_or_group
+    if not key:
+        raise UserError(f"{text}: cannot be read; allowed: key=value")
+    if key.startswith(("hydra.", "hydra/")):
+        raise UserError(
+            f"{text}: allowed: keys of the command; jobs run here, one after the other, and "
+            "Hydra's folders and logs are off"
+        )
+    if "${hydra:" in text:
+        raise UserError(f"{text}: allowed: keys of this command, such as ${{seed}}")
+    if override.is_delete():
+        raise UserError(f"{key}: missing, and needed; allowed: {key}=value")
+    if override.is_sweep_override():
+        raise UserError(f"{text}: allowed: one value, or -m to run a job for each")
+    if (CONF / key).is_dir():
+        value = override.value()
+        if not isinstance(value, str) or value not in options(key):
+            raise UserError(f"{text}: allowed: one of {', '.join(options(key))}")
+
+
+def _line(error: Exception, config_name: str, overrides: list[str]) -> str:
+    """Say in one line what Hydra says in several."""
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read; allowed: key=value, special signs in quotes"
+    if found := re.search(r"Could not override '([^']+)'|Key '([^']+)' (?:is not|not f)", text):
+        return _unknown_key(found[1] or found[2], config_name, overrides)
+    found = re.search(r"Error merging override (.+)", text)
+    place = re.search(r"full_key: (\S+)", text)
+    key = place and place[1]
+    culprit = found[1] if found else next((o for o in overrides if key_of(o) == key), key)
+    reason = " ".join(text.splitlines()[0].split()) if text else type(error).__name__
+    return f"{culprit}: {reason}" if culprit else reason
+
+
+def _unknown_key(key: str, config_name: str, overrides: list[str]) -> str:
+    """Say that there is no such key, which one may have been meant, and which ones there are."""
+    given = next((override for override in overrides if key_of(override) == key), key)
+    groups = [o for o in overrides if (CONF / key_of(o)).is_dir() and key_of(o) != key]
+    config = compose(config_name, groups)
+    names = {name for name, node in config.items() if isinstance(node, DictConfig)}
+    keys = [*flatten(OmegaConf.to_container(config)), *names]
+    group = f"{key.split('.')[0]}."
+    inside = [known for known in keys if known.startswith(group)]
+    near = _nearest(key, inside or keys)
+    hint = f"did you mean {near}? " if near else ""
+    return f"{given}: unknown key; {hint}allowed: {', '.join(sorted(inside or keys))}"
+
+
+def _nearest(key: str, keys: list[str]) -> str | None:
+    """The key most like `key`: as a whole, or else by its name alone, `rate` of optimizer.rate."""
+    for start in (0, -1):
+        names = {}
+        for known in sorted(keys, key=len):
+            names.setdefault(".".join(known.split(".")[start:]), known)
+        asked = key.lower().replace("/", ".").split(".")
+        if near := difflib.get_close_matches(".".join(asked[start:]), names, n=1):
+            return names[near[0]]
+    return None
+
+
+def _help(config_name: str, config: DictConfig, text: str) -> str:
+    groups = [name for name in config if (CONF / name).is_dir()]
+    lines = "\n".join(f"{group}: {', '.join(options(group))}" for group in groups)
+    name = "run" if config_name == "config" else config_name
+    return HELP.format(name=name, groups=lines, config=text)

@@ -1,0 +1,177 @@
+"""Which experiment a run is: names, folders, what differs, and what changes nothing."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from degradation import config as configuration
+from degradation import schema, setting
+from degradation.config import CONF, validate
+from degradation.errors import UserError
+from degradation.setting import PAPER, Setting
+from experiments.compose import compose
+
+
+def make(*overrides: str) -> Setting:
+    return Setting.of(validate(compose("config", list(overrides))))
+
+
+def kept(*overrides: str) -> dict:
+    """A run's configuration, as its folder keeps it."""
+    config = compose("config", list(overrides))
+    return yaml.safe_load(yaml.safe_dump(OmegaConf.to_container(config, resolve=True)))
+
+
+NAMES = [
+    ([], ""),
+    (["model=plain56", "schedule=paper", "seed=7"], ""),
+    (["model.shortcut=A"], ""),
+    (["model.shortcut=B"], "shortcut=B"),
+    (["model=resnet50", "model.shortcut=null"], "shortcut=null"),
+    (["model=plain20", "model.depth=26"], "depth=26"),
+    (["optimizer.rate=0.05", "model.shortcut=C"], "rate=0.05,shortcut=C"),
+    (["model.shortcut=C", "optimizer.rate=0.05"], "rate=0.05,shortcut=C"),
+    (["optimizer.rate=1e-1"], ""),
+    (["optimizer.warmup.rate=0.02"], "warmup.rate=0.02"),
+    (["optimizer.batch=64", "optimizer.decay=all"], "batch=64,decay=all"),
+    (["optimizer.ghost_batch=null"], "ghost_batch=null"),
+    (["data=synthetic"], "data=synthetic"),
+    (["data=synthetic", "data.test_images=50"], "data=synthetic,test_images=50"),
+    (["data.holdout=5000"], "holdout=5000"),
+    (["schedule=smoke", "schedule.iterations=9"], "iterations=9"),
+    (["schedule.drops=[100,200]"], "drops=100-200"),
+    (["runtime.precision=float32"], "precision=float32"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "variant"), NAMES)
+def test_name_shows_every_override_that_changes_the_result_sorted(overrides, variant):
+    assert make(*overrides).variant == variant
+
+
+@pytest.mark.parametrize(("overrides", "variant"), NAMES)
+def test_overrides_make_the_setting_again(overrides, variant):
+    one = make(*overrides)
+    chosen = [f"model={one.model}", f"schedule={one.schedule}", f"seed={one.seed}"]
+    assert make(*chosen, *one.overrides) == one
+
+
+@pytest.mark.parametrize(("overrides", "variant"), NAMES)
+def test_a_folder_gives_the_setting_that_it_was_made_with(overrides, variant):
+    again = Setting.of(kept(*overrides))
+    assert again == make(*overrides) and hash(again) == hash(make(*overrides))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.dir=/somewhere/cifar10",
+        "data.search=[elsewhere]",
+        "data.url=https://example.org/cifar-10-python.tar.gz",
+        "runtime.threads=1",
+        "runtime.checkpoint_every=5",
+        "tracking=disabled",
+        "tracking.group=figure1",
+        "run_dir=elsewhere",
+        "overwrite=true",
+    ],
+)
+def test_what_the_result_does_not_depend_on_is_no_part_of_it(override):
+    assert make(override) == make()
+
+
+def test_settings_differ_in_each_key_that_the_result_depends_on():
+    settings = [make(*overrides) for overrides, _ in NAMES]
+    assert len({*settings}) == len(NAMES) - 3  # two are the defaults, and one is there twice
+
+
+def test_folder_follows_from_schedule_name_and_seed():
+    one = make("schedule=smoke", "model.shortcut=B", "seed=3")
+    assert one.folder(Path("runs")) == Path("runs/smoke/resnet20,shortcut=B/seed3")
+
+
+def test_differences_say_what_is_there_and_what_is_here():
+    ours, theirs = make("optimizer.rate=0.2", "seed=1"), make("model.shortcut=B")
+    assert ours.differences(theirs) == [
+        "model.shortcut is B there and A here",
+        "optimizer.rate is 0.1 there and 0.2 here",
+        "seed is 0 there and 1 here",
+    ]
+    assert ours.differences(ours) == []
+
+
+def test_grouping_leaves_out_what_it_is_told_to():
+    one, other = make("seed=1", "runtime.precision=float32"), make()
+    assert one.but_for("seed", "precision") == other.but_for("seed", "precision")
+    assert one.but_for("seed") != other.but_for("seed")
+    assert one.variant_without("precision") == ""
+
+
+# What changes later
+
+
+def test_a_key_that_is_added_later_changes_no_finished_run(monkeypatch):
+    """Neither its folder, which lacks the key, nor what a new run at the default is."""
+    before, folder = make("optimizer.rate=0.2"), kept("optimizer.rate=0.2")
+
+    class Later(schema.Optimizer):
+        nesterov: schema.Flag = False
+
+    class Configuration(schema.Configuration):
+        optimizer: Later | None = None
+
+    monkeypatch.setattr(schema, "Configuration", Configuration)
+    monkeypatch.setattr(setting, "Configuration", Configuration)
+    assert Setting.of(folder) == before
+    folder["optimizer"]["nesterov"] = False
+    assert Setting.of(folder) == before
+    folder["optimizer"]["nesterov"] = True
+    assert Setting.of(folder) != before
+
+
+def test_an_edited_file_changes_no_finished_run(tmp_path, monkeypatch):
+    before, folder = make("model=plain20"), kept("model=plain20")
+    shutil.copytree(CONF, tmp_path / "conf")
+    for name, old, new in [
+        ("optimizer/sgd.yaml", "rate: 0.1 ", "rate: 0.3 "),
+        ("schedule/short.yaml", "iterations: 4000", "iterations: 5000"),
+        ("model/plain20.yaml", "depth: 20", "depth: 26"),
+    ]:
+        text = (tmp_path / "conf" / name).read_text()
+        assert old in text
+        (tmp_path / "conf" / name).write_text(text.replace(old, new))
+    monkeypatch.setattr(configuration, "CONF", tmp_path / "conf")
+    assert Setting.of(folder) == before
+
+
+# The paper's settings
+
+
+def test_the_defaults_are_the_papers_settings():
+    assert make().departures == []
+    assert {key: make().values[key] for key in PAPER} == PAPER
+
+
+@pytest.mark.parametrize(
+    ("override", "departure"),
+    [
+        ("optimizer.decay=all", "decay=all"),
+        ("optimizer.ghost_batch=null", "ghost_batch=null"),
+        ("data.holdout=5000", "holdout=5000"),
+        ("data=synthetic", "data=synthetic"),
+        ("model.shortcut=B", "shortcut=B"),
+        ("optimizer.warmup.rate=0.05", "warmup.rate=0.05"),
+    ],
+)
+def test_what_is_unlike_the_paper_is_told(override, departure):
+    assert make(override).departures == [departure]
+
+
+def test_a_folder_that_lacks_what_every_run_needs_is_refused():
+    folder = kept()
+    del folder["schedule"]["iterations"]
+    with pytest.raises(UserError, match="schedule.iterations: missing"):
+        Setting.of(folder)
