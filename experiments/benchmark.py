@@ -31,14 +31,14 @@ def check(job: Job) -> None:
         )
     check_models("benchmark.networks", config.benchmark.networks)
     for name in config.benchmark.networks:
-        if name not in comparable():
+        if name not in of_section_4_2():
             raise UserError(
-                f"benchmark.networks: {name}: allowed: {', '.join(comparable())}; `python -m "
+                f"benchmark.networks: {name}: allowed: {', '.join(of_section_4_2())}; `python -m "
                 f"experiments.models models=[{name}] speed=true` measures it alone"
             )
 
 
-def comparable() -> list[str]:
+def of_section_4_2() -> list[str]:
     """Name the networks of section 4.2: the other contenders build them, and figures need them."""
     values = {name: option_values("model", name) for name in options("model")}
     return [

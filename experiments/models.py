@@ -1,6 +1,6 @@
 """A table of the networks: `python -m experiments.models`, `make models`.
 
-Layers, trainable parameters and multiply-adds as `degradation.models.census` counts them, the last
+Layers, trainable parameters and multiply-adds as `degradation.models.summary` counts them, the last
 for one 32×32 image; with `speed=true` the training images per second here, on generated images.
 """
 
@@ -37,9 +37,9 @@ def start(job: Job) -> None:
     width = max(map(len, names))
     heading = f"{'network':<{width}}  layers  parameters  multiply-adds"
     print(heading + ("  images/s" if config.speed else ""), flush=True)
-    models, census = map(import_quietly, ("degradation.models", "degradation.models.census"))
+    models, summary = map(import_quietly, ("degradation.models", "degradation.models.summary"))
     for name in names:
-        size = census.count(models.build_model(name))
+        size = summary.summarize(models.build_model(name))
         counts = f"{size.layers:>6,}  {size.parameters:>10,}  {size.multiply_adds:>13,}"
         print(f"{name:<{width}}  {counts}", end="", flush=True)
         print(f"  {_speed(name, job):>8,.0f}" if config.speed else "", flush=True)

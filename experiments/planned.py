@@ -1,44 +1,44 @@
-"""Runs that a command plans: all composed and checked before the first starts."""
+"""Runs that a command needs: all composed and checked before the first starts."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from degradation.config import RUNS, relative
+from degradation.config import RUNS, relative, validate
 from degradation.errors import IN_USE, UserError
 from degradation.output import complain, say
 from degradation.records import RunFolder
+from degradation.setting import Setting
 from experiments.command import run_alone
 from experiments.compose import compose
 from experiments.run import check_run, run_folder
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A run to be trained: its network and seed, its folder, and the overrides that train it."""
+class PlannedRun:
+    """A run to be trained: what it is, its folder, and the overrides that train it there."""
 
-    model: str
-    seed: int
+    setting: Setting
     folder: RunFolder
     overrides: list[str]
 
 
-def plan(overrides: list[str], instead: str, root: Path = RUNS) -> Planned:
+def plan_run(overrides: list[str], remedy: str, root: Path = RUNS) -> PlannedRun:
     """Plan the run of some overrides, in its place below `root`.
 
     Raises `UserError` for a run that there cannot be, for one with a place of its own, and for one
-    in whose place there is another: `instead` is what the user can do then.
+    in whose place there is another: `remedy` is what the user can do then.
     """
     config = compose("config", overrides)
     if config.run_dir is not None:
         raise UserError(f"run_dir={config.run_dir}: a planned run's folder follows from the plan")
     check_run(config)
-    folder = run_folder(config, root, instead=instead)
+    folder = run_folder(config, root, remedy)
     if root != RUNS:
         overrides = [*overrides, f"run_dir={folder.path}"]
-    return Planned(config.model.name, config.seed, folder, overrides)
+    return PlannedRun(Setting.of(validate(config)), folder, overrides)
 
 
-def train_missing(runs: list[Planned], overwrite: bool = False) -> int:
+def train_missing(runs: list[PlannedRun], overwrite: bool = False) -> int:
     """Train what is not complete, each in a process of its own; the first that fails ends it.
 
     A run that another process is writing is skipped, after a line that says so: commands can share
@@ -59,7 +59,7 @@ def train_missing(runs: list[Planned], overwrite: bool = False) -> int:
     return 0
 
 
-def all_complete(runs: list[Planned]) -> bool:
+def all_complete(runs: list[PlannedRun]) -> bool:
     """Say whether all runs are there; if not, in a line, what becomes of their report."""
     unfinished = [run for run in runs if run.folder.status != "complete"]
     if unfinished:

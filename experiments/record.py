@@ -11,7 +11,7 @@ from itertools import product
 from degradation.config import ROOT, folder_of, validate
 from experiments.command import command, run_alone
 from experiments.compose import Job
-from experiments.planned import Planned, all_complete, plan, train_missing
+from experiments.planned import PlannedRun, all_complete, plan_run, train_missing
 
 
 def runtime(job: Job) -> list[str]:
@@ -19,18 +19,18 @@ def runtime(job: Job) -> list[str]:
     return [override for override in job.overrides if override.startswith("runtime")]
 
 
-def planned(job: Job) -> list[list[Planned]]:
+def planned(job: Job) -> list[list[PlannedRun]]:
     """List the runs of each part of the plan; raises `UserError` for one that there cannot be."""
     return [
         [
-            plan(
+            plan_run(
                 [
                     *runtime(job),
                     *(f"schedule={part.schedule}", f"model={model}", f"seed={seed}"),
                     *part.overrides,
                 ],
-                instead="choose another folder with out=",
-                root=folder_of("out", job.config.out, ROOT),
+                "choose another folder with out=",
+                folder_of("out", job.config.out, ROOT),
             )
             for seed, model in product(part.seeds, part.models)
         ]

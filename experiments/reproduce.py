@@ -8,17 +8,17 @@ import sys
 from collections.abc import Iterable
 from itertools import product
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from degradation.config import RUNS, check_models, read_figures, recorded, relative, validate
 from degradation.errors import UserError
-from degradation.report import drawn, find_runs, models_of
+from degradation.report import drawn, find_runs, models_of, write_report
 from degradation.schema import SEEDS
 from degradation.training.tracking import Tracker, run_id
 from experiments.command import command
 from experiments.compose import Job
-from experiments.planned import Planned, all_complete, plan, train_missing
-from experiments.report import imply_network, pick_runs, refuse_decided, report
+from experiments.planned import PlannedRun, all_complete, plan_run, train_missing
+from experiments.report import imply_network, refuse_decided, request
 
 
 def check(job: Job) -> None:
@@ -33,27 +33,27 @@ def check(job: Job) -> None:
     planned(job, config.seeds[:1])  # not every network has every key
 
 
-def planned(job: Job, seeds: Iterable[int]) -> list[Planned]:
-    """List the runs that the figure needs, seed by seed; raises `UserError` as `plan` does."""
+def planned(job: Job, seeds: Iterable[int]) -> list[PlannedRun]:
+    """List the runs that the figure needs, seed by seed; raises `UserError` as `plan_run` does."""
     figure = job.config.figure
     shared = [o for o in job.overrides if o.split("=")[0].split(".")[0] not in ("figure", "seeds")]
     shared.insert(0, f"tracking.group={figure.name}")  # unless another is asked for
+    remedy = "move it elsewhere, or overwrite=true"
     return [
-        plan([*shared, f"model={model}", f"seed={seed}"], "move it elsewhere, or overwrite=true")
+        plan_run([*shared, f"model={model}", f"seed={seed}"], remedy)
         for seed, model in product(seeds, models_of(figure))
     ]
 
 
-def check_alone(runs: list[Planned], config: DictConfig) -> None:
+def check_alone(runs: list[PlannedRun]) -> None:
     """Raise `UserError` if one of `runs` is elsewhere in `RUNS`, too: a report would not choose."""
-    places = {(run.model, run.seed): run.folder.path for run in runs}
-    _, there = pick_runs(config, find_runs(RUNS))
-    for run in there:
-        place = places.get((run.model, run.seed), run.path)
+    places = {run.setting: run.folder.path for run in runs}
+    for run in find_runs(RUNS):
+        place = places.get(run.setting, run.path)
         if run.path != place:
             raise UserError(
-                f"{relative(run.path)} is {run.model} with seed={run.seed}, whose place is "
-                f"{relative(place)}: allowed: one; move it elsewhere"
+                f"{relative(run.path)} is the run whose place is {relative(place)}: allowed: one; "
+                "move it elsewhere"
             )
 
 
@@ -61,13 +61,13 @@ def start(job: Job) -> int:
     """Train what is missing, then write the report; the first run that fails ends it."""
     config, figure = job.config, OmegaConf.to_container(job.config.figure)
     runs = planned(job, config.seeds)
-    check_alone(runs, config)
+    check_alone(runs)
     if code := train_missing(runs, config.overwrite):
         return code
     if not all_complete(runs):
         return 0
 
-    page = report(config, RUNS, job.overrides)
+    page = write_report(request(config, RUNS, job.overrides))
     pictures = {picture.png.stem.partition(",")[0]: picture.png for picture in page.pictures}
     picture = pictures[figure["name"]]
     folder = picture.with_suffix("")

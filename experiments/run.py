@@ -44,17 +44,17 @@ def check_run(config: DictConfig) -> None:
         raise UserError(f"data.dir={place}: no CIFAR-10 there; allowed: {FOLDER}")
 
 
-def run_folder(config: DictConfig, root: Path = RUNS, instead: str = ELSEWHERE) -> RunFolder:
+def run_folder(config: DictConfig, root: Path = RUNS, remedy: str = ELSEWHERE) -> RunFolder:
     """Return the folder of a run whose configuration is checked: its own, or its place in `root`.
 
-    Raises `UserError` if it holds another run, unless `overwrite` is set; `instead` is what the
+    Raises `UserError` if it holds another run, unless `overwrite` is set; `remedy` is what the
     user can do then.
     """
     setting = Setting.of(validate(config))
     own = config.run_dir and folder_of("run_dir", config.run_dir)
     folder = RunFolder(own or setting.folder(root))
     if not config.overwrite:
-        check_same_run(folder, setting, instead=instead)
+        check_same_run(folder, setting, remedy=remedy)
     return folder
 
 

@@ -48,12 +48,3 @@ def real_cifar10():
     if place is None:
         pytest.skip(f"no CIFAR-10 in {', '.join(map(str, places))}")
     return place
-
-
-@pytest.fixture(scope="session")
-def cifar10_slice(real_cifar10):
-    """Give the first 1,000 training images and labels of the real CIFAR-10, if there is one."""
-    from degradation.data import load_dataset
-
-    dataset = load_dataset("cifar10", root=REPOSITORY, dir=str(real_cifar10))
-    return dataset.train_images[:1000].copy(), dataset.train_labels[:1000].copy()

@@ -33,7 +33,6 @@ SYNTHETIC = ("data=synthetic", "data.train_images=100", "data.test_images=30")
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # what a command has, if nobody sets another
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["hydra", "degradation.training.run", "degradation.report"])
-FORK = multiprocessing.get_context("fork")  # for a process's own, which share its file systems
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,11 @@ class Ended:
 class Process:
     """A call of a function in a process of its own."""
 
-    def __init__(self, function: Callable, *arguments, context=_SERVER):
-        """Start it; `function` and `arguments` can be pickled. With `FORK`, fork this process."""
+    def __init__(self, function: Callable, *arguments):
+        """Start it; `function` and `arguments` can be pickled."""
         self._outputs = tempfile.TemporaryDirectory()
         self._paths = [Path(self._outputs.name, stream) for stream in ("out", "err")]
-        self._process = context.Process(target=_redirect, args=(self._paths, function, *arguments))
+        self._process = _SERVER.Process(target=_redirect, args=(self._paths, function, *arguments))
         self._process.start()
 
     def has_come_to(self, sign: Path) -> None:
@@ -81,13 +80,12 @@ def start(
     name: str = "run",
     tree: Path | None = None,
     faults: Iterable[Callable] = (),
-    context=_SERVER,
 ) -> Process:
     """Start `python -m experiments.<name> <overrides>`; its process calls the `faults` first.
 
     It writes into this repository, or into `tree`, which `command_line.make_tree` has made.
     """
-    return Process(_command, name, overrides, tree, tuple(faults), context=context)
+    return Process(_command, name, overrides, tree, tuple(faults))
 
 
 def run(*overrides: str, **options) -> Ended:

@@ -10,7 +10,6 @@ import resource
 import signal
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -77,13 +76,6 @@ def limit_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-def write_into_a_broken_pipe() -> None:
-    """Have standard output go into a pipe that nobody reads."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    os.dup2(writer, 1)
-
-
 def wait_for(path: Path, sign: Path) -> None:
     """Make the file `sign`, then hang until there is a file `path`, a minute at most."""
     sign.touch()
@@ -91,22 +83,6 @@ def wait_for(path: Path, sign: Path) -> None:
         if path.exists():
             break
         time.sleep(0.02)
-
-
-def set_clock_back(days: int) -> None:
-    """Have everything in Python that asks for the time of day told an earlier one."""
-    from degradation.records import machine
-
-    now = time.time
-
-    class Earlier(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return datetime.now(tz) - timedelta(days=days)
-
-    time.time = lambda: now() - 86_400 * days
-    machine.datetime = Earlier
-    assert machine.utc_now() < datetime.now(UTC).isoformat()
 
 
 # From the beginning

@@ -5,9 +5,10 @@ import numpy as np
 
 from degradation.models import build_model
 
-# One small member of each residual family, by file and keywords.
+# One small member of each family, by file and keywords.
 STAGES = {"depths": [1, 2], "widths": [4, 8]}
-RESIDUAL = {
+VGG = {"depths": [1, 2, 1, 1, 2], "widths": [4, 8, 8, 16, 16]}
+FAMILIES = {
     "plain": ("plain18", STAGES),
     "basic": ("resnet18", STAGES),
     "basic, ImageNet stem": ("resnet18", {**STAGES, "stem": "imagenet"}),
@@ -21,6 +22,10 @@ RESIDUAL = {
     "resnet34_dense512": ("resnet34_dense512", STAGES),
     "resnet50_relu_first": ("resnet50_relu_first", STAGES),
     "deep": ("cifar_resnet50", {"depth": 8}),
+    "VGG": ("vgg13", VGG),
+    "VGG with a shortcut": ("vgg13skip", VGG),
+    "DenseNet": ("densenet40", {"depth": 10, "growth": 4}),
+    "DenseNet-BC": ("densenet_bc100", {"depth": 16, "growth": 4}),
 }
 
 

@@ -1,8 +1,6 @@
 """The benchmark: its table, the hours that follow from it, its files, and workers that die."""
 
 import importlib.util
-import io
-import json
 import sys
 
 import numpy as np
@@ -11,8 +9,8 @@ import pytest
 
 from degradation.benchmark import contenders as contenders_of
 from degradation.benchmark import measure as measuring
-from degradation.benchmark import results, worker
-from degradation.benchmark.measure import Contender, contenders, measure
+from degradation.benchmark import results
+from degradation.benchmark.measure import Contender, measure
 from degradation.data import load_dataset
 from degradation.errors import UserError
 from degradation.models import build_model
@@ -50,11 +48,8 @@ class TestSummarize:
     def table(self):
         return results.summarize(*measured(resnet20=self.SPEEDS), stock=STOCK, ours=OURS)
 
-    def test_a_row_a_contender_in_the_order_measured(self, table):
-        assert list(table.contender) == [STOCK, OURS, BARE]
-        assert set(table.peak_bytes) == {2**30}
-
     def test_speeds_are_medians_with_their_range(self, table):
+        assert list(table.contender) == [STOCK, OURS, BARE]  # in the order measured
         found = row(table, STOCK)
         assert found.images_per_second_median == 200
         assert (found.images_per_second_min, found.images_per_second_max) == (100, 400)
@@ -62,11 +57,7 @@ class TestSummarize:
     def test_ratios_are_paired_within_a_repeat(self, table):
         found = row(table, OURS)  # 3, 1 and 2.5 times
         assert (found.ratio_median, found.ratio_min, found.ratio_max) == (2.5, 1.0, 3.0)
-        assert found.ratio_median != 400 / 200
-
-    def test_ours_over_each_contender(self, table):
         over = ["ours_over_median", "ours_over_min", "ours_over_max"]
-        assert list(row(table, OURS)[over]) == [1, 1, 1]
         assert list(row(table, STOCK)[over]) == [2.5, 1.0, 3.0]
         assert list(row(table, BARE)[over]) == [1.0, 0.8, 1.0]
 
@@ -75,21 +66,6 @@ class TestSummarize:
         table = results.summarize(speeds, facts, stock=STOCK, ours=OURS)
         assert list(table.network) == ["resnet56"] * 2 + ["resnet20"] * 3
         assert list(table.ratio_median) == [1, 2, 1, 2.5, 2.5]
-
-
-def test_the_fastest_is_by_median_and_network():
-    a, b = "PyTorch, eager, float32", TORCH
-    speeds, facts = measured(
-        resnet20={OURS: [9, 9, 9], a: [1, 2, 9], b: [3, 3, 3]},
-        plain20={OURS: [9, 9, 9], a: [5, 5, 5], b: [4, 4, 8]},
-    )
-    table = results.summarize(speeds, facts, stock=OURS, ours=OURS)
-    best = results.fastest(table, "PyTorch")
-    assert [tuple(r) for r in best[["network", "contender"]].values] == [
-        ("resnet20", b),
-        ("plain20", a),
-    ]
-    assert results.fastest(table, "JAX").empty
 
 
 class TestTrainingHours:
@@ -114,21 +90,8 @@ class TestTrainingHours:
         found = self.hours(resnet20=500, resnet56=200).loc["medium", "Figure 6"]
         assert found.hours == pytest.approx((training + 6 * 40 * 3.5) / 3600)
 
-    def test_any_two_depths_will_do(self):
-        seconds = {depth: 0.001 + 0.0001 * depth for depth in (20, 32, 44, 56)}
-        whole = self.hours(resnet20=1 / seconds[20], resnet56=1 / seconds[56])
-        part = self.hours(plain32=1 / seconds[32], resnet44=1 / seconds[44])
-        pd.testing.assert_frame_equal(whole, part)
-
-    def test_plain_and_residual_of_one_depth_count_as_their_mean(self):
-        mean = 2 / (1 / 400 + 1 / 500)
-        whole = self.hours(resnet20=mean, resnet56=200)
-        both = self.hours(plain20=400, resnet20=500, resnet56=200)
-        pd.testing.assert_frame_equal(whole, both)
-
-    @pytest.mark.parametrize("speeds", [{"resnet20": 500}, {"plain20": 400, "resnet20": 500}])
-    def test_one_depth_tells_nothing_of_others(self, speeds):
-        assert self.hours(**speeds).empty
+    def test_one_depth_tells_nothing_of_others(self):
+        assert self.hours(plain20=400, resnet20=500).empty
 
 
 class TestMeasure:
@@ -175,8 +138,6 @@ class TestMeasure:
         "moment",
         [
             pytest.param("", id="at the start"),
-            # With its standard input closed, so that the request meets a broken pipe.
-            pytest.param("""exec 0<&-; echo '{"ready": true}'; """, id="before a request"),
             pytest.param("""echo '{"ready": true}'; read request; """, id="at a request"),
         ],
     )
@@ -184,10 +145,7 @@ class TestMeasure:
         worker_that(f"echo 'Traceback:' >&2; {moment}echo 'MemoryError: no room' >&2; exit 3")
         with pytest.raises(UserError) as refused:
             self.measure()
-        assert str(refused.value) == (
-            "benchmark: constant batch on resnet20 ended with code 3; its last words: "
-            "MemoryError: no room"
-        )
+        assert str(refused.value).endswith("with code 3; its last words: MemoryError: no room")
         assert refused.value.exit_code == 1
 
     def test_a_pytorch_that_cannot_compile_is_left_out_and_told(self, worker_that):
@@ -201,30 +159,6 @@ class TestMeasure:
         assert facts.peak_bytes.item() == 7
         (reason,) = [text for text in told if "left out" in text]
         assert "PyTorch, compiled" in reason and reason.endswith("no C++ compiler")
-
-    def test_one_that_is_killed_may_have_no_last_words(self, worker_that):
-        worker_that("kill -9 $$")
-        with pytest.raises(UserError, match=r"ended with code -9$"):
-            self.measure()
-
-
-def test_the_peak_is_that_of_a_run_with_its_evaluations(monkeypatch, capsys):
-    peak = [100]
-
-    def evaluate() -> dict[str, float]:
-        peak[0] = 250
-        return {"evaluation_seconds": 2.0}
-
-    spec = {"contender": "this repository", "config": {"optimizer": {"batch": 4}}}
-    monkeypatch.setattr(worker, "_keras", lambda spec: (lambda: None, evaluate))
-    monkeypatch.setattr(worker, "_peak_bytes", lambda: peak[0])
-    monkeypatch.setattr(sys, "argv", ["worker", json.dumps(spec)])
-    monkeypatch.setattr(sys, "stdin", io.StringIO("updates 0.001\nextras\n"))
-    worker.main()
-    ready, speed, extras = map(json.loads, capsys.readouterr().out.splitlines())
-    assert ready == {"ready": True}
-    assert speed["images_per_second"] > 0
-    assert extras == {"evaluation_seconds": 2.0, "peak_bytes": 250}
 
 
 # What is measured
@@ -251,9 +185,8 @@ def test_a_contender_updates_every_weight(step, maker, synthetic, monkeypatch):
         assert np.any(variable.numpy() != old), variable.path
 
 
-@pytest.mark.parametrize("name", ["plain20", "resnet20"])
-def test_the_stock_network_is_the_same_of_keras_own_layers(name):
-    ours = build_model(name, depth=8)
+def test_the_stock_network_is_the_same_of_keras_own_layers():
+    ours = build_model("resnet20", depth=8)
     stock = contenders_of.stock_network(ours)
     assert {type(layer).__module__.partition(".")[0] for layer in stock.layers} == {"keras"}
     stock.set_weights(ours.get_weights())
@@ -337,30 +270,15 @@ class TestCommand:
             text = f"{figure.figure}: {figure.hours:.1f} ({figure.paused_percent:.0f} %)"
             assert text in paper
 
-    @pytest.mark.parametrize("given", ["benchmark.networks=[resnet20,plain20]", "data=synthetic"])
-    def test_without_two_depths_and_cifar10_no_hours(self, start, no_chart, tmp_path, given):
-        code, lines, _, _ = start(given)
-        assert code == 0
-        [reason] = [line for line in lines if line.startswith("hours")]
-        assert "takes data=cifar10 and two depths" in reason
-        assert not any("Figure 1" in line for line in lines)
-        assert (tmp_path / "out" / "hours.csv").read_text() == (
-            "schedule,figure,hours,paused_percent\n"
-        )
-
-    def test_without_pytorch_nothing_is_said_of_it(self, start, no_chart, monkeypatch):
+    def test_overrides_of_a_run_count(self, start, no_chart, monkeypatch):
+        """Without PyTorch installed, as many as there are."""
         self.install_pytorch(monkeypatch, False)
-        code, lines, _, _ = start()
-        assert code == 0
-        assert not any("PyTorch" in line for line in lines)
-
-    def test_overrides_of_a_run_count(self, start, no_chart):
-        _, _, _, [(configs, labels, threads, repeats, seconds)] = start(
+        _, lines, _, [(configs, labels, threads, repeats, seconds)] = start(
             *("runtime.precision=float32", "runtime.threads=3", "optimizer.batch=64"),
             *("benchmark.networks=[plain20,resnet110]", "benchmark.seconds=0.5"),
         )
-        assert labels[:3] == [STOCK, "this repository, float32", "constant batch, float32"]
-        assert not any("bfloat16" in label for label in labels if "PyTorch" not in label)
+        assert labels == [STOCK, "this repository, float32", "constant batch, float32"]
+        assert not any("PyTorch" in line for line in lines)
         assert (threads, repeats, seconds) == (3, 5, 0.5)
         assert [config["model"]["name"] for config in configs.values()] == ["plain20", "resnet110"]
         assert {config["optimizer"]["batch"] for config in configs.values()} == {64}
@@ -382,18 +300,3 @@ class TestCommand:
         for word in words:
             assert word in errors
         assert list(tmp_path.iterdir()) == []
-
-
-def test_auto_and_float32_share_a_contender(monkeypatch):
-    monkeypatch.setattr(measuring.importlib.util, "find_spec", lambda name: None)
-    assert [c.label for c in contenders("float32")] == [
-        STOCK,
-        "this repository, float32",
-        "constant batch, float32",
-    ]
-    assert [c.label for c in contenders("bfloat16")] == [
-        STOCK,
-        "this repository, float32",
-        OURS,
-        BARE,
-    ]

@@ -21,7 +21,7 @@ from degradation.config import (
     validate,
 )
 from degradation.errors import UserError
-from degradation.schema import Optimizer, show
+from degradation.schema import NETWORKS
 from degradation.setting import SCHEDULES
 from experiments import compose as composing
 
@@ -45,11 +45,6 @@ def texts(tree) -> list[str]:
 # Options
 
 
-def test_there_are_options_in_every_group():
-    assert GROUPS == ["data", "figure", "model", "optimizer", "runtime", "schedule", "tracking"]
-    assert len(options("model")) >= 10
-
-
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_and_is_valid(group, option):
     config = compose(f"{group}={option}", command="reproduce")
@@ -62,12 +57,7 @@ def test_every_command_composes(command):
     assert compose(command=command)
 
 
-@pytest.mark.parametrize("command", ["config", "reproduce"])
-def test_defaults_are_valid(command):
-    validate(compose(command=command))
-
-
-@pytest.mark.parametrize("value", ["", " ", "elsewhere"])
+@pytest.mark.parametrize("value", ["", "elsewhere"])
 def test_a_variable_for_the_data_may_be_set_to_nothing(monkeypatch, value):
     monkeypatch.setenv("CIFAR10_DIR", value)
     config = compose()
@@ -82,14 +72,10 @@ def test_default_run_is_resnet20_on_the_short_schedule():
     assert config.tracking.mode == "offline"
 
 
-@pytest.mark.parametrize("model", options("model"))
-def test_every_model_option_is_one_that_its_rules_allow(model):
-    """Its file has its own name, a builder that exists, and settings that pass."""
+def test_every_builder_has_its_keys():
     from degradation.models.networks import BUILDERS
 
-    config = compose(f"model={model}")
-    validate(config)
-    assert config.model.name == model and config.model.builder in BUILDERS
+    assert BUILDERS.keys() == NETWORKS.keys()
 
 
 @pytest.mark.parametrize("figure", options("figure"))
@@ -107,11 +93,6 @@ def test_files_of_schedules_have_what_the_code_has(name):
     }
 
 
-def test_the_papers_schedule():
-    paper = compose("schedule=paper").schedule
-    assert (paper.iterations, list(paper.drops)) == (64_000, [32_000, 48_000])
-
-
 @pytest.mark.parametrize("group", ["optimizer", "data", "runtime", "tracking"])
 def test_defaults_of_files_are_those_of_the_schema(group):
     """A key at its default is no part of what a run is: so file and schema must not differ."""
@@ -119,11 +100,6 @@ def test_defaults_of_files_are_those_of_the_schema(group):
         chosen = getattr(validate(compose(f"{group}={option}", command="reproduce")), group)
         apart = chosen.model_dump(exclude_defaults=True).keys()
         assert apart <= {"name", "mode", "search", "url"}
-
-
-def test_optimizer_is_the_papers():
-    assert Optimizer().model_dump() == OmegaConf.to_container(compose().optimizer)
-    assert Optimizer().decay == "kernels" and Optimizer().ghost_batch == 64
 
 
 # Places
@@ -141,14 +117,10 @@ def test_paths_are_shown_relative_to_the_repository(tmp_path):
     [
         ("/home/ada/code/repo", "/home/ada/code/shared/cifar10", "../shared/cifar10"),
         ("/home/ada/repo", "/home/ada", ".."),
-        ("/home/ada/repo", "/home/ada/repo/../c", "../c"),
-        ("/home/ada/repo", "/home/charles/c", ".../c"),
         ("/home/ada/repo", "/home/ada-2/c", ".../c"),
         ("/repo", "/repo/results/runs", "results/runs"),
-        ("/repo", "/home/ada/c", ".../c"),
         ("/repo", "/repository/c", ".../c"),
         ("/repo", "/home/ada", ".../~"),
-        ("/home/repo", "/home/charles/c", ".../c"),
     ],
 )
 def test_no_users_name_is_in_a_path_that_is_shown(root, path, shown, monkeypatch):
@@ -171,90 +143,28 @@ def test_record_holds_no_place_of_this_machine(tmp_path, monkeypatch):
     for text in texts(record):
         assert not os.path.isabs(text) and "lovelace" not in text and str(tmp_path) not in text
     assert record["data"]["dir"] == ".../cifar10"
+    assert record["optimizer"] == OmegaConf.to_container(config.optimizer)
     assert yaml.safe_load(yaml.safe_dump(record)) == record
     assert config.data.dir == f"{home}/cifar10"  # the run itself still needs it
-
-
-def test_record_keeps_everything_else(monkeypatch):
-    for variable in ("CIFAR10_DIR", "KERAS_HOME"):
-        monkeypatch.delenv(variable, raising=False)
-    config = compose("model.shortcut=B", "schedule=smoke", "seed=4", "runtime.threads=2")
-    record = recorded(config)
-    assert record == OmegaConf.to_container(config, resolve=True)
-    assert record["data"]["url"].startswith("https://")
 
 
 # Values
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "null"),
-        (True, "true"),
-        (False, "false"),
-        (0, "0"),
-        (1, "1"),
-        (0.0, "0.0"),
-        (1.0, "1.0"),
-        ([1, None, True], "[1,null,true]"),
-        ({"a": 1}, "{a:1}"),
-        ("text", "text"),
-    ],
-)
-def test_values_are_shown_as_a_command_line_writes_them(value, text):
-    assert show(value) == text
-
-
-@pytest.mark.parametrize(
     "overrides",
     [
-        ["model.depth=8"],
         ["model.depth=1202"],
-        ["optimizer.rate=1"],
-        ["optimizer.momentum=0"],
-        ["optimizer.weight_decay=0"],
+        ["optimizer.rate=1", "optimizer.momentum=0", "optimizer.weight_decay=0"],
         ["optimizer.ghost_batch=null", "optimizer.batch=1"],
-        ["optimizer.ghost_batch=1"],
-        ["schedule.drops=[]"],
-        ["schedule.evaluate_every=5000"],
+        ["schedule.drops=[]", "schedule.evaluate_every=5000"],
         ["schedule.iterations=3001"],
-        ["data.holdout=49999"],
         ["data=synthetic", "data.train_images=10", "data.holdout=9"],
         ["seed=4294967295"],
-        ["runtime.checkpoint_every=0.5"],
     ],
 )
 def test_unusual_values_are_allowed(overrides):
     validate(compose(*overrides))
-
-
-def test_a_number_beyond_those_of_floats_is_refused():
-    with pytest.raises(UserError, match="allowed: a number above 0"):
-        validate(compose(f"optimizer.rate=1{309 * '0'}"))
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        (["schedule.iterations=3000"], "schedule.drops=[2000,3000]"),
-        (["schedule=smoke", "schedule.iterations=5"], "schedule.iterations=5"),
-        (["data.holdout=50000"], "data.holdout=50000"),
-        (["data=synthetic", "data.train_images=100", "data.holdout=100"], "from 0 to 99"),
-    ],
-)
-def test_values_that_do_not_go_together_are_refused(overrides, words):
-    with pytest.raises(UserError, match="allowed|must come before") as refusal:
-        validate(compose(*overrides))
-    assert words in str(refusal.value)
-
-
-def test_a_new_option_file_is_an_option(tmp_path, monkeypatch):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "tiny.yaml").write_text("name: tiny\n")
-    monkeypatch.setattr(configuration, "CONF", tmp_path)
-    assert options("model") == ["tiny"]
 
 
 def test_a_new_schedule_needs_every_key(tmp_path, monkeypatch):

@@ -125,13 +125,13 @@ def test_offline_names_every_place_and_what_to_do(tmp_path, root):
     assert not files(root)
 
 
-@pytest.mark.parametrize("url", ["", "no address", "http://127.0.0.1:9/", "http://[/a.tar.gz"])
+@pytest.mark.parametrize("url", ["", "no address", "http://[/a.tar.gz"])
 def test_address_that_names_no_archive(url, root):
     message = refusal(load_dataset, "cifar10", root=root, url=url)
     assert f"data.url={url}: must end in {BINARY.name} or {PYTHON.name}" in message
 
 
-@pytest.mark.parametrize("start", ["", "http:///", "gopher://a/", "http://[/"])
+@pytest.mark.parametrize("start", ["", "gopher://a/", "http://[/"])
 def test_address_that_is_none(start, root):
     url = start + PYTHON.name
     assert f"data.url={url} gives no" in refusal(load_dataset, "cifar10", root=root, url=url)
@@ -179,14 +179,6 @@ def test_download_into_a_full_disk(mirror, root):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert f"{root / 'data/cifar10'}: cannot be written (File too large)" in message
     assert not files(root)
-
-
-def test_download_where_no_folder_can_be(mirror, root):
-    """A file in place of the data folder is a fault too."""
-    (root / "data").write_text("not a folder")
-    message = refusal(load_dataset, "cifar10", root=root, url=mirror.url(), code=1)
-    assert "cannot be written" in message
-    assert list(root.iterdir()) == [root / "data"]
 
 
 def test_download_beside_another_one(mirror, parts, tmp_path, root):

@@ -31,16 +31,10 @@ def damage(path, change):
     return path
 
 
-@pytest.mark.parametrize("index", [0, 5])
 @pytest.mark.parametrize(
-    "change",
-    [
-        lambda raw: b"",
-        lambda raw: raw[:-1],
-        lambda raw: b"<html>404 Not Found</html>",
-        lambda raw: raw + b"\0",
-    ],
-    ids=["empty", "truncated", "a web page", "a byte too many"],
+    ("index", "change"),
+    [(0, lambda raw: b""), (5, lambda raw: raw[:-1]), (5, lambda raw: raw + b"\0")],
+    ids=["empty", "truncated", "a byte too many"],
 )
 def test_damaged_file_is_refused_by_name(change, index, parts, tmp_path, monkeypatch):
     """A file that is truncated or something else ends in one line with its name."""
@@ -87,10 +81,9 @@ class Evil:
     "wrap",
     [
         lambda evil: evil,
-        lambda evil: {b"data": evil, b"labels": []},
         lambda evil: {b"data": np.array([evil], dtype=object), b"labels": [1]},
     ],
-    ids=["bare", "as data", "in an object array"],
+    ids=["bare", "in an object array"],
 )
 def test_malicious_pickle_runs_nothing(wrap, protocol, parts, tmp_path, monkeypatch):
     """Not where it is not official, nor if it were; the control shows that it would run."""

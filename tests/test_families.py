@@ -1,20 +1,14 @@
-"""VGG and DenseNet: structure, arithmetic, learning, saving; and what the census counts."""
-
-import functools
-import itertools
+"""VGG and DenseNet: structure and arithmetic; and what the summary counts."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from small_networks import draw_images, of_type, shake
+from small_networks import FAMILIES, VGG, draw_images, of_type, shake
 
-from degradation.errors import UserError
 from degradation.models import build_model
-from degradation.models.census import convolutions, count
-from degradation.training.protocol import SGD
-from degradation.training.steps import make_learn
+from degradation.models.summary import convolutions, summarize
 
 # Layers, trainable parameters and multiply-adds. Of VGG the papers' dense layers are left out.
 SIZES = {
@@ -25,15 +19,6 @@ SIZES = {
     "densenet40": (40, 1_019_722, 264_812_928),
     "densenet_bc100": (100, 769_162, 287_929_692),
 }
-full = functools.cache(build_model)  # for tests that change nothing
-SMALL_VGG = {"depths": [1, 2, 1, 1, 2], "widths": [4, 8, 8, 16, 16]}
-SMALL = [
-    ("vgg13", SMALL_VGG),
-    ("vgg13skip", SMALL_VGG),
-    ("densenet40", {"depth": 10, "growth": 4}),
-    ("densenet_bc100", {"depth": 16, "growth": 4}),
-]
-small = pytest.mark.parametrize(("name", "settings"), SMALL, ids=[name for name, _ in SMALL])
 
 
 # ---------------------------------------------------------------- structure
@@ -42,73 +27,23 @@ small = pytest.mark.parametrize(("name", "settings"), SMALL, ids=[name for name,
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes(name):
     """As published: Huang et al., Table 2, has 1.0M and 0.8M for the two DenseNets."""
-    model = full(name)
-    size = count(model)
+    model = build_model(name)
+    size = summarize(model)
     assert (size.layers, size.parameters, size.multiply_adds) == SIZES[name]
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 3), (None, 10))
 
 
-@small
-def test_classes(name, settings):
-    assert build_model(name, **settings, classes=7)(draw_images()).shape == (4, 7)
-
-
-def test_vgg_halves_the_map_five_times_down_to_one_pixel():
-    model = full("vgg16")
-    pools = of_type(model, layers.MaxPooling2D)
-    assert [pool.output.shape[1:] for pool in pools] == [
-        *((16, 16, 64), (8, 8, 128), (4, 4, 256), (2, 2, 512), (1, 1, 512))
-    ]
-    convolutions = of_type(model, layers.Conv2D)
-    assert [layer.filters for layer in convolutions] == [
-        *([64] * 2 + [128] * 2 + [256] * 3 + [512] * 6)
-    ]
-    assert not any(layer.use_bias for layer in convolutions)
-    assert len(of_type(model, layers.BatchNormalization)) == len(convolutions)
-
-
 def test_vgg13skip_differs_from_vgg13_in_one_addition():
-    """Around the last two convolutions, before the last ReLU; of one seed, the same weights."""
+    """Of one seed, the same weights; where the addition is, the arithmetic below says."""
     models = []
     for name in ("vgg13", "vgg13skip"):
         keras.utils.set_random_seed(0)
-        models.append(build_model(name, **SMALL_VGG))
+        models.append(build_model(name, **VGG))
     plain, skip = models
-    names = [layer.name for layer in skip.layers]
-    assert [layer.name for layer in plain.layers] == [name for name in names if name != "skip_add"]
-    assert names[names.index("skip_add") - 1 :][:3] == ["stage5_2_bn", "skip_add", "stage5_2_relu"]
-    ours, theirs = skip.get_layer("skip_add").input
-    assert ours is skip.get_layer("stage5_2_bn").output
-    assert theirs is skip.get_layer("stage4_pool").output
+    names = [layer.name for layer in skip.layers if layer.name != "skip_add"]
+    assert [layer.name for layer in plain.layers] == names != [layer.name for layer in skip.layers]
     for a, b in zip(plain.weights, skip.weights, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_vgg13skip_can_fall_back_to_a_shallower_network():
-    """With nothing from its last two convolutions it computes what it would without them."""
-    model = shake(build_model("vgg13skip", **SMALL_VGG))
-    last = of_type(model, layers.BatchNormalization)[-1]
-    for weight in (last.gamma, last.beta):
-        weight.assign(tf.zeros_like(weight))
-    ends = [model.get_layer(name).output for name in ("stage4_pool", "stage5_2_relu")]
-    before, after = keras.Model(model.input, ends)(draw_images())
-    assert np.std(before) > 1e-3
-    np.testing.assert_array_equal(before, after)
-
-
-@pytest.mark.parametrize(
-    ("name", "maps"),
-    [("densenet40", (16, 160, 304, 448)), ("densenet_bc100", (24, 216, 300, 342))],
-)
-def test_maps_of_a_densenet(name, maps):
-    """At first, then at the end of each block; a transition between blocks keeps all, or half."""
-    model = full(name)
-    joined = {layer.name.split("_")[0]: layer for layer in of_type(model, layers.Concatenate)}
-    ends = [joined[f"block{block}"].output.shape for block in (1, 2, 3)]
-    assert (model.get_layer("stem_conv").filters, *(shape[-1] for shape in ends)) == maps
-    assert [shape[1] for shape in ends] == [32, 16, 8]
-    kept = [model.get_layer(f"transition{number}_conv").filters for number in (1, 2)]
-    assert kept == ([160, 304] if name == "densenet40" else [108, 150])
 
 
 # ---------------------------------------------------------------- arithmetic
@@ -134,7 +69,7 @@ class Written:
         return self.conv(tf.nn.relu(self.norm(x)))
 
     def vgg(self, x, skip):
-        for stage, depth in enumerate(SMALL_VGG["depths"], start=1):
+        for stage, depth in enumerate(VGG["depths"], start=1):
             entered = x
             for number in range(1, depth + 1):
                 x = self.norm(self.conv(x))
@@ -156,9 +91,10 @@ class Written:
         return tf.reduce_mean(x, [1, 2]) @ self.dense.kernel + self.dense.bias
 
 
-@small
-def test_logits_of_a_network_written_out(name, settings):
+@pytest.mark.parametrize("family", ["VGG", "VGG with a shortcut", "DenseNet", "DenseNet-BC"])
+def test_logits_of_a_network_written_out(family):
     """An independent forward pass over the same weights gives the same logits."""
+    name, settings = FAMILIES[family]
     model = shake(build_model(name, **settings))
     logits = model(draw_images(), training=True)
     written = Written(model)
@@ -170,124 +106,51 @@ def test_logits_of_a_network_written_out(name, settings):
     np.testing.assert_allclose(logits, expected, atol=1e-3 * np.abs(expected).max())
 
 
-@small
-def test_initial_weights(name, settings):
-    """He normal convolutions, a dense layer of N(0, 0.01) without a bias to begin with."""
-    keras.utils.set_random_seed(0)
-    model = build_model(name, **settings)
-    scaled = [
-        layer.kernel.numpy().ravel() * np.sqrt(np.prod(layer.kernel.shape[:3]) / 2)
-        for layer in of_type(model, layers.Conv2D)
-    ]
-    assert np.concatenate(scaled).std() == pytest.approx(1, abs=0.05)
-    assert model.layers[-1].kernel.numpy().std() == pytest.approx(0.01, rel=0.2)
-    np.testing.assert_array_equal(model.layers[-1].bias, np.zeros(10))
-
-
-@pytest.mark.parametrize(("name", "settings"), [SMALL[1], SMALL[3]])
-def test_ten_updates_lower_the_loss_on_their_batch(name, settings):
-    """One of each family; labels at random, as the images are."""
-    keras.utils.set_random_seed(0)
-    model = build_model(name, **settings)
-    optimizer = SGD(0.01, 0.9, 1e-4, "all")
-    optimizer.build(model.trainable_variables)
-    images, labels = draw_images(20), tf.range(20) % 10
-    learn = make_learn(model, optimizer)
-    losses = [float(learn([(images, labels)])[0]) for _ in range(11)]
-    assert losses[0] == pytest.approx(np.log(10), abs=0.3)
-    assert all(after < before for before, after in itertools.pairwise(losses)), losses
-
-
-@small
-def test_saved_network_loads(name, settings, set_policy, tmp_path):
-    """Computing in bfloat16, with float32 logits: the same outputs to the last bit."""
-    set_policy("mixed_bfloat16")
-    model = shake(build_model(name, **settings))
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
-    assert loaded.name == model.name == name
-    outputs = [x(draw_images(), training=True) for x in (model, loaded)]
-    assert outputs[0].dtype == tf.float32
-    np.testing.assert_array_equal(*outputs)
-
-
-# ---------------------------------------------------------------- what is not allowed
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "words"),
-    [
-        ("vgg16", {"depths": [2] * 6, "widths": [8] * 6}, ("model.depths=[2,2,2,2,2,2]", "5")),
-        ("vgg16", {"depths": [2, 0, 2, 2, 2]}, ("model.depths=[2,0,2,2,2]", "of 1 or more")),
-        ("vgg16", {"depths": 13}, ("model.depths=13", "a list such as")),
-        ("vgg16", {"widths": [64, 128]}, ("model.depths=", "model.widths=[64,128]")),
-        ("vgg16", {"widths": [64, 128, 256, 512, 0.5]}, ("model.widths=", "of 1 or more")),
-        ("vgg16", {"skip": 1}, ("model.skip=1", "true or false")),
-        ("vgg13skip", {"widths": [8, 8, 8, 8, 16]}, ("model.skip=true", "last two convolutions")),
-        ("vgg13skip", {"depths": [2, 2, 2, 2, 1]}, ("model.skip=true", "last two convolutions")),
-        ("vgg13skip", {"depths": [2], "widths": [8]}, ("model.skip=true", "last two convolutions")),
-        ("vgg16", {"classes": 1}, ("model.classes=1", "of 2 or more")),
-        ("vgg16", {"depth": 16}, ("model.depth", "depths")),
-        ("densenet40", {"depth": 41}, ("model.depth=41", "3n+4")),
-        ("densenet40", {"depth": 4}, ("model.depth=4", "allowed")),
-        ("densenet40", {"depth": 40.0}, ("model.depth=40.0", "allowed")),
-        ("densenet_bc100", {"depth": 43}, ("model.depth=43", "6n+4")),
-        ("densenet_bc100", {"depth": 7}, ("model.depth=7", "6n+4")),
-        ("densenet40", {"growth": 0}, ("model.growth=0", "of 1 or more")),
-        ("densenet40", {"bottleneck": "yes"}, ("model.bottleneck=yes", "true or false")),
-        ("densenet_bc100", {"compression": 0}, ("model.compression=0", "above 0")),
-        ("densenet_bc100", {"compression": 1.5}, ("model.compression=1.5", "up to 1")),
-    ],
-)
-def test_wrong_value_is_one_line(name, settings, words):
-    with pytest.raises(UserError) as caught:
-        build_model(name, **settings)
-    message = str(caught.value)
-    assert "\n" not in message and caught.value.exit_code == 2
-    assert all(word in message for word in words), message
+# ---------------------------------------------------------------- what is allowed
 
 
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
         ("vgg13skip", {"depths": [1, 3], "widths": [4, 8]}),  # inside the last stage
-        ("vgg16", {"depths": [1], "widths": [4]}),
+        ("vgg16", {"depths": [1], "widths": [4], "classes": 7}),
         ("densenet40", {"depth": 7, "growth": 1, "compression": 0.01}),
         ("densenet_bc100", {"depth": 10, "growth": 1, "compression": 1}),
     ],
 )
 def test_unusual_values_build(name, settings):
-    assert build_model(name, **settings)(draw_images()).shape == (4, 10)
+    classes = settings.get("classes", 10)
+    assert build_model(name, **settings)(draw_images()).shape == (4, classes)
 
 
-# ---------------------------------------------------------------- the census
+# ---------------------------------------------------------------- the summary
 
 
 def test_multiply_adds_of_resnet20_by_hand():
     """3×3 on 32², 16² and 8² pixels: 3→16 and 6 of 16→16; then 1 that doubles and 5, twice."""
     stage = 9 * 16 * 16 * 32**2
     first, doubling, dense = 9 * 3 * 16 * 32**2, stage // 2, 64 * 10
-    assert count(build_model("resnet20")).multiply_adds == (
+    assert summarize(build_model("resnet20")).multiply_adds == (
         first + 6 * stage + 2 * (doubling + 5 * stage) + dense
     )
 
 
 def test_projections_cost_but_add_no_depth():
     """Option B: 1×1 convolutions, 16→32 on 16² pixels and 32→64 on 8², with batch norm."""
-    identity, projected = (count(build_model("resnet20", shortcut=option)) for option in "AB")
+    identity, projected = (summarize(build_model("resnet20", shortcut=option)) for option in "AB")
     assert projected.layers == identity.layers == 20
     assert projected.multiply_adds - identity.multiply_adds == 16 * 32 * 16**2 + 32 * 64 * 8**2
     assert projected.parameters - identity.parameters == 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64
 
 
-def test_census_of_a_network_with_every_kind_of_layer():
+def test_summary_of_a_network_with_every_kind_of_layer():
     """Strides, no padding, groups, a bias, a map that is not square; averages are no parameters."""
     images = keras.Input((8, 6, 4))
     x = layers.Conv2D(6, 3, strides=2, padding="valid")(images)  # to 3×2
     y = layers.Conv2D(6, (1, 3), padding="same", groups=2, use_bias=False)(x)
     x = layers.BatchNormalization()(layers.Add()([x, y]))
     logits = layers.Dense(5)(layers.Flatten()(x))
-    size = count(keras.Model(images, logits))
+    size = summarize(keras.Model(images, logits))
     assert size.layers == 3
     assert size.parameters == (9 * 4 * 6 + 6) + 3 * 3 * 6 + 2 * 6 + (36 * 5 + 5)
     assert size.multiply_adds == 6 * 9 * 4 * 6 + 6 * 3 * 3 * 6 + 36 * 5

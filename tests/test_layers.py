@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from degradation.models import build_model
 from degradation.models.layers import BatchNormalization, ZeroPadShortcut
 
 # Relative to the largest value. bfloat16 keeps eight bits; the moving averages are float32 anyway.
@@ -73,19 +72,6 @@ def test_one_pixel_a_channel():
     np.testing.assert_allclose(layer.moving_variance, [0.9, 0.9], rtol=1e-6)
 
 
-def test_moving_averages_inside_a_graph():
-    """They advance by one step for each call of a compiled function, and only in training."""
-    layer = BatchNormalization()
-    images = np.full((2, 2, 2, 3), 5, np.float32)
-    layer.build(images.shape)
-    train = tf.function(lambda x: layer(x, training=True))
-    infer = tf.function(lambda x: layer(x, training=False))
-    for step in (1, 2, 3):
-        train(images)
-        infer(images)
-        np.testing.assert_allclose(layer.moving_mean, np.full(3, 5 * (1 - 0.9**step)), rtol=1e-6)
-
-
 def test_frozen_layer_infers():
     """As in Keras, `trainable=False` means the moving averages, which then stand still."""
     layer = BatchNormalization()
@@ -96,23 +82,9 @@ def test_frozen_layer_infers():
     np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
 
 
-def test_parameters_stay_float32(set_policy):
-    set_policy("mixed_bfloat16")
-    layer = BatchNormalization()
-    outputs = layer(np.ones((1, 2, 2, 3), np.float32), training=True)
-    assert outputs.dtype == tf.bfloat16
-    assert {weight.dtype for weight in layer.weights} == {"float32"}
-
-
-@pytest.mark.parametrize("setting", [{"axis": 1}, {"center": False}, {"scale": False}])
+@pytest.mark.parametrize("setting", [{"axis": 1}, {"scale": False}, {"renorm": True}])
 def test_what_the_fused_op_cannot_do_is_refused(setting):
-    with pytest.raises(ValueError, match="last of four axes"):
-        BatchNormalization(**setting)
-
-
-@pytest.mark.parametrize("setting", [{"renorm": True}, {"synchronized": True}])
-def test_other_moments_than_those_of_the_batch_are_refused(setting):
-    with pytest.raises(ValueError, match="neither renorm nor synchronized"):
+    with pytest.raises(ValueError, match="last of four axes|neither renorm nor synchronized"):
         BatchNormalization(**setting)
 
 
@@ -121,34 +93,6 @@ def test_constants_survive_serialisation():
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
     assert type(copy) is BatchNormalization
     assert (copy.momentum, copy.epsilon, copy.name) == (0.7, 1e-4, "norm")
-
-
-def test_network_with_stock_batch_normalisation():
-    """A whole network with Keras' layer in place of ours: loss, every gradient, every average."""
-    chance = np.random.default_rng(0)
-    images = chance.normal(size=(8, 32, 32, 3)).astype(np.float32)
-    labels = chance.integers(0, 10, 8)
-    ours = build_model("resnet20", depth=8)
-
-    def swap(layer):
-        if isinstance(layer, BatchNormalization):
-            return stock_norm(name=layer.name)
-        return layer.__class__.from_config(layer.get_config())
-
-    stock = keras.models.clone_model(ours, clone_function=swap)
-    stock.set_weights(ours.get_weights())
-    assert not any(isinstance(layer, BatchNormalization) for layer in stock.layers)
-
-    results = []
-    for model in (ours, stock):
-        with tf.GradientTape() as tape:
-            logits = model(images, training=True)
-            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        results.append([loss, *gradients, *model.non_trainable_variables])
-    assert len(results[0]) == 1 + 23 + 14
-    for our_value, stock_value in zip(*results, strict=True):
-        assert_close(our_value, stock_value, 1e-4)
 
 
 def test_shortcut_a_by_hand():
@@ -189,9 +133,5 @@ def test_shortcut_a_has_no_parameters_and_serialises():
     images = np.ones((1, 4, 4, 4), np.float32)
     # Three new channels: one before, two after.
     np.testing.assert_array_equal(copy(images)[0, 0, 0], [0, 1, 1, 1, 1, 0, 0])
+    np.testing.assert_array_equal(ZeroPadShortcut(4)(images), images)  # within a stage
     assert copy.weights == []
-
-
-def test_shortcut_a_within_a_stage_is_the_identity():
-    images = np.random.default_rng(0).normal(size=(2, 3, 3, 4)).astype(np.float32)
-    np.testing.assert_array_equal(ZeroPadShortcut(4)(images), images)

@@ -71,14 +71,6 @@ def test_the_gradient_is_the_mean_of_the_parts(data, parts):
     assert min(apart) < 1e-5
 
 
-def test_an_update_leaves_the_moving_averages(data):
-    model = build_model("resnet20", depth=8)
-    before = [variable.numpy() for variable in model.non_trainable_variables]
-    make_update(model, SGD(0.1), data, parts=2)(Sampler(200, 32, seed=0).plan(0))
-    for variable, old in zip(model.non_trainable_variables, before, strict=True):
-        np.testing.assert_array_equal(variable, old)
-
-
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("momentum", [0.9, 0.99])
 def test_moments_are_averaged_over_the_parts(data, parts, momentum):
@@ -102,32 +94,19 @@ def test_moments_are_averaged_over_the_parts(data, parts, momentum):
     np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4)
 
 
-def test_a_network_without_normalisation_has_no_moments(data):
-    model = keras.Sequential(
-        [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10)]
-    )
-    before = model.get_weights()
-    make_averaging(model, data)(Sampler(200, 32, seed=0).plan_averaging(0))
-    for weight, old in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(weight, old)
-
-
 def test_bits_follow_from_the_parts_and_not_from_the_threads(tmp_path):
     """One core computes the parts one after the other, two side by side, in any process alike."""
-    kinds = {"one": ["runtime.threads=1"], "two": ["runtime.threads=2"], "again": []}
-    kinds["again"] += ["runtime.threads=2"]
-    kinds["whole"] = ["runtime.threads=2", "optimizer.ghost_batch=null"]
-    runs = {name: RunFolder(tmp_path / name) for name in kinds}
-    for name, overrides in kinds.items():
-        ended = run(*SMALL, *SYNTHETIC, f"run_dir={runs[name].path}", *overrides)
+    threads = {"one": 1, "two": 2, "again": 2}
+    runs = {name: RunFolder(tmp_path / name) for name in threads}
+    for name, count in threads.items():
+        about = f"run_dir={runs[name].path}", f"runtime.threads={count}"
+        ended = run(*SMALL, *SYNTHETIC, *about)
         assert (ended.code, ended.err) == (0, "")
     assert differences(runs["two"], runs["again"]) == []
     assert differences(runs["one"], runs["two"]) == []
-    assert "metrics.csv" in differences(runs["two"], runs["whole"])
     pools = {name: run.manifest()["thread_pools"] for name, run in runs.items()}
     assert pools["one"] == {"intra_op": 1, "inter_op": 1}
     assert pools["two"] == {"intra_op": 1, "inter_op": 2}
-    assert pools["whole"] == {"intra_op": 2, "inter_op": 2}
 
 
 def test_threads_and_parts():

@@ -110,11 +110,6 @@ def test_schedules(name, iterations, drops, every):
     assert schedule.evaluate_every == every
 
 
-def test_without_drops_the_rate_is_constant():
-    rate = LearningRate(0.3, [], None, 80)
-    assert {rate(k) for k in (0, 1, 10**6)} == {0.3}
-
-
 def observe(rate, errors):
     for error in errors:
         rate.observe(error)
@@ -137,16 +132,13 @@ def test_warm_up_lasts_until_the_error_is_below_80():
     assert (rate(32_000), rate(48_000)) == (0.01, 0.001)
 
 
-def test_the_warm_up_is_never_above_the_rate_of_its_time():
+def test_without_a_warm_up_drops_alone_decide():
+    """And a warm-up is never above the rate of its time."""
+    rate = LearningRate(0.1, [10], None, 80)
+    observe(rate, [100.0] * 100)
+    assert (rate(0), rate(9), rate(10)) == (0.1, 0.1, 0.01)
     rate = LearningRate(0.1, [4, 6], 0.01, 80)
     assert [rate(k) for k in (0, 4, 6)] == [0.01, 0.01, 0.001]
-
-
-def test_no_warm_up_unless_asked_for():
-    rate = LearningRate(0.1, [10], None, 80)
-    assert rate(0) == 0.1
-    observe(rate, [100.0] * 100)
-    assert (rate(9), rate(10)) == (0.1, 0.01)
 
 
 def test_warm_up_survives_a_resume():

@@ -159,7 +159,7 @@ def test_a_recorded_report_has_every_run_of_its_schedule(page, all_committed):
 
 
 def test_performance_has_the_recorded_pairs_of_float32_and_bfloat16():
-    text = (ROOT / "results" / "performance.md").read_text()
+    text = (ROOT / "docs" / "performance.md").read_text()
     agreements = compare_precisions(run for run in find_runs(RECORDED) if run.schedule == "short")
     if not agreements:
         pytest.skip("no network is recorded in both precisions yet")

@@ -133,39 +133,10 @@ def test_rows_come_back_exactly_and_in_the_documented_order(run):
     assert type(second["iteration"]) is int
 
 
-def test_holdout_rows_have_validation_columns(run):
-    rows = [{"iteration": 1, "val_loss": 2.0, "train_loss": 1.0, "val_error": 90.0}]
-    run.write_rows(rows)
-    assert (run.path / "metrics.csv").read_text().startswith("iteration,train_loss,val_loss,val_e")
-    assert run.rows() == rows
-
-
-def test_writing_no_rows_takes_the_metrics_away(run):
-    run.write_rows([ROW])
-    run.write_rows([])
-    assert run.rows() == []
-    assert not (run.path / "metrics.csv").exists()
-
-
-@pytest.mark.parametrize("rows", [[ROW | {"typo": 1.0}], [ROW, {"iteration": 1}]])
-def test_rows_with_foreign_or_differing_keys_are_refused(run, rows):
-    with pytest.raises(ValueError, match="keys"):
-        run.write_rows(rows)
-    assert run.rows() == []
-
-
 DAMAGE = {
-    "manifest.json": [b"", b"{", b"[1]", b"\xff", b"[" * 100_000],
-    "config.yaml": [b"", b"a: [", b"- 1", b"a: \xff", b"a: b: c", b"!!python/name:os.system"],
-    "metrics.csv": [
-        b"\0",
-        b"epoch\n1\n",
-        b"iteration,epoch\n1\n",
-        b"iteration,epoch\n1,2,3\n",
-        b"iteration,epoch\n1,two\n",
-        b"iteration,epoch\n1.5,2\n",
-        b'iteration,epoch\n1,"2\n',
-    ],
+    "manifest.json": [b"", b"[1]", b"\xff", b"[" * 100_000],
+    "config.yaml": [b"", b"a: [", b"- 1"],
+    "metrics.csv": [b"\0", b"iteration,epoch\n1\n", b"iteration,epoch\n1.5,2\n"],
 }
 
 
@@ -189,26 +160,18 @@ def test_yaml_cannot_run_code(run, tmp_path):
 # --- atomic files and faults ---------------------------------------------------------------------
 
 
-def test_the_temporary_keeps_the_suffix_and_takes_the_place(tmp_path):
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     target = tmp_path / "model.keras"
     target.write_text("old")
     with replace_file(target) as temporary:
-        assert temporary.suffix == ".keras"
-        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".keras" and temporary.parent == tmp_path
         temporary.write_text("new")
         assert target.read_text() == "old"
-    assert target.read_text() == "new"
-    assert os.listdir(tmp_path) == ["model.keras"]
-
-
-def test_a_body_that_raises_leaves_the_old_file_and_nothing_else(tmp_path):
-    target = tmp_path / "file"
-    target.write_text("old")
     with pytest.raises(KeyboardInterrupt), replace_file(target) as temporary:
         temporary.write_text("half of the n")
         raise KeyboardInterrupt
-    assert target.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file"]
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == ["model.keras"]
 
 
 def test_a_folder_where_the_file_should_be_is_one_line(tmp_path):
@@ -216,59 +179,6 @@ def test_a_folder_where_the_file_should_be_is_one_line(tmp_path):
     message = refusal(lambda: write_atomically(tmp_path / "model.keras", b"new"), exit_code=1)
     assert message == f"cannot write model.keras in {tmp_path}: Is a directory"
     assert temporaries(tmp_path) == []
-
-
-def test_a_run_folder_that_was_removed_is_not_made_again_in_part(run):
-    (run.path / "manifest.json").unlink()
-    (run.path / "config.yaml").unlink()
-    run.path.rmdir()
-    for write in (
-        lambda: run.update_manifest(status="complete"),
-        lambda: run.write_rows([ROW]),
-        lambda: run.save_checkpoint(1, {}, {}),
-    ):
-        assert str(run.path) in refusal(write, exit_code=1)
-    assert not run.path.exists()
-
-
-def test_a_full_disk_is_one_line_and_leaves_every_file_as_it_was(run):
-    """Cause EFBIG: the process may not write files beyond 20 kB."""
-    run.write_rows([ROW])
-    run.save_checkpoint(100, {"w": np.arange(10.0)}, {"seen": 1})
-    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-    script = """
-        import resource, sys
-        import numpy as np
-        from degradation.errors import IN_USE, UserError
-        from degradation.records import RunFolder, replace_file
-
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        run = RunFolder(sys.argv[1])
-        row = {"iteration": 1, "train_loss": 0.1}
-        def save_model():
-            with replace_file(run.path / "model.keras") as temporary:
-                np.arange(10_000.0).tofile(temporary)
-        with run.lock():
-            for write in (
-                lambda: run.save_checkpoint(200, {"w": np.arange(10_000.0)}, {}),
-                lambda: run.write_rows([row] * 10_000),
-                lambda: run.update_manifest(failure="x" * 30_000),
-                lambda: run.write_config({"x": "x" * 30_000}),
-                save_model,
-            ):
-                try:
-                    write()
-                except UserError as error:
-                    print(error.exit_code, error)
-    """
-    lines = output_of(script, run.path).splitlines()
-    assert len(lines) == 5
-    for line in lines:
-        assert line.startswith("1 cannot write ")
-        assert str(run.path) in line
-    assert all(line.endswith("File too large") for line in lines[:-1])
-    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
-    assert run.load_checkpoint().iteration == 100
 
 
 def test_death_at_any_file_operation_leaves_a_state_to_go_on_from(run):
@@ -381,6 +291,7 @@ def test_a_second_writer_is_told_who_writes_where_since_when(tmp_path, prelude):
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, prelude):
+    """The lock goes with its holder; what was written stays."""
     folder = RunFolder(tmp_path / "run")
     with holder(folder, prelude) as child:
         child.send_signal(signal.SIGKILL)
@@ -406,23 +317,14 @@ def test_without_flock_a_lock_that_another_machine_left_expires(tmp_path, monkey
 
 def test_a_command_that_fails_before_it_writes_leaves_no_folder(tmp_path, prelude):
     (tmp_path / "runs").mkdir()
+    with RunFolder(tmp_path / "runs").lock():
+        pass  # a folder that was there before stays
     folder = RunFolder(tmp_path / "runs" / "short" / "plain20" / "seed0")
     with pytest.raises(UserError), folder.lock():
         assert folder.path.is_dir()
         raise UserError("bad input")
     assert os.listdir(tmp_path) == ["runs"]
     assert os.listdir(tmp_path / "runs") == []
-
-
-def test_a_command_that_wrote_leaves_its_files_and_an_older_folder_stays(tmp_path):
-    (tmp_path / "mine").mkdir()
-    with RunFolder(tmp_path / "mine").lock():
-        pass
-    assert os.listdir(tmp_path / "mine") == []
-    folder = RunFolder(tmp_path / "new" / "run")
-    with folder.lock():
-        folder.write_config({"seed": 1})
-    assert os.listdir(folder.path) == ["config.yaml"]
 
 
 @pytest.mark.parametrize("below", ["file", "file/run", "link"])
@@ -492,31 +394,13 @@ def test_clear_removes_the_run_and_nothing_else(run, tmp_path):
     (run.path / "wandb").symlink_to(outside)
     (run.path / "model.keras").symlink_to(outside / "precious")
     (run.path / "notes.txt").write_text("mine")
+    (run.path / "manifest.json").write_text("{")  # damaged
     with run.lock():
         run.clear()
         assert sorted(os.listdir(run.path)) == [".lock", "notes.txt"]
     assert (outside / "precious").read_text() == "x"
     run.clear()
     assert os.listdir(run.path) == ["notes.txt"]
-
-
-def test_clear_puts_damaged_files_right(run):
-    (run.path / "manifest.json").write_text("{")
-    run.clear()
-    assert os.listdir(run.path) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("config.yaml", "defaults: [x]"), ("manifest.json", '{"name": "x"}'), ("wandb", None)],
-)
-def test_clear_refuses_a_folder_of_something_else(tmp_path, name, content):
-    if content is None:
-        (tmp_path / name).mkdir()
-    else:
-        (tmp_path / name).write_text(content)
-    assert "nothing was deleted" in refusal(RunFolder(tmp_path).clear, exit_code=2)
-    assert os.listdir(tmp_path) == [name]
 
 
 # --- checkpoints ---------------------------------------------------------------------------------
@@ -539,16 +423,12 @@ def test_arrays_and_state_come_back_exactly(run):
     assert checkpoint.state == state | {"numpy": float(np.float32(0.1))}
     assert type(checkpoint.state["nested"]["list"][0]) is int
     assert list(checkpoint.arrays) == list(arrays)
+    with np.load(run.path / "checkpoint" / "00004000.npz") as archive:
+        np.testing.assert_array_equal(archive["half"], arrays["half"])
     for name, array in arrays.items():
         loaded = checkpoint.arrays[name]
         assert (loaded.dtype, loaded.shape) == (array.dtype, array.shape)
         assert loaded.tobytes() == array.tobytes()
-
-
-def test_a_checkpoint_is_an_npz(run):
-    run.save_checkpoint(7, {"w": np.arange(3.0)}, {})
-    with np.load(run.path / "checkpoint" / "00000007.npz") as archive:
-        np.testing.assert_array_equal(archive["w"], [0, 1, 2])
 
 
 def test_the_last_two_are_kept(run):
@@ -573,24 +453,13 @@ def test_a_damaged_newest_falls_back_with_a_warning_and_is_replaced_in_time(run,
     assert sorted(os.listdir(newest.parent)) == ["00000100.npz", "00000150.npz"]
 
 
-def test_if_all_are_damaged_the_user_decides(run):
-    for iteration in (1, 2):
-        run.save_checkpoint(iteration, {}, {})
-        (run.path / "checkpoint" / f"{iteration:08d}.npz").write_bytes(b"")
-    message = refusal(run.load_checkpoint, exit_code=2)
-    assert "00000001.npz" in message
-    assert "00000002.npz" in message
-    assert "overwrite=true" in message
-
-
 def test_every_flipped_byte_and_every_truncation_is_found(run):
     run.save_checkpoint(3, {"w": np.arange(20.0), "empty": np.zeros(0)}, {"a": 1})
     path = run.path / "checkpoint" / "00000003.npz"
     whole = path.read_bytes()
     damages = [whole[:length] for length in range(len(whole))] + [whole + b"\0"]
     for position, byte in enumerate(whole):
-        for mask in (0x01, 0x20, 0xFF):
-            damages.append(whole[:position] + bytes([byte ^ mask]) + whole[position + 1 :])
+        damages.append(whole[:position] + bytes([byte ^ 0x20]) + whole[position + 1 :])
     for damage in damages:
         path.write_bytes(damage)
         with pytest.raises(UserError, match="does not match its digest"):
@@ -637,73 +506,44 @@ def fake_root(tmp_path, files):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("files", "gib"),
-    [
-        (
-            {
-                "proc/self/cgroup": "0::/jobs/one\n",
-                "sys/fs/cgroup/jobs/one/memory.max": "max\n",
-                "sys/fs/cgroup/jobs/memory.max": str(2**28),
-            },
-            0.2,
-        ),
-        (
-            {
-                "proc/self/cgroup": "5:cpu,cpuacct:/\n4:memory:/one\n0::/\n",
-                "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
-                "sys/fs/cgroup/memory/one/memory.limit_in_bytes": str(2**29),
-            },
-            0.5,
-        ),
-        (
-            {
-                "proc/self/cgroup": "0::/../outside\n",
-                "sys/fs/cgroup/memory.max": str(3 * 2**27),
-            },
-            0.4,
-        ),
-    ],
-)
-def test_the_memory_of_a_container_is_what_it_may_use(tmp_path, files, gib):
-    assert records.describe_machine(fake_root(tmp_path, files))["memory_gib"] == gib
+V2 = {
+    "proc/self/cgroup": "0::/jobs/one\n",
+    "sys/fs/cgroup/jobs/one/memory.max": "max\n",
+    "sys/fs/cgroup/jobs/memory.max": str(2**28),
+    "sys/fs/cgroup/jobs/one/cpu.max": "max 100000\n",
+    "sys/fs/cgroup/jobs/cpu.max": "150000 100000\n",
+}
+V1 = {
+    "proc/self/cgroup": "5:cpu,cpuacct:/one\n4:memory:/one\n0::/\n",
+    "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
+    "sys/fs/cgroup/memory/one/memory.limit_in_bytes": str(2**29),
+    "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+    "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+    "sys/fs/cgroup/cpu/one/cpu.cfs_quota_us": "300000\n",
+    "sys/fs/cgroup/cpu/one/cpu.cfs_period_us": "100000\n",
+}
+SMALLEST = {
+    "proc/self/cgroup": "0::/../outside\n",
+    "sys/fs/cgroup/memory.max": str(3 * 2**27),
+    "sys/fs/cgroup/cpu.max": "10000 100000\n",
+}
 
 
 @pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        (
-            {
-                "proc/self/cgroup": "0::/jobs/one\n",
-                "sys/fs/cgroup/jobs/one/cpu.max": "max 100000\n",
-                "sys/fs/cgroup/jobs/cpu.max": "150000 100000\n",
-            },
-            2,
-        ),
-        (
-            {
-                "proc/self/cgroup": "5:cpu,cpuacct:/one\n0::/\n",
-                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
-                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
-                "sys/fs/cgroup/cpu/one/cpu.cfs_quota_us": "300000\n",
-                "sys/fs/cgroup/cpu/one/cpu.cfs_period_us": "100000\n",
-            },
-            3,
-        ),
-        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "10000 100000\n"}, 1),
-        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, 64),
-        ({}, 64),
-    ],
+    ("files", "gib", "cores"), [(V2, 0.2, 2), (V1, 0.5, 3), (SMALLEST, 0.4, 1)]
 )
-def test_the_cores_of_a_container_are_those_that_it_may_use(tmp_path, monkeypatch, files, cores):
+def test_a_container_is_what_it_may_use(tmp_path, monkeypatch, files, gib, cores):
     monkeypatch.setattr(os, "process_cpu_count", lambda: 64, raising=False)
-    assert records.describe_machine(fake_root(tmp_path, files))["cores"] == cores
+    machine = records.describe_machine(fake_root(tmp_path, files))
+    assert (machine["memory_gib"], machine["cores"]) == (gib, cores)
 
 
-def test_without_a_limit_the_memory_is_the_machines(tmp_path):
-    alone = records.describe_machine(tmp_path)["memory_gib"]
-    unlimited = {"proc/self/cgroup": "4:memory:/\n", "sys/fs/cgroup/memory/x": ""}
-    assert records.describe_machine(fake_root(tmp_path, unlimited))["memory_gib"] == alone
+def test_without_a_limit_or_any_proc_it_is_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 64, raising=False)
+    alone = records.describe_machine(tmp_path)
+    assert alone["cpu"] and alone["cores"] == 64
+    unlimited = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}
+    assert records.describe_machine(fake_root(tmp_path, unlimited)) == alone
 
 
 @pytest.mark.parametrize(
@@ -713,7 +553,6 @@ def test_without_a_limit_the_memory_is_the_machines(tmp_path):
         ("flags\t\t: fpu amx_bf16 amx_tile\n", True),
         ("flags\t\t: fpu avx2 avx512f\nbugs\t: amx_bf16\n", False),
         ("processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n", True),
-        ("Features\t: fp asimd\n", False),
         ("", False),
     ],
 )
@@ -721,18 +560,6 @@ def test_bf16_is_read_from_the_processors_flags(tmp_path, cpuinfo, expected):
     assert records.cpu_has_bf16(fake_root(tmp_path, {"proc/cpuinfo": cpuinfo})) is expected
     if "model name" in cpuinfo:
         assert records.describe_machine(tmp_path)["cpu"] == "An x86"
-
-
-def test_a_machine_without_proc_still_has_a_processor_name(tmp_path):
-    assert records.describe_machine(tmp_path)["cpu"]
-    assert records.cpu_has_bf16(tmp_path) is False
-
-
-def test_versions_of_the_packages_that_matter():
-    versions = records.package_versions()
-    assert versions.keys() == {"python", "tensorflow", "keras", "numpy", "hydra-core", "wandb"}
-    assert versions["numpy"] == np.__version__
-    assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
 def test_git_state_follows_tracked_files(tmp_path, monkeypatch):
@@ -771,10 +598,6 @@ def test_git_state_follows_tracked_files(tmp_path, monkeypatch):
     assert records.git_state(root / "below") == unknown  # somebody else's repository
     monkeypatch.setenv("PATH", "")
     assert records.git_state(root) == unknown
-
-
-def test_the_time_is_utc_to_the_second():
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", records.utc_now())
 
 
 def test_records_do_not_import_tensorflow():

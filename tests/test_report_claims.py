@@ -99,10 +99,6 @@ class TestWords:
         assert effect.label == "plain-56 − plain-20"
         assert effect.as_in_paper and not findings[2].effects[0].as_in_paper
 
-    def test_one_seed_among_several_pairs_leaves_the_claim_open(self):
-        ends = spread(*SIX) | {"resnet56": [6.97]}
-        assert judge(ended_runs("paper", ends))[4].verdict == "undecided"
-
 
 class TestIntervals:
     def test_are_welchs_whatever_the_seeds(self):
@@ -225,10 +221,6 @@ class TestFigure4:
 
 
 class TestRunsThatCannotBeJudged:
-    def test_none(self):
-        with pytest.raises(UserError, match="no finished runs"):
-            judge([])
-
     @pytest.mark.parametrize(
         ("options", "words"),
         [
@@ -251,29 +243,19 @@ class TestHeadline:
         ("verdicts", "sentence"),
         [
             ([], "The paper makes no claim about these networks."),
-            (["runs missing"], "None of the paper's claims can be tested with these runs yet."),
-            (["reproduced"] * 7, "All 7 claims tested are reproduced."),
-            (["not reproduced"], "The one claim tested is not reproduced."),
+            (["reproduced"] * 7, "The paper's claims: 7 reproduced."),
             (
-                ["reproduced", "not reproduced", "undecided"],
-                "Of 3 claims tested, 1 is reproduced, 1 not reproduced, 1 undecided.",
+                ["undecided", "not reproduced", "runs missing", "reproduced"],
+                "The paper's claims: 1 reproduced, 1 not reproduced, 1 undecided, 1 runs missing.",
             ),
-            (
-                ["same direction", "same direction", "opposite direction", "runs missing"],
-                "Of 3 claims tested, 2 are in the same direction as in the paper, 1 in the "
-                "opposite direction; 1 more lacks runs.",
-            ),
-            (["undecided"] * 2 + ["runs missing"] * 2, "Both claims tested are undecided; 2 more"),
         ],
     )
-    def test_counts_what_was_tested(self, verdicts, sentence):
-        assert headline(self.found(*verdicts)).startswith(sentence)
+    def test_counts_the_verdicts(self, verdicts, sentence):
+        assert headline(self.found(*verdicts)) == sentence
 
     def test_of_single_seeds_says_which_way_they_point(self):
-        ends = {"plain20": [(19.0, 50.0)], "plain56": [(18.0, 55.0)], "resnet20": [(1.0, 1.0)]}
+        ends = {"plain20": [(19.0, 50.0)], "plain56": [(18.0, 55.0)]}
         told = headline(judge(ended_runs("short", ends)))
-        assert told.endswith(
-            "One seed gives no interval; 1 of 2 differences points the paper's way."
-        )
+        assert told.endswith("differences that point the paper's way: 1 of 2.")
         ends = {model: errors * 2 for model, errors in ends.items()}
         assert "One seed" not in headline(judge(ended_runs("short", ends)))

@@ -12,7 +12,8 @@ from report_samples import (
 )
 
 from degradation.errors import UserError
-from degradation.report import build_depth, draw_depth, find_runs
+from degradation.report import build_figure, find_runs
+from degradation.report.figures import DEPTH, draw_pictures
 from degradation.report.paper import curve
 
 
@@ -28,7 +29,7 @@ class TestDepth:
     @pytest.mark.parametrize(("number", "column"), [(0, "test_error"), (1, "train_error")])
     def test_every_seed_is_a_dot_and_lines_join_their_means(self, tmp_path, number, column):
         runs = sample(tmp_path, seeds=(0, 1, 2))
-        axes = build_depth(runs).axes[number]
+        axes = build_figure(DEPTH, runs).axes[number]
         for name, family in (("plain", "plain"), ("residual", "resnet")):
             last = {
                 depth: [r.rows[column].iloc[-1] for r in runs if r.model == f"{family}{depth}"]
@@ -46,28 +47,15 @@ class TestDepth:
     @pytest.mark.parametrize("schedule", ["short", "paper"])
     @pytest.mark.parametrize("models", [list(ENDS), [*ENDS, *ALSO_ENDS], ["plain20", "plain56"]])
     def test_nothing_overlaps(self, tmp_path, schedule, models):
-        figure = build_depth(sample(tmp_path, models, schedule=schedule))
+        figure = build_figure(DEPTH, sample(tmp_path, models, schedule=schedule))
         assert len({axes.get_ylim() for axes in figure.axes}) == 1
         names = {"plain", "residual"} if len(models) > 2 else {"plain"}
         for axes in figure.axes:
             assert {text.get_text() for text in axes.texts} == names
         assert_inside_and_apart(figure)
 
-    def test_caption_says_what_is_drawn_and_what_it_cannot_show(self, tmp_path):
-        written = texts(build_depth(sample(tmp_path, seeds=(0, 1))))
-        for words in (
-            "He et al. 2015, section 4.2",
-            "A dot is the last evaluation of one seed",
-            "Seeds 0, 1. Schedule short: 4,000 iterations",
-            "CIFAR-10, 97 of 60,000 images from JPEG (not the canonical archive).",
-            "not the paper's schedule (64,000 iterations)",
-            "plain-56 has barely begun to learn",
-        ):
-            assert words in written
-        assert "digitised" not in written
-
     def test_papers_last_points_lie_under_ours_on_its_schedule(self, tmp_path):
-        figure = build_depth(sample(tmp_path, schedule="paper"))
+        figure = build_figure(DEPTH, sample(tmp_path, schedule="paper"))
         test, train = figure.axes
         for axes, column in ((test, "test_error"), (train, "train_error")):
             paper = line(axes, f"paper-residual-{column}")
@@ -80,25 +68,23 @@ class TestDepth:
         "models", [[], ["plain56"], ["plain20", "resnet56"], ["plain18", "plain34", "vgg13"]]
     )
     def test_two_depths_of_one_kind_are_needed(self, tmp_path, models):
-        runs = sample(tmp_path / "runs", models)
-        assert build_depth(runs) is None
-        assert draw_depth(runs, tmp_path / "out") == []
-        assert not (tmp_path / "out").exists()
+        assert draw_pictures([], sample(tmp_path, models), tmp_path) == []
 
     def test_other_families_change_nothing(self, tmp_path):
         runs = sample(tmp_path / "runs")
-        first = draw_depth(runs, tmp_path / "one")
+        (first,) = draw_pictures([], runs, tmp_path, "1")
         others = sample(tmp_path / "others", ["preresnet20", "resnet18", "vgg13"], seeds=(5,))
-        again = draw_depth([*others, *reversed(runs)], tmp_path / "two")
-        assert [path.name for path in first] == ["depth.png", "depth.svg"]
-        assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+        (again,) = draw_pictures([], [*others, *reversed(runs)], tmp_path, "2")
+        assert (first.png.name, again.svg.name) == ("depth1.png", "depth2.svg")
+        assert first.png.read_bytes() == again.png.read_bytes()
+        assert first.svg.read_bytes() == again.svg.read_bytes()
 
     @pytest.mark.parametrize(
         ("other", "key"),
-        [({"schedule": "paper"}, "schedule.name"), ({"variant": "rate=1"}, "overrides")],
+        [({"schedule": "paper"}, "schedule"), ({"variant": "rate=1"}, "variant")],
     )
     def test_refuses_runs_that_cannot_stand_side_by_side(self, tmp_path, other, key):
         sample(tmp_path)
         write_run(tmp_path, "plain44", **other)
-        with pytest.raises(UserError, match=f"final error against depth: .* differ in {key}"):
-            build_depth(find_runs(tmp_path))
+        with pytest.raises(UserError, match=f"must share their {key}"):
+            build_figure(DEPTH, find_runs(tmp_path))

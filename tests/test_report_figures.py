@@ -25,7 +25,8 @@ from report_samples import (
 )
 
 from degradation.errors import UserError
-from degradation.report import build_figure, draw_figure, find_runs, select
+from degradation.report import build_figure, find_runs, select
+from degradation.report.figures import draw_pictures
 from degradation.report.panel import spread
 from degradation.report.paper import curve
 
@@ -57,7 +58,7 @@ class TestFigure:
         (band,) = [c for c in axes.collections if c.get_gid() == "plain56-test_error-band"]
         corners = band.get_paths()[0].vertices[:, 1]
         assert corners.min() == errors.min() and corners.max() == errors.max()
-        assert "Seeds 0, 1, 2." in texts(figure)
+        assert "Seeds: 0, 1, 2." in texts(figure)
         assert "bands reach from the lowest seed to the highest" in texts(figure)
 
     def test_drops_are_marked_and_line_ends_named_without_overlap(self, tmp_path):
@@ -82,7 +83,7 @@ class TestFigure:
             "He et al. 2015, Figure 1",
             "Thin dashed lines: training error",
             "thick lines: test error",
-            "Seed 0.",
+            "Seeds: 0.",
             "Schedule short: 4,000 iterations, learning rate ÷10 at 2,000 and 3,000.",
             "CIFAR-10, 97 of 60,000 images from JPEG (not the canonical archive).",
             "Precision: bfloat16.",
@@ -114,39 +115,37 @@ class TestFigure:
         assert 25 <= cut.axes[0].get_ylim()[1] <= 30
         assert "The axis cuts off the start: until iteration" in texts(cut)
 
-    def test_writes_png_and_svg_the_same_each_time(self, tmp_path):
+    def test_writes_png_and_svg_the_same_each_time_whatever_matplotlibrc_says(self, tmp_path):
         runs = figure1_runs(tmp_path / "runs")
-        first = draw_figure(FIGURE1, runs, tmp_path / "one/two")
-        assert [path.name for path in first] == ["figure1.png", "figure1.svg"]
-        again = draw_figure(FIGURE1, runs, tmp_path / "again")
-        assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
-        assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [
-            "figure1.png",
-            "figure1.svg",
+        *_, first = draw_pictures([FIGURE1], runs, tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+            *("depth.png", "depth.svg", "figure1.png", "figure1.svg")
         ]
-        height, width, _ = matplotlib.image.imread(first[0]).shape
+        loud = {"font.size": 30, "savefig.bbox": "tight", "axes.facecolor": "black"}
+        with matplotlib.rc_context(loud | {"lines.marker": "o"}):
+            *_, again = draw_pictures([FIGURE1], runs, tmp_path, ",rate=1")
+        assert (again.png.name, again.svg.name) == ("figure1,rate=1.png", "figure1,rate=1.svg")
+        assert first.png.read_bytes() == again.png.read_bytes()
+        assert first.svg.read_bytes() == again.svg.read_bytes()
+        height, width, _ = matplotlib.image.imread(first.png).shape
         assert width == 5.5 * 300 and height > 1000
-        svg = first[1].read_text()
-        assert "<dc:date>" not in svg
-        assert (
-            "Schedule short: 4,000 iterations" in svg
-        )  # searchable, though text is drawn as paths
-        assert 'id="plain56-test_error"' in svg
+        svg = first.svg.read_text()
+        assert "<dc:date>" not in svg and 'id="plain56-test_error"' in svg
+        assert "Schedule short: 4,000 iterations" in svg  # searchable, though text is paths
 
     def test_refuses_to_draw_half_a_figure(self, tmp_path):
         write_run(tmp_path, "plain20")
         with pytest.raises(UserError, match="no finished run of plain56"):
-            draw_figure(FIGURE1, find_runs(tmp_path), tmp_path / "out")
+            build_figure(FIGURE1, find_runs(tmp_path))
         with pytest.raises(UserError, match="no finished run of plain20, plain56"):
-            draw_figure(FIGURE1, [], tmp_path / "out")
-        assert not (tmp_path / "out").exists()
+            build_figure(FIGURE1, [])
 
     @pytest.mark.parametrize(
         ("other", "key"),
         [
-            ({"schedule": "paper"}, "schedule.name"),
-            ({"settings": {"data.holdout": 5000}, "holdout": 5000}, "data.holdout"),
-            ({"variant": "rate=1"}, "overrides"),
+            ({"schedule": "paper"}, "schedule"),
+            ({"settings": {"data.holdout": 5000}, "holdout": 5000}, "holdout=5000"),
+            ({"variant": "rate=1"}, "rate=1"),
         ],
     )
     def test_refuses_runs_that_cannot_stand_side_by_side(self, tmp_path, other, key):
@@ -155,19 +154,6 @@ class TestFigure:
         with pytest.raises(UserError, match=key) as error:
             build_figure(FIGURE1, find_runs(tmp_path))
         assert "\n" not in str(error.value)
-
-    def test_users_matplotlibrc_changes_nothing(self, tmp_path):
-        runs = figure1_runs(tmp_path / "runs")
-        plain = draw_figure(FIGURE1, runs, tmp_path / "plain")
-        loud = {
-            "font.size": 30,
-            "savefig.bbox": "tight",
-            "axes.facecolor": "black",
-            "lines.marker": "o",
-        }
-        with matplotlib.rc_context(loud):
-            styled = draw_figure(FIGURE1, runs, tmp_path / "styled")
-        assert [path.read_bytes() for path in plain] == [path.read_bytes() for path in styled]
 
 
 class TestFigure6:
@@ -192,19 +178,6 @@ class TestFigure6:
             )
             assert pair[0].get_color() == pair[1].get_color()
         assert_inside_and_apart(figure)
-
-    def test_44_and_110_layers_are_drawn_where_runs_exist_and_not_asked_for(self, tmp_path):
-        for model in ENDS:
-            write_run(tmp_path, model)
-        few = build_figure(FIGURE6, find_runs(tmp_path))
-        write_run(tmp_path, "resnet44")
-        more = build_figure(FIGURE6, find_runs(tmp_path))
-        for before, after, added in zip(few.axes, more.axes, (0, 2), strict=True):
-            assert len(after.lines) == len(before.lines) + added
-        assert line(more.axes[1], "resnet44-train_error")
-        (tmp_path / "short/plain32/seed0/manifest.json").unlink()
-        with pytest.raises(UserError, match="no finished run of plain32;"):
-            build_figure(FIGURE6, find_runs(tmp_path))
 
 
 class TestPapersCurves:

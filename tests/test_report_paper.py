@@ -8,8 +8,8 @@ from ended_runs import PAPER, as_in_paper, ended_runs
 from report_samples import write_run
 
 from degradation.records import RunFolder
-from degradation.report import compare_with_paper, find_runs, paper
-from degradation.report.paper import curve, final_error
+from degradation.report import find_runs, paper
+from degradation.report.paper import compare_with_paper, curve, final_error
 from degradation.report.statistics import z_score
 
 

@@ -5,8 +5,7 @@ import dataclasses
 import pytest
 from ended_runs import ended_runs
 
-from degradation.report import compare_precisions
-from degradation.report.comparison import Agreement
+from degradation.report.comparison import Agreement, compare_precisions
 from degradation.report.statistics import paired
 
 
@@ -56,10 +55,6 @@ def test_the_interval_decides(half, expected):
     single = [19.0] * len(half)
     (agreement,) = compare_precisions(both("short", "plain20", single, half))
     assert agreement.verdict == expected
-
-
-def test_none_without_a_common_seed():
-    assert compare_precisions(both("short", "plain20", {0: 19.0}, {1: 19.2})) == []
 
 
 def test_nothing_but_the_precision_may_differ():

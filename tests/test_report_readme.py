@@ -31,7 +31,7 @@ class TestSection:
             for seed in (0, 1, 2):
                 write_run(tmp_path, model, seed, **MACHINE)
         text = section("short", pick(find_runs(tmp_path), "short"))
-        assert text.startswith("**Both claims tested are in the same direction")
+        assert text.startswith("**The paper's claims: 2 same direction, 5 runs missing.**")
         assert "](results/recorded/short/figure1.png)" in text
         error, effect = r"\d\d\.\d\d ± 0\.\d\d", r"\+\d\d\.\d\d"
         assert re.search(rf"\| plain-20 \| 269,722 \| 0, 1, 2 \| {error} \| {error} \|", text)
@@ -43,7 +43,7 @@ class TestSection:
             *("Precision: bfloat16.", "Machine: AMD EPYC, 2 cores, 2 threads"),
         ):
             assert told in text
-        assert "*Swing*" not in text and "runs missing" not in text
+        assert "*Swing*" not in text and "**runs missing**" not in text
 
     def test_on_paper_the_papers_errors_and_curves_stand_beside(self):
         runs = ended_runs("paper", as_in_paper("plain20", "resnet20", spread=(0.25,)))

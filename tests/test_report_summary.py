@@ -5,7 +5,6 @@ import pytest
 from ended_runs import as_in_paper, ended_runs
 from report_samples import SYNTHETIC, figure1_runs, write_run
 
-from degradation.errors import UserError
 from degradation.report import final_errors, find_runs, judge, summary_text
 
 
@@ -80,39 +79,8 @@ class TestFinalErrors:
         assert "test_error" not in table and table["val_error"][0] == 9
         assert table["best_error"][0] == 8.5
 
-    def test_refuses_runs_of_two_schedules(self, tmp_path):
-        write_run(tmp_path, "plain20")
-        write_run(tmp_path, "plain20", schedule="smoke")
-        with pytest.raises(UserError, match="schedule"):
-            final_errors(find_runs(tmp_path))
-
 
 class TestSummaryText:
-    def row(self, text, start):
-        """The cells of the row that begins with this."""
-        (row,) = [line for line in text.splitlines() if line.strip().startswith(start)]
-        return row.split()
-
-    def test_tells_errors_effects_and_verdicts(self):
-        ends = {"plain20": [19.0, 20.0], "plain56": [55.0, 56.2]}
-        text = told(ended_runs("short", ends))
-        assert "plain-20 269,722 0, 1 19.50 ± 0.71 19.50 ± 0.71 19.00" in flat(text)
-        assert "chosen on the test images" in flat(text)
-        row = self.row(text, "1  plain-56 has a higher training error")
-        assert "+36.10" in row and row[-2:] == ["same", "direction"]
-
-    def test_names_schedule_data_and_what_they_cannot_show(self, tmp_path):
-        text = flat(told(figure1_runs(tmp_path)))
-        assert "Schedule short: 4,000 iterations" in text
-        assert "plain-56 has barely begun to learn" in text
-        assert "paper, %" not in text
-
-    def test_on_the_papers_schedule_its_errors_are_a_column(self):
-        text = told(ended_runs("paper", as_in_paper("resnet20")))
-        (row,) = [line.split() for line in text.splitlines() if "269,722" in line]
-        assert row == ["ResNet-20", "269,722", "0", "0.84", "8.75", "8.25", "8.75"]
-        assert "not the paper's schedule" not in text
-
     def test_names_data_that_are_not_cifar10(self, tmp_path):
         options = {"settings": {"data.name": "synthetic"}, "dataset": SYNTHETIC}
         text = told(figure1_runs(tmp_path, "paper", seeds=(0, 1, 2), **options))

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import struct
 import termios
 from functools import partial
@@ -17,12 +16,11 @@ import processes
 import pytest
 import yaml
 from command_line import files, make_tree, run
-from sabotage import at_update, take_terminal, wait_for
+from sabotage import take_terminal
 from same_run import differences
 from wandb_files import items, of_kind, tracked_rows, tracked_summary
 
 from degradation.records import RunFolder
-from degradation.training.interrupts import stop_requests
 
 # Small and quick, yet long enough to be stopped half-way: one block a stage, small batches.
 SETTINGS = [
@@ -79,8 +77,10 @@ def test_run_is_announced_and_has_a_line_an_evaluation(finished):
         assert re.match(LINE.format(iteration), row)
 
 
-def test_folder_holds_what_the_design_says_and_nothing_else(finished):
+def test_folder_holds_what_the_design_says_and_nothing_else(finished, tree):
+    """And nothing is written beside it."""
     _, folder, there = finished
+    assert {path.name for path in tree.iterdir()} == {"conf", "experiments", "src", "results"}
     assert {name.split("/")[0] for name in there} == {
         *("config.yaml", "manifest.json", "metrics.csv", "layers.csv", "model.keras", "mean.npy"),
         *("checkpoint", "wandb"),
@@ -89,12 +89,6 @@ def test_folder_holds_what_the_design_says_and_nothing_else(finished):
         "checkpoint/00000050.npz",
         "checkpoint/00000060.npz",
     ]
-
-
-def test_nothing_is_written_beside_the_folder(finished, tree):
-    assert {path.name for path in tree.iterdir()} == {"conf", "experiments", "src", "results"}
-    folders = [path.relative_to(tree) for path in (tree / "results").glob("*/*/*/*")]
-    assert Path(FOLDER) in folders
 
 
 def test_metrics_have_a_row_an_evaluation(finished):
@@ -212,10 +206,7 @@ def test_two_processes_train_to_the_same_bits(finished, overwritten):
     before, again = RunFolder(finished[1]), RunFolder(overwritten[0])
     assert differences(before, again) == []
     assert again.manifest()["started"] > before.manifest()["started"]
-
-
-def test_overwriting_leaves_nothing_of_the_run_before(overwritten):
-    assert not (overwritten[0] / "wandb").exists()
+    assert not (again.path / "wandb").exists()  # nothing is left of the run before
 
 
 def test_terminal_shows_a_progress_bar(overwritten):
@@ -229,67 +220,6 @@ def test_terminal_shows_a_progress_bar(overwritten):
     assert f" %, test {last['test_error']:.2f} %, " in bars[-1] and "images/s" in bars[-1]
     assert not any(re.match(LINE.format(10), state) for state in states)
     assert "warning: " not in screen
-
-
-# Stopped and started again
-
-
-@pytest.fixture(scope="module")
-def interrupted(tmp_path_factory):
-    """A run in a tree of its own, stopped by SIGINT after an evaluation; the tree, how it ended."""
-    place = tmp_path_factory.mktemp("interrupted")
-    tree = make_tree(place / "tree")
-    there, go = (place / name for name in ("there", "go"))
-    process = processes.start(
-        *(*SETTINGS, "tracking=disabled", "run_dir=mine/run"),
-        tree=tree,
-        faults=[partial(at_update, 15, partial(wait_for, go, there))],
-    )
-    process.has_come_to(there)
-    os.kill(process.pid, signal.SIGINT)
-    go.touch()
-    ended = process.wait()
-    return tree, ended.code, ended.err
-
-
-def test_signal_saves_marks_and_exits_with_its_code(interrupted):
-    tree, code, errors = interrupted
-    assert code == 130
-    assert re.fullmatch(
-        "error: stopped by SIGINT after \\d+ iterations; the same command continues from there\n",
-        errors,
-    )
-    folder = RunFolder(tree / "mine" / "run")
-    assert folder.status == "interrupted" and "final" not in folder.manifest()
-    assert 0 < len(folder.rows()) < 6
-
-
-def test_run_dir_is_the_folder_exactly(interrupted):
-    tree, *_ = interrupted
-    assert {path.name for path in tree.iterdir()} == {"conf", "experiments", "src", "mine"}
-    assert {path.name for path in (tree / "mine").iterdir()} == {"run"}
-    assert RunFolder(tree / "mine" / "run").config()["run_dir"] == os.path.join("mine", "run")
-
-
-def test_interrupted_run_ends_as_one_that_was_never_stopped(interrupted, finished, tmp_path):
-    tree = make_tree(tmp_path / "tree")
-    shutil.copytree(interrupted[0] / "mine", tree / "mine")
-    last = processes.run(*SETTINGS, "tracking=offline", "run_dir=mine/run", tree=tree)
-    assert (last.code, last.err) == (0, "")
-    folder = RunFolder(tree / "mine" / "run")
-    assert differences(folder, RunFolder(finished[1])) == []
-    assert tracked_rows(folder.path) == folder.rows()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_stop_request_notes_the_signal_and_gives_the_handlers_back(number):
-    before = signal.getsignal(number)
-    with stop_requests() as stop:
-        stop.deferred = True
-        assert stop.signal is None
-        os.kill(os.getpid(), number)
-        assert stop.signal is number
-    assert signal.getsignal(number) is before
 
 
 # A sweep, and a held-out set

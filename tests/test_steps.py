@@ -126,24 +126,12 @@ def test_evaluation_leaves_the_network_as_it_is(synthetic):
         np.testing.assert_array_equal(weight, old)
 
 
-@pytest.mark.parametrize("name", ["plain20", "resnet20"])
-def test_a_network_learns_one_batch(name, synthetic):
+def test_a_network_learns_one_batch(synthetic):
     """A few updates at a small rate on the same images lower the loss and the errors."""
     keras.utils.set_random_seed(0)
-    update = make_update(build_model(name, depth=8), SGD(0.05), synthetic)
+    update = make_update(build_model("plain20", depth=8), SGD(0.05), synthetic)
     plan = Sampler(100, 50, seed=0).plan(0)
     results = [update(plan) for _ in range(30)]
     assert results[0][0] == pytest.approx(math.log(10), abs=0.1)
     assert results[-1][0] < results[0][0] - 0.2
     assert results[-1][1] < results[0][1] - 5
-
-
-def test_a_network_learns_real_images(cifar10_slice, set_policy):
-    """The same in bfloat16, on the first hundred images of CIFAR-10."""
-    set_policy("mixed_bfloat16")
-    keras.utils.set_random_seed(0)
-    images, labels = (array[:100].copy() for array in cifar10_slice)
-    update = make_update(build_model("resnet20", depth=8), SGD(0.05), make_dataset(images, labels))
-    plan = Sampler(100, 64, seed=0).plan(0)
-    losses = [update(plan)[0] for _ in range(30)]
-    assert losses[-1] < losses[0] - 0.2

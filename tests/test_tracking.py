@@ -189,11 +189,6 @@ def test_killed_run_resumes_while_its_wandb_is_still_alive(tmp_path, when):
     assert tracked_rows(tmp_path) == rows(200, 400, 600)
 
 
-def test_killed_run_keeps_its_rows(tmp_path):
-    killed(tmp_path, "t.opened(folder) and len(t.tracked_rows(folder)) == 3")
-    assert tracked_rows(tmp_path) == rows(200, 400, 600)
-
-
 # A W&B that is missing, slow, broken or killed: a stand-in in its place, or the real one with its
 # process killed.
 
@@ -263,7 +258,7 @@ def test_broken_wandb_is_one_warning(tmp_path, monkeypatch, stand_in, capfd, fau
     assert err.startswith("warning: W&B: ") and said in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("place", ["offline", "log", "finish"])
+@pytest.mark.parametrize("place", ["offline", "finish"])
 def test_hanging_wandb_holds_nothing_up(tmp_path, stand_in, capfd, monkeypatch, place):
     monkeypatch.setattr(tracking, "FINISH_SECONDS", 0.5)
     go = threading.Event()
@@ -342,12 +337,6 @@ def test_online_fresh_start_overwrites_and_continuation_sends_what_the_server_la
     assert wandb.notes == [("online", "allow"), ("log", 600), ("finish", 0)]
 
 
-def test_unfinished_upload_names_the_command_that_completes_it(tmp_path, stand_in, capfd):
-    stand_in(finish=fail(TimeoutError()))
-    follow(tmp_path / "run", mode="online")
-    assert "`wandb sync wandb/run-1-x` sends the rest" in capfd.readouterr().err
-
-
 # Without W&B.
 
 
@@ -359,11 +348,6 @@ def test_disabled_starts_and_writes_nothing(tmp_path, stand_in, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_module_imports_neither_wandb_nor_tensorflow(tmp_path):
-    code = "sys.exit(bool({'wandb', 'tensorflow', 'keras'} & set(sys.modules)))"
-    assert in_a_process(code, tmp_path).returncode == 0
-
-
 # The id.
 
 
@@ -371,18 +355,11 @@ def test_run_id_follows_from_the_folder():
     folder = "results/runs/short/resnet20,shortcut=B/seed0"
     assert run_id(folder).startswith("short-resnet20-shortcut=B-seed0-")
     assert run_id(folder) == run_id(f"./{folder}/") == run_id(folder.replace("/", "\\"))
-    folders = [folder, "results/runs/short/resnet20-shortcut=B/seed0", "a/b", "/a/b", "../a/b", "."]
-    assert len({run_id(folder) for folder in folders}) == len(folders)
-
-
-def test_folders_elsewhere_that_records_call_the_same_have_ids_of_their_own():
+    others = ["results/runs/short/resnet20-shortcut=B/seed0", "a/b", "../a/b", ".", "x" * 500]
+    made = {run_id(name) for name in (folder, *others, "a b/c:d;e'f?g#h%i/ü")}
+    assert len(made) == len(others) + 2
+    assert all(0 < len(one) <= 128 and one.isascii() for one in made)
+    assert not set("".join(made)) & set(":;,#?/'\\% \t")
+    # Elsewhere, where records call two the same: ids of their own, without the place.
     there, here = (run_id(".../seed0", f"../../scratch/{name}/seed0") for name in "ab")
     assert there != here and there.startswith("seed0-") and "scratch" not in there
-
-
-@pytest.mark.parametrize("folder", ["a b/c:d;e'f?g#h%i/ü", "x" * 500, ".", "/", "runs/short/p/s1"])
-def test_run_id_is_valid(folder):
-    made = run_id(folder)
-    assert 0 < len(made) <= 128
-    assert made.isascii()
-    assert not set(made) & set(":;,#?/'\\% \t")

@@ -36,6 +36,11 @@ def allowed(words: str, kind: Any, holds: Callable[[Any], bool] = lambda value: 
     return Annotated[kind, Field(**limits), WrapValidator(check)]
 
 
+def refuse(line: str) -> PydanticCustomError:
+    """Make the error of values that do not go together, which `line` says whole."""
+    return PydanticCustomError("together", "{line}", {"line": line})
+
+
 def one_of(*names: str):
     """Make the type of some names."""
     return allowed(", ".join(names), Literal[names])
@@ -67,6 +72,9 @@ Seed = integer(0, 2**32 - 1)  # what numpy takes
 SEEDS = f"a list such as [0,1,2], each an integer from 0 to {2**32 - 1}, and once"
 Seeds = each(Seed, SEEDS, lambda seeds: 0 < len(seeds) == len({*seeds}))
 Models = each(Text, "a list of models")
+Images = allowed(
+    f"a multiple of 10 from 10 to {TRAIN_IMAGES}", int, ge=10, le=TRAIN_IMAGES, multiple_of=10
+)
 
 
 # ---------------------------------------------------------------- groups
@@ -95,11 +103,9 @@ class Optimizer(Values):
     @model_validator(mode="after")
     def _parts(self):
         if self.ghost_batch and self.batch % self.ghost_batch:
-            raise PydanticCustomError(
-                "together",
-                "optimizer.ghost_batch={ghost}: allowed: a divisor of optimizer.batch={batch}, or "
-                "null",
-                {"ghost": self.ghost_batch, "batch": self.batch},
+            raise refuse(
+                f"optimizer.ghost_batch={self.ghost_batch}: allowed: a divisor of "
+                f"optimizer.batch={self.batch}, or null"
             )
         return self
 
@@ -119,11 +125,9 @@ class Schedule(Values):
     @model_validator(mode="after")
     def _drops_before_the_end(self):
         if self.drops and self.drops[-1] >= self.iterations:
-            raise PydanticCustomError(
-                "together",
-                "schedule.drops=[{drops}]: every drop must come before "
-                "schedule.iterations={iterations}",
-                {"drops": ",".join(map(str, self.drops)), "iterations": self.iterations},
+            raise refuse(
+                f"schedule.drops={show(self.drops)}: every drop must come before "
+                f"schedule.iterations={self.iterations}"
             )
         return self
 
@@ -141,11 +145,9 @@ class Data(Values):
     @model_validator(mode="after")
     def _some_are_left(self):
         if self.holdout >= self.images:
-            raise PydanticCustomError(
-                "together",
-                "data.holdout={holdout}: allowed: an integer from 0 to {most}, which leaves some "
-                "of the {images} images to train on",
-                {"holdout": self.holdout, "most": self.images - 1, "images": f"{self.images:,}"},
+            raise refuse(
+                f"data.holdout={self.holdout}: allowed: an integer from 0 to {self.images - 1}, "
+                f"which leaves some of the {self.images:,} images to train on"
             )
         return self
 
@@ -162,12 +164,9 @@ class Cifar10(Data):
 class Synthetic(Data):
     """`conf/data/synthetic.yaml`: as many images of each of the ten classes."""
 
-    _IMAGES = allowed(
-        f"a multiple of 10 from 10 to {TRAIN_IMAGES}", int, ge=10, le=TRAIN_IMAGES, multiple_of=10
-    )
     name: Literal["synthetic"]
-    train_images: _IMAGES = 2000
-    test_images: _IMAGES = 500
+    train_images: Images = 2000
+    test_images: Images = 500
 
     @property
     def images(self) -> int:
@@ -250,12 +249,9 @@ class Network(Values):
     builder: Text
     classes: integer(2) = CLASSES
 
-    def _refuse(self, key: str, words: str):
-        raise PydanticCustomError(
-            "together",
-            "model.{key}={value}: allowed: {words}",
-            {"key": key, "value": show(getattr(self, key)), "words": words},
-        )
+    def refuse(self, key: str, words: str) -> PydanticCustomError:
+        """Make the error of a value that does not go with the others."""
+        return refuse(f"model.{key}={show(getattr(self, key))}: allowed: {words}")
 
 
 class CifarResnet(Network):
@@ -283,7 +279,7 @@ class Resnet(Network):
         _check_stages(self)
         # Option A adds channels, and takes none away.
         if self.shortcut == "A" and list(self.widths) != sorted(self.widths):
-            self._refuse("widths", "none below the one before with model.shortcut=A")
+            raise self.refuse("widths", "none below the one before with model.shortcut=A")
         return self
 
 
@@ -299,11 +295,11 @@ class Vgg(Network):
     def _together(self):
         _check_stages(self)
         if len(self.depths) > 5:
-            self._refuse("depths", "up to 5 stages, which halve 32×32")
+            raise self.refuse("depths", "up to 5 stages, which halve 32×32")
         # With two convolutions in it, the last stage is skipped whole: its input is the one before.
         narrower = (3, *self.widths)[-2] != self.widths[-1]
         if self.skip and (self.depths[-1] == 1 or self.depths[-1] == 2 and narrower):
-            self._refuse(
+            raise self.refuse(
                 "skip",
                 "where the last two convolutions are of one stage, and read as many maps as they "
                 "give",
@@ -324,13 +320,15 @@ class Densenet(Network):
     def _together(self):
         step = 6 if self.bottleneck else 3
         if self.depth <= 4 or self.depth % step != 4 % step:
-            self._refuse("depth", f"{step}n+4 with model.bottleneck={show(self.bottleneck)}")
+            raise self.refuse("depth", f"{step}n+4 with model.bottleneck={show(self.bottleneck)}")
         return self
 
 
 def _check_stages(network: Resnet | Vgg) -> None:
     if len(network.depths) != len(network.widths):
-        network._refuse("depths", f"as many numbers as model.widths={show(network.widths)} has")
+        raise network.refuse(
+            "depths", f"as many numbers as model.widths={show(network.widths)} has"
+        )
 
 
 NETWORKS = {

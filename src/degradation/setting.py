@@ -11,7 +11,7 @@ from degradation.schema import Configuration, check, show
 GROUPS = ("model", "data", "schedule", "optimizer")
 """The groups of `conf/` that decide a result; so does `runtime.precision`, as it is asked for."""
 
-PLACES = ("data.dir", "data.search", "data.url")
+LOCATIONS = ("data.dir", "data.search", "data.url")
 """Where the data lies does not change what it holds: the manifest's fingerprint says that."""
 
 PAPER = {
@@ -79,8 +79,8 @@ class Setting:
         rest = {"seed": configuration.seed, "precision": precision}
         identity |= rest if precision != "auto" else {"seed": configuration.seed}
         return cls(
-            tuple(sorted((key, v) for key, v in identity.items() if key not in PLACES)),
-            {key: v for key, v in (values | rest).items() if key not in PLACES},
+            tuple(sorted((key, v) for key, v in identity.items() if key not in LOCATIONS)),
+            {key: v for key, v in (values | rest).items() if key not in LOCATIONS},
         )
 
     @property

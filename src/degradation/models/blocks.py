@@ -1,6 +1,6 @@
 """What networks are made of: convolutions, residual blocks and their shortcuts, the classifier.
 
-A block is a function of its input, the number of its filters, its `Place` and the option of its
+A block is a function of its input, the number of its filters, its `Position` and the option of its
 shortcut: None for a plain block, or A, B, C of He et al. 2015, section 3.3.
 """
 
@@ -14,7 +14,7 @@ from keras import layers
 from degradation.models.layers import BatchNormalization, ZeroPadShortcut
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where a block stands: the number of its stage and its own in it, both from 1."""
 
     stage: int
@@ -90,7 +90,7 @@ def classifier(x, classes: int, l2: float | None = None):
 projection = partial(conv_bn, size=1)
 
 
-def add_shortcut(y, x, place: Place, option: str | None, project: Callable = projection):
+def add_shortcut(y, x, position: Position, option: str | None, project: Callable = projection):
     """Add the shortcut from `x` to `y`, a block's output; in a plain network there is none.
 
     Section 3.3 and Table 3: with option A it is the identity, zero-padded where the width grows;
@@ -98,13 +98,13 @@ def add_shortcut(y, x, place: Place, option: str | None, project: Callable = pro
     """
     if option is None:
         return y
-    filters, name = y.shape[-1], f"{place.name}_shortcut"
-    changes = place.stride != 1 or x.shape[-1] != filters
+    filters, name = y.shape[-1], f"{position.name}_shortcut"
+    changes = position.stride != 1 or x.shape[-1] != filters
     if option == "C" or (option == "B" and changes):
-        x = project(x, filters, place.stride, name=name)
+        x = project(x, filters, position.stride, name=name)
     elif changes:
-        x = ZeroPadShortcut(filters, place.stride, name=name)(x)
-    return layers.Add(name=f"{place.name}_add")([y, x])
+        x = ZeroPadShortcut(filters, position.stride, name=name)(x)
+    return layers.Add(name=f"{position.name}_add")([y, x])
 
 
 # ---------------------------------------------------------------- blocks
@@ -113,34 +113,34 @@ def add_shortcut(y, x, place: Place, option: str | None, project: Callable = pro
 def basic(
     x,
     filters: int,
-    place: Place,
+    position: Position,
     shortcut: str | None,
     bias: bool = False,
     project: Callable = projection,
 ):
     """Two 3×3 convolutions (Figure 5, left)."""
-    y = conv_bn(x, filters, place.stride, bias=bias, name=f"{place.name}_1")
-    y = layers.ReLU(name=f"{place.name}_1_relu")(y)
-    y = conv_bn(y, filters, bias=bias, name=f"{place.name}_2")
-    y = add_shortcut(y, x, place, shortcut, project)
-    return layers.ReLU(name=f"{place.name}_2_relu")(y)
+    y = conv_bn(x, filters, position.stride, bias=bias, name=f"{position.name}_1")
+    y = layers.ReLU(name=f"{position.name}_1_relu")(y)
+    y = conv_bn(y, filters, bias=bias, name=f"{position.name}_2")
+    y = add_shortcut(y, x, position, shortcut, project)
+    return layers.ReLU(name=f"{position.name}_2_relu")(y)
 
 
-def bottleneck(x, filters: int, place: Place, shortcut: str | None):
+def bottleneck(x, filters: int, position: Position, shortcut: str | None):
     """A 1×1 convolution, a 3×3 and a 1×1 to four times as many maps (Figure 5, right).
 
     The stride is in the first, as in the paper; others moved it to the 3×3 later.
     """
-    y = conv_bn(x, filters, place.stride, size=1, name=f"{place.name}_1")
-    y = layers.ReLU(name=f"{place.name}_1_relu")(y)
-    y = conv_bn(y, filters, name=f"{place.name}_2")
-    y = layers.ReLU(name=f"{place.name}_2_relu")(y)
-    y = conv_bn(y, 4 * filters, size=1, name=f"{place.name}_3")
-    y = add_shortcut(y, x, place, shortcut)
-    return layers.ReLU(name=f"{place.name}_3_relu")(y)
+    y = conv_bn(x, filters, position.stride, size=1, name=f"{position.name}_1")
+    y = layers.ReLU(name=f"{position.name}_1_relu")(y)
+    y = conv_bn(y, filters, name=f"{position.name}_2")
+    y = layers.ReLU(name=f"{position.name}_2_relu")(y)
+    y = conv_bn(y, 4 * filters, size=1, name=f"{position.name}_3")
+    y = add_shortcut(y, x, position, shortcut)
+    return layers.ReLU(name=f"{position.name}_3_relu")(y)
 
 
-def preactivation(x, filters: int, place: Place, shortcut: str | None):
+def preactivation(x, filters: int, position: Position, shortcut: str | None):
     """Two 3×3 convolutions, a batch normalisation and ReLU before each (He et al. 2016).
 
     Figure 4(e) there. Nothing follows the addition, so that an identity shortcut stays one through
@@ -148,21 +148,21 @@ def preactivation(x, filters: int, place: Place, shortcut: str | None):
     authors' code, and in the network's first block, as in their appendix: there the activation is
     the stem's. A projection is always of what is activated: it has no batch norm of its own.
     """
-    activated = x if place == (1, 1) else bn_relu(x, name=f"{place.name}_1")
-    y = conv(activated, filters, place.stride, name=f"{place.name}_1")
-    y = conv(bn_relu(y, name=f"{place.name}_2"), filters, name=f"{place.name}_2")
-    projected = shortcut == "C" or place.stride != 1 or x.shape[-1] != filters
+    activated = x if position == (1, 1) else bn_relu(x, name=f"{position.name}_1")
+    y = conv(activated, filters, position.stride, name=f"{position.name}_1")
+    y = conv(bn_relu(y, name=f"{position.name}_2"), filters, name=f"{position.name}_2")
+    projected = shortcut == "C" or position.stride != 1 or x.shape[-1] != filters
     start = activated if projected else x
-    return add_shortcut(y, start, place, shortcut, project=partial(conv, size=1))
+    return add_shortcut(y, start, position, shortcut, project=partial(conv, size=1))
 
 
-def relu_first(x, filters: int, place: Place, shortcut: str | None):
+def relu_first(x, filters: int, position: Position, shortcut: str | None):
     """`bottleneck` with each ReLU before the batch normalisation, and with 3×3 projections."""
-    y = conv_relu_bn(x, filters, place.stride, size=1, name=f"{place.name}_1")
-    y = conv_relu_bn(y, filters, name=f"{place.name}_2")
-    y = conv_relu_bn(y, 4 * filters, size=1, name=f"{place.name}_3")
-    y = add_shortcut(y, x, place, shortcut, project=conv_bn)
-    return layers.ReLU(name=f"{place.name}_relu")(y)
+    y = conv_relu_bn(x, filters, position.stride, size=1, name=f"{position.name}_1")
+    y = conv_relu_bn(y, filters, name=f"{position.name}_2")
+    y = conv_relu_bn(y, 4 * filters, size=1, name=f"{position.name}_3")
+    y = add_shortcut(y, x, position, shortcut, project=conv_bn)
+    return layers.ReLU(name=f"{position.name}_relu")(y)
 
 
 BLOCKS = {

@@ -9,7 +9,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation of `[batch, height, width, channels]`, as one fused op.
 
     The same outputs, gradients and moving averages as Keras' layer, up to rounding; Keras 3
-    computes them with many small ops, which is slower: `results/performance.md` has the figures.
+    computes them with many small ops, which is slower: `docs/performance.md` has the figures.
     Statistics and parameters are float32 whatever the precision of the images.
 
     The defaults are Torch's: `epsilon=1e-5` and `momentum=0.9` (Caffe's: 1e-5 and 0.999; Keras':

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from degradation.models.blocks import BLOCKS, Place, bn_relu, classifier, conv_bn, conv_relu_bn
+from degradation.models.blocks import BLOCKS, Position, bn_relu, classifier, conv_bn, conv_relu_bn
 
 
 def cifar_resnet(
@@ -38,7 +38,7 @@ def resnet(
     x = STEMS[stem](images, widths[0])
     for stage, (filters, blocks) in enumerate(zip(widths, depths, strict=True), start=1):
         for number in range(1, blocks + 1):
-            x = BLOCKS[block](x, filters, Place(stage, number), shortcut)
+            x = BLOCKS[block](x, filters, Position(stage, number), shortcut)
     if block == "preactivation":
         x = bn_relu(x, name="end")  # its blocks activate what comes in, not what goes out
     logits = HEADS[head](x, classes)

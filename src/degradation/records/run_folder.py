@@ -35,7 +35,7 @@ METRIC_COLUMNS = (
 """The columns of metrics.csv in their order; a run has either the test_ or the val_ ones."""
 
 LAYER_COLUMNS = ("layer", "response_std", "kernel_norm")
-"""The columns of layers.csv: `degradation.models.census.convolutions` says what they are."""
+"""The columns of layers.csv: `degradation.models.summary.convolutions` says what they are."""
 
 PROTOCOL = 2
 """The training protocol that runs follow, in their manifest; the first one's had no such entry."""

@@ -1,54 +1,33 @@
-"""From run folders to figures and words: reads files alone, and never imports TensorFlow."""
+"""From run folders to figures and words: reads files alone, and never imports TensorFlow.
 
-from degradation.report.claims import Finding, judge
-from degradation.report.comparison import Agreement, compare, compare_precisions
-from degradation.report.curves import drawable, drawn, missing, models_of
-from degradation.report.export import final_errors, load_runs, write_export
-from degradation.report.figures import (
-    build_depth,
-    build_figure,
-    draw_depth,
-    draw_figure,
-    draw_pictures,
-)
-from degradation.report.page import Page, summary_text, write_page
-from degradation.report.paper import compare_with_paper, response_distance
-from degradation.report.runs import (
-    Run,
-    find_runs,
-    of_any_precision,
-    pick,
-    schedule_folder,
-    select,
-)
+`make` leads from a request to its page: `runs` reads and picks the runs; `claims` judges the
+paper's claims by `statistics`; `figures` draws, `panel` by panel; `paper` and `comparison` set runs
+beside the paper's numbers and beside other runs; `provenance` tells how they were made; `page` and
+`export` write it all down.
+"""
+
+from degradation.report.claims import judge
+from degradation.report.comparison import compare_precisions
+from degradation.report.export import final_errors, load_runs
+from degradation.report.figures import build_figure
+from degradation.report.make import Request, check_claims, write_report
+from degradation.report.page import summary_text
+from degradation.report.runs import Run, drawn, find_runs, models_of, pick, select
 
 __all__ = [
-    "Agreement",
-    "Finding",
-    "Page",
+    "Request",
     "Run",
-    "build_depth",
     "build_figure",
-    "compare",
+    "check_claims",
     "compare_precisions",
-    "compare_with_paper",
-    "draw_depth",
-    "draw_figure",
-    "draw_pictures",
-    "drawable",
     "drawn",
     "final_errors",
     "find_runs",
     "judge",
     "load_runs",
-    "missing",
     "models_of",
-    "of_any_precision",
     "pick",
-    "response_distance",
-    "schedule_folder",
     "select",
     "summary_text",
-    "write_export",
-    "write_page",
+    "write_report",
 ]

@@ -1,7 +1,6 @@
 """What the paper claims, and what runs show of it: differences, intervals and verdicts."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -9,10 +8,7 @@ from pathlib import Path
 import yaml
 
 from degradation.config import command_line, option_values
-from degradation.errors import UserError
-from degradation.report.curves import check_alike, models_of
-from degradation.report.paper import NETWORKS
-from degradation.report.runs import WORDS, Run
+from degradation.report.runs import NETWORKS, WORDS, Run, check_alike, models_of
 from degradation.report.statistics import Difference, holds, welch
 from degradation.schema import show
 
@@ -22,13 +18,7 @@ FAITHFUL_WORDS = {True: "reproduced", False: "not reproduced", None: "undecided"
 OTHER_WORDS = {True: "same direction", False: "opposite direction", None: "undecided"}
 GOOD = (FAITHFUL_WORDS[True], OTHER_WORDS[True])
 BAD = (FAITHFUL_WORDS[False], OTHER_WORDS[False])
-PHRASES = {  # verdict -> what is said of several claims that have it
-    "reproduced": "reproduced",
-    "same direction": "in the same direction as in the paper",
-    "not reproduced": "not reproduced",
-    "opposite direction": "in the opposite direction",
-    "undecided": "undecided",
-}
+VERDICTS = (*GOOD, *BAD, "undecided", RUNS_MISSING)
 
 
 @dataclass(frozen=True)
@@ -88,20 +78,16 @@ def judge(runs: list[Run]) -> list[Finding]:
     *Reproduced* and *not reproduced* are kept for runs that follow the paper in schedule and all
     settings; others have the *same direction* or the *opposite direction*. *Undecided*: intervals
     do not settle it, or there is none. *Runs missing*: a network has none; effects of the others
-    are there. Raises UserError as `check_one_setting` does.
+    are there. Raises UserError as `check_alike` does.
     """
-    check_one_setting(runs)
+    check_alike(runs)
     models = {run.model for run in runs}
     figure4 = {model for claim in CLAIMS if claim.figure == "figure4" for model in claim.models}
-    networks = {True: models & figure4, False: models & NETWORKS}
-    return [_judge(claim, runs) for claim in CLAIMS if networks[claim.figure == "figure4"]]
-
-
-def check_one_setting(runs: list[Run]) -> None:
-    """Raise UserError if there are no runs, or as `check_alike` does."""
-    if not runs:
-        raise UserError("no finished runs: there is nothing to judge")
-    check_alike("claims", runs)
+    return [
+        _judge(claim, runs)
+        for claim in CLAIMS
+        if models & (figure4 if claim.figure == "figure4" else NETWORKS)
+    ]
 
 
 def _judge(claim: Claim, runs: list[Run]) -> Finding:
@@ -143,38 +129,17 @@ def _command(figure: str, runs: list[Run]) -> str:
     return command_line("reproduce", *words, *overrides)
 
 
-def headline(findings: Iterable[Finding]) -> str:
-    """Say in a sentence what became of the paper's claims, if it makes any about these networks."""
-    findings = list(findings)
-    verdicts = Counter(finding.verdict for finding in findings)
-    missing = verdicts.pop(RUNS_MISSING, 0)
-    tested = verdicts.total()
+def headline(findings: list[Finding]) -> str:
+    """Say in a sentence what became of the paper's claims; of single seeds, where they point."""
     if not findings:
         return "The paper makes no claim about these networks."
-    if not tested:
-        return "None of the paper's claims can be tested with these runs yet."
-    counts = [(verdicts[word], phrase) for word, phrase in PHRASES.items() if verdicts[word]]
-    (count, phrase), *others = counts
-    if others:
-        told = f"Of {tested} claims tested, {count} {'is' if count == 1 else 'are'} {phrase}"
-        told += "".join(f", {count} {phrase}" for count, phrase in others)
-    elif tested == 1:
-        told = f"The one claim tested is {phrase}"
-    else:
-        told = f"{'Both' if tested == 2 else f'All {tested}'} claims tested are {phrase}"
-    if missing:
-        told += f"; {missing} more {'lacks' if missing == 1 else 'lack'} runs"
-    return f"{told}.{_of_single_seeds(findings)}"
-
-
-def _of_single_seeds(findings: list[Finding]) -> str:
-    """Say which way differences point, where none has an interval."""
-    tested = [f for f in findings if f.verdict != RUNS_MISSING]
-    effects = {e.label + f.statement: e for f in tested for e in f.effects}.values()
-    if any(effect.difference.low is not None for effect in effects):
-        return ""
+    counts = Counter(finding.verdict for finding in findings)
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    effects = [effect for finding in findings for effect in finding.effects]
+    if not effects or any(effect.difference.low is not None for effect in effects):
+        return f"The paper's claims: {told}."
     agreeing = sum(effect.as_in_paper for effect in effects)
     return (
-        f" One seed gives no interval; {agreeing} of {len(effects)} differences "
-        f"{'points' if agreeing == 1 else 'point'} the paper's way."
+        f"The paper's claims: {told}. One seed gives no interval; differences that point the "
+        f"paper's way: {agreeing} of {len(effects)}."
     )

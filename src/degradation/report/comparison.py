@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from degradation.report.runs import WORDS, Run
+import pandas as pd
+
+from degradation.report.runs import Run
 from degradation.report.statistics import Difference, paired
 
 NEAR = 0.5  # percentage points
@@ -15,33 +17,31 @@ TIMING = ["images_per_second", "wall_seconds"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One network's final error in a user's runs and in the recorded runs.
+    """One network's final error on unseen images in a user's runs and in the recorded runs.
 
-    `network` is plain-56 or ResNet-56; `setting` names the schedule, the overrides, and precision
-    and data where the two sides differ in them. `error` says what was measured: test error, or
-    validation error with a held-out set. `own` and `recorded` are means over the seeds of the last
-    evaluation, in percent; `difference` is `own` minus `recorded`, in percentage points. `within`
-    says in words how far that is: inside or outside the range of the recorded seeds, and which
-    seeds agree in every digit.
+    `setting` names schedule, overrides, and precision and data where the two sides differ in them.
+    `own` and `recorded` are means over the seeds in percent, each with its standard deviation (NaN
+    for one seed); `difference` is `own` minus `recorded`, in percentage points. `identical` has the
+    seeds whose evaluations agree in every digit.
     """
 
     network: str
     setting: str
-    error: str
     own: float
+    own_std: float
     own_seeds: str
     recorded: float
+    recorded_std: float
     recorded_seeds: str
     difference: float
-    within: str
+    identical: str
 
 
 def compare(runs: list[Run], recorded: list[Run]) -> list[Comparison]:
     """Set each network of `runs` against its recorded runs, in the order of `runs`.
 
-    Same configuration means the same model, data, schedule and optimiser, in every setting that
-    changes the result. Precision and data files may differ, since they follow
-    from the machine; recorded runs that agree in them are preferred. Networks without a recorded
+    The two are of one setting. Precision and data files may differ, since they follow from the
+    machine; recorded runs that agree in them are preferred. Networks without a recorded
     counterpart, and recorded runs that are among `runs` themselves, are left out.
     """
     known = {run.path.resolve() for run in recorded}
@@ -69,7 +69,7 @@ def _kind(run: Run) -> frozenset[tuple[str, Any]]:
 
 def _circumstances(run: Run) -> tuple[str, str]:
     """What the machine decides: the precision it computes in, and the copy of the data it has."""
-    return run.precision, run.manifest["dataset"].get("fingerprint", run.dataset)
+    return run.precision, run.manifest.get("dataset", {}).get("fingerprint", run.dataset)
 
 
 def _unlike(run: Run, other: Run) -> tuple[bool, ...]:
@@ -78,18 +78,22 @@ def _unlike(run: Run, other: Run) -> tuple[bool, ...]:
 
 
 def _comparison(own: list[Run], recorded: list[Run]) -> Comparison:
-    ours, theirs = ([run.final(run.measured) for run in group] for group in (own, recorded))
-    mean, reference = fmean(ours), fmean(theirs)
+    ours, theirs = (
+        pd.Series([run.final(run.measured) for run in group]) for group in (own, recorded)
+    )
+    by_seed = {run.seed: run for run in recorded}
+    identical = [r for r in own if r.seed in by_seed and _same_rows(r, by_seed[r.seed])]
     return Comparison(
         network=own[0].network,
         setting=_setting(own[0], recorded[0]),
-        error=f"{WORDS[own[0].measured]} error",
-        own=mean,
+        own=ours.mean(),
+        own_std=ours.std(),
         own_seeds=_seeds(own),
-        recorded=reference,
+        recorded=theirs.mean(),
+        recorded_std=theirs.std(),
         recorded_seeds=_seeds(recorded),
-        difference=mean - reference,
-        within="; ".join(filter(None, [_identical(own, recorded), _spread(mean, theirs)])),
+        difference=ours.mean() - theirs.mean(),
+        identical=_seeds(identical),
     )
 
 
@@ -106,28 +110,9 @@ def _setting(own: Run, recorded: Run) -> str:
     return "; ".join(words)
 
 
-def _identical(own: list[Run], recorded: list[Run]) -> str:
-    """Name the seeds whose rows agree bit for bit, timing columns aside; "" if there are none."""
-    theirs = {run.seed: run for run in recorded}
-    equal = [run for run in own if run.seed in theirs and _same_rows(run, theirs[run.seed])]
-    if not equal:
-        return ""
-    if len(equal) == len(own) == len(recorded):
-        return "identical to the last digit"
-    return f"seed {_seeds(equal)} identical to the last digit"
-
-
 def _same_rows(run: Run, other: Run) -> bool:
     rows, others = (each.rows.drop(columns=TIMING, errors="ignore") for each in (run, other))
     return rows.equals(others)
-
-
-def _spread(mean: float, recorded: list[float]) -> str:
-    if len(recorded) == 1:
-        return "one recorded seed has no range: that takes two"
-    low, high = min(recorded), max(recorded)
-    place = "within" if low <= mean <= high else "outside"
-    return f"{place} the recorded seeds' range ({low:.2f} to {high:.2f} %)"
 
 
 def _seeds(runs: list[Run]) -> str:
@@ -158,35 +143,31 @@ class Agreement:
 def compare_precisions(runs: Iterable[Run]) -> list[Agreement]:
     """Set bfloat16 against float32 for each network that has a seed in both, in order of `runs`.
 
-    Runs on other files of the data are not compared. Of runs that share network, schedule, data,
-    overrides, precision and seed the first counts.
+    The two are of one setting, but for the precision that it asks for, and on the same files of the
+    data. Of runs that share all of that, and the seed, the first counts.
     """
-    groups: dict[tuple[str | None, ...], dict[str, dict[int, Run]]] = {}
+    groups: dict[Any, dict[str, dict[int, Run]]] = {}
     for run in runs:
-        data = run.manifest.get("dataset", {}).get("fingerprint")
-        kind = (run.model, run.schedule, data, run.setting.variant_without("precision"))
-        by_precision = groups.setdefault(kind, {})
-        by_precision.setdefault(run.precision, {}).setdefault(run.seed, run)
-    agreements = []
-    for precisions in groups.values():
-        known = [precisions.get(name, {}) for name in ("float32", "bfloat16")]
-        if seeds := sorted(set.intersection(*map(set, known))):
-            agreements.append(_agreement(*({seed: of[seed] for seed in seeds} for of in known)))
-    return agreements
+        precision, data = _circumstances(run)
+        group = groups.setdefault((_kind(run), data), {"float32": {}, "bfloat16": {}})
+        group[precision].setdefault(run.seed, run)
+    pairs = [(group["float32"], group["bfloat16"]) for group in groups.values()]
+    return [_agreement(*pair) for pair in pairs if pair[0].keys() & pair[1].keys()]
 
 
 def _agreement(float32: dict[int, Run], bfloat16: dict[int, Run]) -> Agreement:
-    first = next(iter(float32.values()))
-    float32_errors, bfloat16_errors = (
-        {seed: run.final(first.measured) for seed, run in of.items()} for of in (float32, bfloat16)
+    seeds = sorted(float32.keys() & bfloat16.keys())
+    single, half = (
+        {seed: runs[seed].final(runs[seed].measured) for seed in seeds}
+        for runs in (float32, bfloat16)
     )
-    difference = paired(bfloat16_errors, float32_errors)
+    difference, first = paired(half, single), float32[seeds[0]]
     overrides = first.setting.variant_without("precision")
     return Agreement(
         network=f"{first.network} ({overrides})" if overrides else first.network,
-        seeds=", ".join(map(str, float32)),
-        float32=fmean(float32_errors.values()),
-        bfloat16=fmean(bfloat16_errors.values()),
+        seeds=", ".join(map(str, seeds)),
+        float32=fmean(single.values()),
+        bfloat16=fmean(half.values()),
         difference=difference,
         verdict=_verdict(difference),
     )

@@ -8,23 +8,13 @@ from typing import Any
 import pandas as pd
 
 from degradation.errors import UserError
-from degradation.records.files import faults_as_user_errors, replace_file
-from degradation.report.claims import check_one_setting
+from degradation.records.files import replace_file
 from degradation.report.paper import final_error
 from degradation.report.provenance import seeds_by_network
-from degradation.report.runs import Run, find_runs, mean_final
+from degradation.report.runs import Run, by_network, check_alike, find_runs
 
-LONG = {
-    "run": str,
-    "model": str,
-    "variant": str,
-    "schedule": str,
-    "seed": int,
-    "precision": str,
-    "iteration": int,
-    "metric": str,
-    "value": float,
-}
+ABOUT = {"model": str, "variant": str, "schedule": str, "seed": int, "precision": str}
+LONG = {"run": str, **ABOUT, "iteration": int, "metric": str, "value": float}
 CURVES = ["run", "seed", "iteration", "metric", "value"]
 
 
@@ -39,25 +29,24 @@ def final_errors(runs: list[Run]) -> pd.DataFrame:
     test error and `paper_source` where it stands; NaN and "" unless all runs of the network follow
     the paper. Raises UserError if the runs are not of one schedule and variant.
     """
-    check_one_setting(runs)
-    unseen, seeds = runs[0].measured, seeds_by_network(runs)
-    groups: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: (run.residual, run.depth or 0)):
-        groups.setdefault(run.model, []).append(run)
+    check_alike(runs)
+    measured, seeds = runs[0].measured, seeds_by_network(runs)
     rows = []
-    for model, group in groups.items():
+    ordered = sorted(runs, key=lambda run: (run.residual, run.depth or 0))
+    for network, group in by_network(ordered).items():
+        model = group[0].model
         known = final_error(model) if all(run.faithful for run in group) else None
         paper, source = known or (float("nan"), "")
         row = {
             "model": model,
-            "network": group[0].network,
+            "network": network,
             "parameters": group[0].manifest.get("parameters"),
-            "seeds": seeds[group[0].network],
+            "seeds": seeds[network],
         }
-        for column in ("train_error", unseen):
-            row[column] = mean_final(group, column)
-            row[f"{column}_std"] = pd.Series([run.final(column) for run in group]).std()
-        row["best_error"] = fmean(run.rows[unseen].min() for run in group)
+        for column in ("train_error", measured):
+            errors = pd.Series([run.final(column) for run in group])
+            row |= {column: errors.mean(), f"{column}_std": errors.std()}
+        row["best_error"] = fmean(run.rows[measured].min() for run in group)
         rows.append(row | {"paper": paper, "paper_source": source})
     return pd.DataFrame(rows).astype({"parameters": "Int64"})
 
@@ -96,16 +85,13 @@ def write_export(runs: list[Run], out_dir: Path, suffix: str = "") -> list[Path]
     `<schedule>/<model>[,overrides]/seed<k>`, wherever it lies. Numbers are written with as many
     digits as bring them back exactly, and the same runs give the same bytes.
 
-    Raises `UserError` if two of the runs have one name or (exit code 1) a file cannot be written.
+    Raises `UserError` (exit code 1) if a file cannot be written.
     """
-    named = _by_name(runs)
+    named = {run.setting.folder(Path()).as_posix(): run for run in runs}
     # As objects: a column of integers with a gap would become one of floats.
     summary = pd.DataFrame([_summary(name, run) for name, run in named.items()], dtype=object)
-    with faults_as_user_errors(f"cannot make the folder {out_dir}"):
-        out_dir.mkdir(parents=True, exist_ok=True)
-    tables = {"curves": _long(named)[CURVES], "summary": summary}
     paths = []
-    for name, table in tables.items():
+    for name, table in {"curves": _long(named)[CURVES], "summary": summary}.items():
         paths.append(out_dir / f"{name}{suffix}.csv")
         with replace_file(paths[-1]) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
@@ -116,12 +102,7 @@ def _long(named: dict[str, Run]) -> pd.DataFrame:
     """Stack the rows of runs, metric by metric; the keys are what to call the runs."""
     tables = [
         run.rows.melt("iteration", var_name="metric").assign(
-            run=name,
-            model=run.model,
-            variant=run.variant,
-            schedule=run.schedule,
-            seed=run.seed,
-            precision=run.precision,
+            run=name, **{key: getattr(run, key) for key in ABOUT}
         )
         for name, run in named.items()
     ]
@@ -129,32 +110,14 @@ def _long(named: dict[str, Run]) -> pd.DataFrame:
     return table[list(LONG)].astype(LONG)
 
 
-def _by_name(runs: list[Run]) -> dict[str, Run]:
-    named: dict[str, Run] = {}
-    for run in runs:
-        network = ",".join(filter(None, [run.model, run.variant]))
-        name = f"{run.schedule}/{network}/seed{run.seed}"
-        if name in named:
-            raise UserError(
-                f"{named[name].path} and {run.path} are both {name}: give a folder that holds one "
-                "of them"
-            )
-        named[name] = run
-    return named
-
-
 def _summary(name: str, run: Run) -> dict[str, Any]:
-    unseen = run.measured.removesuffix("_error")
+    images = run.measured.removesuffix("_error")
     last, best = run.rows.iloc[-1], run.rows.loc[run.rows[run.measured].idxmin()]
-    metrics = [f"{images}_{what}" for images in ("train", unseen) for what in ("loss", "error")]
+    metrics = [f"{of}_{what}" for of in ("train", images) for what in ("loss", "error")]
     return {
         "run": name,
         "network": run.network,
-        "model": run.model,
-        "variant": run.variant,
-        "schedule": run.schedule,
-        "seed": run.seed,
-        "precision": run.precision,
+        **{key: getattr(run, key) for key in ABOUT},
         "parameters": run.manifest.get("parameters"),
         "data": run.dataset,
         "iterations": int(last["iteration"]),

@@ -13,8 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from degradation.records.files import faults_as_user_errors, replace_file
-from degradation.report.curves import check_alike, comparable, draws_responses
+from degradation.errors import UserError
+from degradation.records.files import replace_file
 from degradation.report.panel import (
     FAMILIES,
     LEADER,
@@ -39,8 +39,22 @@ from degradation.report.paper import (
     paper_curve,
     response_distance,
 )
-from degradation.report.provenance import caveats, how_made, not_comparable, seeds_by_network
-from degradation.report.runs import WORDS, Run
+from degradation.report.provenance import (
+    caveats,
+    how_made,
+    not_comparable,
+    seeds_by_network,
+    shared,
+)
+from degradation.report.runs import (
+    WORDS,
+    Run,
+    by_network,
+    check_alike,
+    drawn,
+    models_of,
+    panel_models,
+)
 
 # Whatever matplotlibrc the user has; and neither dates, versions nor random ids in the files, so
 # that a figure drawn again differs only where its curves do.
@@ -53,62 +67,61 @@ ONE_PANEL, FULL_PAGE = (5.5, 2.9), (7.2, 3.0)  # width of the figure, height of 
 LEFT, BELOW, GAP, MARGIN = 0.55, 0.5, 0.2, 0.1
 PAPER_AXIS = 20  # percent, where the axes of the paper's Figures 1 and 6 end
 NARROWEST = 1.6  # axes, before the figure grows beyond the page
-DEPTH_TITLE = "Final error against depth"
+DEPTH = {  # made of all networks of section 4.2, if there are two depths of a family
+    "name": "depth",
+    "title": "Final error against depth",
+    "source": "He et al. 2015, section 4.2",
+    "draws": "depth",
+    "panels": [],
+}
 BESIDE = 0.55  # inches to the right of its axes, for the names
 
 
-@matplotlib.style.context(STYLE)
-def draw_figure(spec: dict[str, Any], runs: list[Run], out_dir: Path) -> list[Path]:
-    """Draw a figure and write it to `out_dir` as `<name>.png` and `<name>.svg`.
+def drawable(
+    specs: Iterable[dict[str, Any]], runs: Iterable[Run]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """List the figures whose networks all have runs; and parts of others, for what is left.
 
-    `spec` is a file of conf/figure/, `runs` come from `selection.select`. The same runs give the
-    same bytes. Raises UserError if a network has no run, the runs cannot stand in one figure, or
-    (exit code 1) a file cannot be written.
+    A part is a figure without the panels and networks that have no runs. It is there only if it
+    shows errors, or responses, of a network of which nothing before it shows them.
     """
-    description = caption(spec, comparable(spec, runs))
-    return _write(build_figure(spec, runs), out_dir, spec["name"], spec["title"], description)
+    specs, runs = list(specs), list(runs)
+    known = [{run.model for run in _shown(spec, runs)} for spec in specs]
+    whole = [s for s, models in zip(specs, known, strict=True) if models >= set(models_of(s))]
+    seen = {(_draws(spec), model) for spec in whole for model in drawn(spec)}
+    parts = []
+    for spec, models in zip(specs, known, strict=True):
+        shows = {(_draws(spec), model) for model in models}
+        if spec not in whole and shows - seen:
+            parts.append(_part(spec, models))
+            seen |= shows
+    return whole, parts
 
 
-def draw_depth(runs: list[Run], out_dir: Path, name: str = "depth") -> list[Path]:
-    """Draw final errors against depth and write `<name>.png` and `<name>.svg` to `out_dir`.
-
-    Returns their paths; none if `build_depth` finds nothing to draw. Raises UserError as it does,
-    or (exit code 1) if a file cannot be written.
-    """
-    figure = build_depth(runs)
-    if figure is None:
-        return []
-    with matplotlib.style.context(STYLE):
-        return _write(figure, out_dir, name, DEPTH_TITLE, depth_caption(_counted(runs)))
+def _draws(spec: dict[str, Any]) -> str:
+    """What a figure draws: errors against iterations or depth, or responses against layers."""
+    return spec.get("draws", "errors")
 
 
-@matplotlib.style.context(STYLE)
-def build_depth(runs: list[Run]) -> Figure | None:
-    """Lay out two panels, test and training error, with every seed as a dot over its depth.
+def _shown(spec: dict[str, Any], runs: Iterable[Run]) -> list[Run]:
+    """Pick the runs that a figure shows."""
+    if _draws(spec) == "depth":
+        families = list(FAMILIES)
+        known = [run for run in runs if run.of_section_4_2]
+        return sorted(known, key=lambda run: (families.index(run.family), run.depth, run.seed))
+    known = [run for run in runs if run.model in drawn(spec)]
+    return [run for run in known if _draws(spec) == "errors" or not run.responses.empty]
 
-    Of `runs`, which are of one schedule and of one set of overrides, networks as section 4.2 has
-    them count. None if neither plain nor residual ones have two depths. Raises UserError if the
-    runs cannot stand side by side.
-    """
-    runs = _counted(runs)
-    check_alike(DEPTH_TITLE.lower(), runs)
-    if max((len({r.depth for r in runs if r.family == f}) for f in FAMILIES), default=0) < 2:
-        return None
-    columns = [runs[0].measured, "train_error"]
-    tables = {column: _final(runs, column) for column in columns}
-    limit = 1.08 * max(table[["error", "paper"]].max(axis=None) for table in tables.values())
-    key = DIGITISED if any(table["paper"].notna().any() for table in tables.values()) else ""
 
-    width, axes_height = FULL_PAGE
-    figure = _empty_figure(width)
-    head = line_height(TEXT) + 0.05
-    text = depth_caption(runs)
-    row = _lay_out(figure, DEPTH_TITLE, text, columns, axes_height, BESIDE, head, key)
-    for axes, (column, table) in zip(row, tables.items(), strict=True):
-        draw_ends(axes, table, column, limit)
-        axes.set_title(f"{WORDS[column]} error", fontsize=TEXT, loc="left")
-    _label_axis(row, "final error (%)")
-    return figure
+def _part(spec: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    panels = [
+        {"title": panel["title"], "models": [m for m in panel_models(panel) if m in known]}
+        for panel in spec["panels"]
+    ]
+    panels = [panel for panel in panels if panel["models"]]
+    # A panel by itself has no title but the figure's.
+    title = panels[0]["title"].capitalize() if len(panels) == 1 else spec["title"]
+    return {**spec, "title": title, "source": f"{spec['source']}, in part", "panels": panels}
 
 
 @dataclass(frozen=True)
@@ -125,41 +138,65 @@ class Picture:
 
 
 def draw_pictures(
-    figures: list[dict[str, Any]], runs: list[Run], out_dir: Path, suffix: str
+    figures: list[dict[str, Any]], runs: list[Run], out_dir: Path, suffix: str = ""
 ) -> list[Picture]:
     """Draw error against depth, if there are two depths, then each of `figures`, to `out_dir`.
 
-    Files are called `<name><suffix>.png` and `.svg`. Raises `UserError` as `draw_figure` does.
+    `figures` are as the files of `conf/figure/`. Pictures are called `<name><suffix>.png` and
+    `.svg`; the same runs give the same bytes. Raises `UserError` as `build_figure` does, or (exit
+    code 1) if a file cannot be written.
     """
-    pictures = []
-    if files := draw_depth(runs, out_dir, f"depth{suffix}"):
-        shown = _counted(runs)
-        text = depth_caption(shown).split("\n")[0]
-        pictures.append(Picture(text, _alt(DEPTH_TITLE, shown), *files))
-    for spec in figures:
-        shown = comparable(spec, runs)
-        files = draw_figure({**spec, "name": f"{spec['name']}{suffix}"}, runs, out_dir)
-        text = caption(spec, shown).split("\n")[0]
-        pictures.append(Picture(text, _alt(spec["title"], shown), *files))
-    return pictures
+    depths = {(run.family, run.depth) for run in _shown(DEPTH, runs)}
+    if len(depths) > len({family for family, _ in depths}):
+        figures = [DEPTH, *figures]
+    return [_draw(spec, runs, out_dir / f"{spec['name']}{suffix}") for spec in figures]
 
 
-def _write(figure: Figure, out_dir: Path, name: str, title: str, description: str) -> list[Path]:
-    about = {"Title": title, "Description": description}
-    with faults_as_user_errors(f"cannot make the folder {out_dir}"):
-        out_dir.mkdir(parents=True, exist_ok=True)
-    paths = [out_dir / f"{name}.{suffix}" for suffix in UNDATED]
-    for path, undated in zip(paths, UNDATED.values(), strict=True):
-        with replace_file(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], metadata=about | undated)
-    return paths
+@matplotlib.style.context(STYLE)
+def _draw(spec: dict[str, Any], runs: list[Run], path: Path) -> Picture:
+    """Draw a figure and write it to `path`, with either suffix."""
+    figure, runs = build_figure(spec, runs), _shown(spec, runs)
+    text, title = caption(spec, runs), spec["title"]
+    files = [path.with_name(f"{path.name}.{suffix}") for suffix in UNDATED]
+    for file, undated in zip(files, UNDATED.values(), strict=True):
+        about = {"Title": title, "Description": text} | undated
+        with replace_file(file) as temporary:
+            figure.savefig(temporary, format=file.suffix[1:], metadata=about)
+    return Picture(text.split("\n")[0], f"{title}: {', '.join(by_network(runs))}", *files)
 
 
 @matplotlib.style.context(STYLE)
 def build_figure(spec: dict[str, Any], runs: list[Run]) -> Figure:
-    """Lay out a figure: title, panels on the same axes, caption. See `draw_figure`."""
-    runs = comparable(spec, runs)
-    return _build_responses(spec, runs) if draws_responses(spec) else _build_curves(spec, runs)
+    """Lay out a figure: title, panels on the same axes, caption.
+
+    `spec` is as a file of `conf/figure/`, or `DEPTH`. Raises UserError if a network that it needs
+    has no run, or if the runs cannot stand side by side.
+    """
+    runs = _shown(spec, runs)
+    known = {run.model for run in runs}
+    if absent := [model for model in models_of(spec) if model not in known]:
+        raise UserError(f"figure={spec['name']}: no finished run of {', '.join(absent)}")
+    check_alike(runs)
+    build = {"errors": _build_curves, "responses": _build_responses, "depth": _build_depth}
+    return build[_draws(spec)](spec, runs)
+
+
+def _build_depth(spec: dict[str, Any], runs: list[Run]) -> Figure:
+    """Lay out two panels, test and training error, with every seed as a dot over its depth."""
+    columns = [runs[0].measured, "train_error"]
+    tables = {column: _final(runs, column) for column in columns}
+    limit = 1.08 * max(table[["error", "paper"]].max(axis=None) for table in tables.values())
+    key = DIGITISED if any(table["paper"].notna().any() for table in tables.values()) else ""
+
+    width, axes_height = FULL_PAGE
+    figure = _empty_figure(width)
+    head, text = line_height(TEXT) + 0.05, caption(spec, runs)
+    row = _lay_out(figure, spec["title"], text, columns, axes_height, BESIDE, head, key)
+    for axes, (column, table) in zip(row, tables.items(), strict=True):
+        draw_ends(axes, table, column, limit)
+        axes.set_title(f"{WORDS[column]} error", fontsize=TEXT, loc="left")
+    _label_axis(row, "final error (%)")
+    return figure
 
 
 def _build_curves(spec: dict[str, Any], runs: list[Run]) -> Figure:
@@ -317,13 +354,6 @@ def _error_limit(curves: list[Curve], total: int) -> tuple[float, list[str]]:
     ]
 
 
-def _counted(runs: list[Run]) -> list[Run]:
-    return sorted(
-        (run for run in runs if run.of_section_4_2),
-        key=lambda run: (list(FAMILIES).index(run.family), run.depth, run.seed),
-    )
-
-
 def _final(runs: list[Run], column: str) -> pd.DataFrame:
     """Tabulate each run's last error and the paper's (NaN if there is none), in percent."""
     rows = []
@@ -335,86 +365,48 @@ def _final(runs: list[Run], column: str) -> pd.DataFrame:
     return table.astype({"error": float, "paper": float})
 
 
+MEANS = "Lines are means over the seeds, and bands reach from the lowest seed to the highest."
+SENTENCES = {  # of captions: what is drawn; of several seeds; of the paper's values
+    "errors": (
+        "Thin dashed lines: training error, on augmented images; thick lines: {unseen}.",
+        MEANS,
+        f"Faint lines: {DIGITISED}; its axis ends at 20 %, and some points could not be read.",
+    ),
+    "depth": (
+        "A dot is the last evaluation of one seed.",
+        "Seeds of one network stand side by side; lines join their means.",
+        f"Faint diamonds: the last points of {DIGITISED}.",
+    ),
+    "responses": (
+        "Standard deviation of each convolution's responses, after batch normalisation and before "
+        "addition and ReLU: √(mean γ² + Var β), from the weights alone.",
+        MEANS,
+        f"Faint lines: {DIGITISED_RESPONSES}, straight over layers that it leaves out. Mean over "
+        "its layers of |ours ÷ paper − 1|: {distances}.",
+    ),
+}
+
+
 def caption(spec: dict[str, Any], runs: list[Run]) -> str:
     """Describe a figure's lines, runs and data; on a new line, what the schedule cannot show."""
-    start = f"After {spec['source']}."
-    if draws_responses(spec):
-        limits = "" if runs[0].on_paper_schedule else not_comparable("responses")
-        facts = [start, *_responses(runs), how_made(runs)]
-    else:
-        limits = caveats(runs)
-        facts = [start, *_errors(runs), how_made(runs)]
-    return "\n".join(filter(None, [" ".join(facts), limits]))
-
-
-def depth_caption(runs: list[Run]) -> str:
-    """Describe the figure of final errors against depth, as `caption` does the curves."""
-    facts = ["After He et al. 2015, section 4.2.", "A dot is the last evaluation of one seed."]
-    if _several(runs):
-        facts.append("Seeds of one network stand side by side; lines join their means.")
-    if _beside_paper(runs):
-        facts.append(f"Faint diamonds: the last points of {DIGITISED}.")
-    facts += [_seeds(runs), how_made(runs)]
-    return "\n".join(filter(None, [" ".join(facts), caveats(runs)]))
-
-
-def _errors(runs: list[Run]) -> list[str]:
-    unseen = "test error"
+    lines, several, paper = SENTENCES[_draws(spec)]
+    unseen, limits = "test error", caveats(runs)
     if runs[0].measured == "val_error":
         held_out = runs[0].config["data"]["holdout"]
         unseen = f"validation error, on {held_out:,} training images held out"
-    lines = f"Thin dashed lines: training error, on augmented images; thick lines: {unseen}."
-    faint = f"Faint lines: {DIGITISED}; its axis ends at 20 %, and some points could not be read."
-    return [lines, *_means(runs), *[faint] * _beside_paper(runs)]
-
-
-def _responses(runs: list[Run]) -> list[str]:
-    lines = (
-        "Standard deviation of each convolution's responses, after batch normalisation and before "
-        "addition and ReLU: √(mean γ² + Var β), from the weights alone."
-    )
-    known = {name: response_distance(group) for name, group in _networks(runs)}
-    told = [f"{name} {value:.2f}" for name, value in known.items() if value is not None]
-    faint = (
-        f"Faint lines: {DIGITISED_RESPONSES}, straight over layers that it leaves out. Mean "
-        f"over its layers of |ours ÷ paper − 1|: {', '.join(told)}."
-    )
-    return [lines, *_means(runs), *[faint] * bool(told)]
-
-
-def _means(runs: list[Run]) -> list[str]:
-    """Name the seeds; of several of one network, say how they are drawn."""
-    lines = "Lines are means over the seeds, and bands reach from the lowest seed to the highest."
-    return [_seeds(runs), *[lines] * _several(runs)]
-
-
-def _several(runs: list[Run]) -> bool:
-    """Whether a network has more than one seed."""
-    return len(runs) > len({run.model for run in runs})
-
-
-def _beside_paper(runs: list[Run]) -> bool:
-    """Whether a run has a curve of the paper's beside it."""
-    return any(paper_curve([run], "train_error") is not None for run in runs)
-
-
-def _seeds(runs: list[Run]) -> str:
-    networks: dict[str, list[str]] = {}
-    for network, numbers in seeds_by_network(runs).items():
-        networks.setdefault(numbers, []).append(network)
-    known = next(iter(networks))
-    if len(networks) > 1:
-        known = "; ".join(f"{numbers} ({', '.join(of)})" for numbers, of in networks.items())
-    return f"{'Seeds' if len({run.seed for run in runs}) > 1 else 'Seed'} {known}."
-
-
-def _alt(title: str, runs: list[Run]) -> str:
-    """Name a figure and its networks; where they end is in the tables."""
-    return f"{title}: {', '.join(name for name, _ in _networks(runs))}"
-
-
-def _networks(runs: list[Run]) -> Iterable[tuple[str, list[Run]]]:
-    networks: dict[str, list[Run]] = {}
-    for run in runs:
-        networks.setdefault(run.network, []).append(run)
-    return networks.items()
+    beside = any(paper_curve([run], "train_error") is not None for run in runs)
+    distances = ""
+    if _draws(spec) == "responses":
+        known = {name: response_distance(group) for name, group in by_network(runs).items()}
+        distances = ", ".join(f"{n} {value:.2f}" for n, value in known.items() if value is not None)
+        beside, limits = bool(distances), ""
+        if not runs[0].on_paper_schedule:
+            limits = not_comparable("responses")
+    seeds = seeds_by_network(runs)
+    told = [f"After {spec['source']}.", lines.format(unseen=unseen)]
+    told.append(shared("Seeds", lambda run: seeds[run.network], runs))
+    if len(runs) > len(seeds):
+        told.append(several)
+    if beside:
+        told.append(paper.format(distances=distances))
+    return "\n".join(filter(None, [" ".join([*told, how_made(runs)]), limits]))

@@ -17,14 +17,21 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from degradation.config import read_figures
-from degradation.records.files import faults_as_user_errors, write_atomically
+from degradation.records.files import write_atomically
 from degradation.report.claims import BAD, GOOD, RUNS_MISSING, Finding, headline, judge
 from degradation.report.comparison import Agreement, Comparison
-from degradation.report.curves import drawable
 from degradation.report.export import final_errors
-from degradation.report.figures import Picture
+from degradation.report.figures import Picture, drawable
 from degradation.report.paper import compare_with_paper
-from degradation.report.provenance import caveats, deviations, facts, how_made, run_row
+from degradation.report.provenance import (
+    caveats,
+    deviations,
+    facts,
+    how_made,
+    machine,
+    run_row,
+    shared,
+)
 from degradation.report.runs import WORDS, Run
 from degradation.report.statistics import Difference
 
@@ -83,8 +90,6 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
         commits=sorted({state["git_commit"] for run in page.runs for state in run.code}),
         exports=[f"{kind}{name.removeprefix('report')}.csv" for kind in ("curves", "summary")],
     )
-    with faults_as_user_errors(f"cannot make the folder {out_dir}"):
-        out_dir.mkdir(parents=True, exist_ok=True)
     paths = [out_dir / f"{name}.html", out_dir / f"{name}.md"]
     for path, text in zip(paths, (_to_html(markdown, title, page.pictures), markdown), strict=True):
         write_atomically(path, text.encode())
@@ -139,7 +144,7 @@ def summary_text(runs: list[Run], findings: list[Finding]) -> str:
 
 def _render(runs: list[Run], findings: list[Finding], brief: bool = False, **more: Any) -> str:
     """Fill in the template, as a whole with what `write_page` adds, or in brief."""
-    errors, machines = final_errors(runs), [f for f in facts(runs) if f.what == "Machine"]
+    errors = final_errors(runs)
     templates = Environment(
         loader=PackageLoader("degradation.report"),
         undefined=StrictUndefined,
@@ -162,13 +167,13 @@ def _render(runs: list[Run], findings: list[Finding], brief: bool = False, **mor
         "runs_missing": RUNS_MISSING,
         "missing": _missing(findings),
         "errors": errors.to_dict("records"),
-        "unseen": runs[0].measured,
+        "measured": runs[0].measured,
         "words": WORDS,
         "paper_sources": sorted(set(errors["paper_source"]) - {""}),
         "beside_paper": compare_with_paper(runs).to_dict("records"),
         "schedule": runs[0].schedule,
         "how_made": how_made(runs),
-        "machines": [f"{m.value} ({m.runs})" if m.runs else m.value for m in machines],
+        "machine": shared("Machine", machine, runs),
     }
     markdown = templates.get_template("report.md.j2").render(context | more)
     return re.sub(r"\n{3,}", "\n\n", markdown.strip("\n")) + "\n"

@@ -13,9 +13,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
-from degradation.report.curves import error_curve, panel_models
 from degradation.report.paper import ORDERS, paper_curve
-from degradation.report.runs import WORDS, Run
+from degradation.report.runs import WORDS, Run, panel_models
 
 TITLE, TEXT, SMALL = 10, 8, 7.5  # points
 # Deeper is darker: about ten or more CIE L* apart for greyscale print, and at least 26 apart in
@@ -70,13 +69,10 @@ def figure_curves(
     depth. A curve is labelled by its depth where that tells the networks of a panel apart, by its
     network elsewhere; curves with one label have one colour in all panels.
     """
-    groups = [
-        [[run for run in runs if run.model == model] for model in panel_models(panel)]
-        for panel in panels
-    ]
-    for panel in groups:
-        panel[:] = sorted(filter(None, panel), key=lambda group: group[0].depth or 0)
-    named = [_named(panel) for panel in groups]
+    named = []
+    for panel in panels:
+        groups = [[run for run in runs if run.model == model] for model in panel_models(panel)]
+        named.append(_named(sorted(filter(None, groups), key=lambda group: group[0].depth or 0)))
     colours = _colours({name: runs[0].depth for panel in named for name, runs in panel.items()})
     return [
         [
@@ -85,7 +81,7 @@ def figure_curves(
                 column=column,
                 label=" ".join([name, *filter(None, [WORDS.get(column)])]),
                 colour=colours[name],
-                errors=error_curve(group, column),
+                errors=_average(group, column),
                 paper=paper_curve(group, column),
             )
             for name, group in panel.items()
@@ -222,6 +218,21 @@ def spread(wanted: Iterable[float], gap: float, low: float, high: float) -> list
     places = np.empty_like(wanted)
     places[order] = np.clip(level, low, high - steps[-1]) + steps
     return places.tolist()
+
+
+def _average(runs: list[Run], column: str) -> pd.DataFrame:
+    """Mean, low and high of an error by iteration, or of a response by layer, over the seeds."""
+    seeds = pd.concat([_values(run, column) for run in runs], axis=1, join="inner")
+    return pd.DataFrame(
+        {"mean": seeds.mean(axis=1), "low": seeds.min(axis=1), "high": seeds.max(axis=1)}
+    )
+
+
+def _values(run: Run, column: str) -> pd.Series:
+    if column == "sorted":
+        stds = run.responses.sort_values(ascending=False)
+        return stds.set_axis(range(1, len(stds) + 1))
+    return run.responses if column in ORDERS else run.rows.set_index("iteration")[column]
 
 
 def _named(groups: list[list[Run]]) -> dict[str, list[Run]]:

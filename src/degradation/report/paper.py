@@ -10,24 +10,18 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from degradation.report.runs import Run, by_network
 from degradation.report.statistics import z_score
-
-if TYPE_CHECKING:  # runs.py asks here which networks are the paper's
-    from degradation.report.runs import Run
 
 FIGURE6 = Path(__file__).with_name("paper_figure6.csv")
 FIGURE7 = Path(__file__).with_name("paper_figure7.csv")
 DIGITISED = "He et al. 2015, Figure 6 (digitised)"
 DIGITISED_RESPONSES = "He et al. 2015, Figure 7 (digitised)"
 TABLE6 = "He et al. 2015, Table 6"
-NETWORKS = {"resnet1202"} | {
-    f"{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56, 110)
-}
 TEST_ERRORS = {  # percent, and where they stand
     "resnet20": (8.75, TABLE6),
     "resnet32": (7.51, TABLE6),
@@ -69,7 +63,7 @@ def curve(model: str, column: str) -> pd.Series | None:
     return points[chosen].set_index("x")["y"].rename(column).rename_axis(axis)
 
 
-def paper_curve(runs: "list[Run]", column: str) -> pd.Series | None:
+def paper_curve(runs: list[Run], column: str) -> pd.Series | None:
     """The paper's own curve of one network, as `curve` has it; None where it has none.
 
     None as well if a run differs from the paper's in schedule or settings: the two could not agree.
@@ -77,7 +71,7 @@ def paper_curve(runs: "list[Run]", column: str) -> pd.Series | None:
     return curve(runs[0].model, column) if all(run.faithful for run in runs) else None
 
 
-def response_distance(runs: "list[Run]") -> float | None:
+def response_distance(runs: list[Run]) -> float | None:
     """Mean of |ours ÷ paper − 1| over one network's seeds and the layers that Figure 7 has.
 
     Of the standard deviations of responses, in the order of the network. None as for `paper_curve`.
@@ -88,34 +82,27 @@ def response_distance(runs: "list[Run]") -> float | None:
     return fmean((run.responses / paper - 1).abs().mean() for run in runs)
 
 
-def compare_with_paper(runs: "Iterable[Run]") -> pd.DataFrame:
+def compare_with_paper(runs: Iterable[Run]) -> pd.DataFrame:
     """Set each network that follows the paper against its Table 6 and Figures 6 and 7.
 
-    A row a network, in the order of `runs`; networks without a curve in Figure 6 have none. Errors
-    are in percent, the rest in percentage points, means over the seeds of what each run has:
-
-    - `test_error` at the end, `paper`, and the `difference` of the two.
-    - `z`: the difference by what two runs of one network may differ (`z_score`); NaN for one seed.
-    - `distance`: the mean absolute distance from the paper's points from 3,000 to 32,000
-      iterations. The paper has one every 1,000 (none above 20 %, where its axis ends), runs have a
-      row every 800: between their rows, their curve is a straight line.
-    - `swing` and `paper_swing`: the standard deviation of the differences between neighbours,
-      divided by √2, of the run's own rows and of the paper's points, 20,000 to 32,000.
-    - `responses`: `response_distance`, a ratio; NaN for networks that are not in Figure 7.
+    A row a network, in the order of `runs`; networks without a curve in Figure 6 have none. Each
+    column is a mean over the seeds: errors in percent, the rest in percentage points, but for `z`
+    (`z_score`; NaN for one seed) and `responses` (`response_distance`, a ratio; NaN where Figure 7
+    lacks the network). `distance` is the mean absolute one from the paper's points over
+    `DISTANCE_OVER`, with straight lines between our rows. `swing` and `paper_swing` are the
+    standard deviation of the differences between neighbours, divided by √2, of our rows and of the
+    paper's points, over `SWING_OVER`.
     """
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.model, []).append(run)
     rows = []
-    for model, group in groups.items():
+    for network, group in by_network(runs).items():
         points = paper_curve(group, "test_error")
         if points is None:
             continue
         curves = [run.rows.set_index("iteration")["test_error"] for run in group]
-        errors, (paper, _) = [run.final("test_error") for run in group], final_error(model)
+        errors, (paper, _) = [run.final("test_error") for run in group], final_error(group[0].model)
         rows.append(
             {
-                "network": group[0].network,
+                "network": network,
                 "seeds": ", ".join(str(seed) for seed in sorted(run.seed for run in group)),
                 "test_error": fmean(errors),
                 "paper": paper,

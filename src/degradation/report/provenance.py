@@ -1,9 +1,10 @@
 """How runs were made, where that is not what the paper did, and what they cannot show."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from statistics import fmean
+from typing import Any
 
-from degradation.report.runs import PAPER_SCHEDULE, Run, mean_final, sharing
+from degradation.report.runs import PAPER_SCHEDULE, Run, by_network
 
 EARLY = 7_000  # iterations: until about then ResNet-56 trails ResNet-20 in the paper's own curves
 BARELY = 40.0  # percent of training error of a network that has learned little; guessing has 90
@@ -19,34 +20,19 @@ NAMES = {
 UNKNOWN = "not recorded"
 
 
-class Fact(NamedTuple):
-    """Something that runs share: `runs` names those that it holds for, "" for all."""
+def facts(runs: list[Run]) -> list[tuple[str, str, str]]:
+    """Say on which data, in which precision, and with which machine and versions runs were made.
 
-    what: str
-    value: str
-    runs: str
-
-
-class Deviation(NamedTuple):
-    """One point of the protocol: what the paper does, and what was done here."""
-
-    what: str
-    paper: str
-    here: str
-
-
-def facts(runs: list[Run]) -> list[Fact]:
-    """Say on which data, in which precision, and with which machine and versions runs were made."""
+    Each fact is a word, the value, and the runs that it holds for, "" being all.
+    """
     told: dict[str, Callable[[Run], str]] = {
         "Data": lambda run: run.data,
         "Precision": lambda run: run.precision,
-        "Machine": _machine,
+        "Machine": machine,
         "Versions": _versions,
     }
     return [
-        Fact(what, value, names)
-        for what, tell in told.items()
-        for value, names in sharing((tell(run), run) for run in runs)
+        (what, value, names) for what, tell in told.items() for value, names in _sharing(tell, runs)
     ]
 
 
@@ -78,45 +64,70 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def deviations(runs: list[Run]) -> list[Deviation]:
-    """List the points in which these runs do not follow the paper.
+def deviations(runs: list[Run]) -> list[tuple[str, str, str]]:
+    """List the points in which these runs do not follow the paper: what, the paper's, and here.
 
     The report's template adds what is so for every run of this repository.
     """
+
+    def schedule(run: Run) -> str:
+        return "" if run.on_paper_schedule else _schedule(run.config["schedule"])
+
+    def precision(run: Run) -> str:
+        words = f"{run.precision}; weights, statistics, logits and loss in float32"
+        return "" if run.precision == "float32" else words
+
     own: list[tuple[str, str, Callable[[Run], str]]] = [  # what, the paper, here ("": the same)
-        ("schedule", _schedule(PAPER_SCHEDULE), _other_schedule),
+        ("schedule", _schedule(PAPER_SCHEDULE), schedule),
         ("settings", "as in section 4.2", lambda run: ", ".join(run.departures)),
         ("data", "CIFAR-10", lambda run: "" if run.canonical else run.data),
-        ("precision", "float32", _other_precision),
+        ("precision", "float32", precision),
     ]
     return [
-        Deviation(what, paper, f"{value} ({names})" if names else value)
+        (what, paper, f"{value} ({names})" if names else value)
         for what, paper, tell in own
-        for value, names in sharing((tell(run), run) for run in runs)
+        for value, names in _sharing(tell, runs)
         if value
     ]
 
 
 def how_made(runs: list[Run]) -> str:
     """Name the runs' schedule, data and precision, and settings that are not the paper's."""
-    schedule = runs[0].config["schedule"]
     told = [
-        f"Schedule {runs[0].schedule}: {_schedule(schedule)}.",
-        _shared("Data", ((run.data, run) for run in runs)),
-        _shared("Precision", ((run.precision, run) for run in runs)),
+        f"Schedule {runs[0].schedule}: {_schedule(runs[0].config['schedule'])}.",
+        shared("Data", lambda run: run.data, runs),
+        shared("Precision", lambda run: run.precision, runs),
     ]
     if any(run.departures for run in runs):
-        settings = ((", ".join(run.departures) or "none", run) for run in runs)
-        told.append(_shared("Settings unlike the paper's", settings))
+        settings = "Settings unlike the paper's"
+        told.append(shared(settings, lambda run: ", ".join(run.departures) or "none", runs))
     return " ".join(told)
+
+
+def shared(what: str, tell: Callable[[Run], str], runs: list[Run]) -> str:
+    """State a value that the runs share or, where they do not, each value with its runs."""
+    values = [f"{v} ({names})" if names else v for v, names in _sharing(tell, runs)]
+    return f"{what}: {'; '.join(values)}."
+
+
+def machine(run: Run) -> str:
+    """Name the machine that a run was trained on."""
+    about = run.manifest
+    parts = [
+        ", ".join(filter(None, [about.get("gpu"), about.get("cpu")])) or UNKNOWN,
+        f"{about['cores']} cores" if about.get("cores") else "",
+        f"{about['threads']} threads" if about.get("threads") else "",
+        f"{about['memory_gib']:g} GiB of memory" if about.get("memory_gib") else "",
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def seeds_by_network(runs: list[Run]) -> dict[str, str]:
     """Map each network to its seeds as text: {"plain-20": "0, 1, 2"}."""
-    seeds: dict[str, list[int]] = {}
-    for run in runs:
-        seeds.setdefault(run.network, []).append(run.seed)
-    return {network: ", ".join(map(str, sorted(known))) for network, known in seeds.items()}
+    return {
+        network: ", ".join(str(run.seed) for run in sorted(group, key=lambda run: run.seed))
+        for network, group in by_network(runs).items()
+    }
 
 
 def caveats(runs: list[Run]) -> str:
@@ -146,7 +157,7 @@ def _early(runs: list[Run]) -> list[str]:
         return []
     told = []
     deep = [run for run in runs if run.network == "plain-56"]
-    if deep and mean_final(deep, "train_error") > BARELY:
+    if deep and fmean(run.final("train_error") for run in deep) > BARELY:
         told.append(
             f"After {iterations:,} iterations plain-56 has barely begun to learn: its gap is "
             "slower optimisation, far larger than the paper's few points."
@@ -159,13 +170,20 @@ def _early(runs: list[Run]) -> list[str]:
     return told
 
 
-def _shared(what: str, values: Iterable[tuple[str, Run]]) -> str:
-    """State a value that the runs share or, where they do not, each value with its runs."""
-    owners = sharing(values)
+def _sharing(tell: Callable[[Run], str], runs: list[Run]) -> list[tuple[str, str]]:
+    """Pair each value with the names of the runs that have it; with "" where all have the same.
+
+    A network whose runs all have one value is named alone, others with their seeds.
+    """
+    owners: dict[str, list[str]] = {}
+    for network, group in by_network(runs).items():
+        alike = len({tell(run) for run in group}) == 1
+        for run in group[:1] if alike else group:
+            name = network if alike else f"{network} seed {run.seed}"
+            owners.setdefault(tell(run), []).append(name)
     if len(owners) == 1:
-        return f"{what}: {owners[0][0]}."
-    each = "; ".join(f"{value} ({names})" for value, names in owners)
-    return f"{what} (not the same for all runs): {each}."
+        return [(value, "") for value in owners]
+    return [(value, ", ".join(names)) for value, names in owners.items()]
 
 
 def _schedule(schedule: dict) -> str:
@@ -173,27 +191,6 @@ def _schedule(schedule: dict) -> str:
     return f"{schedule['iterations']:,} iterations" + (
         f", learning rate ÷10 at {drops}" if drops else ""
     )
-
-
-def _other_schedule(run: Run) -> str:
-    return "" if run.on_paper_schedule else _schedule(run.config["schedule"])
-
-
-def _other_precision(run: Run) -> str:
-    if run.precision == "float32":
-        return ""
-    return f"{run.precision}; weights, statistics, logits and loss in float32"
-
-
-def _machine(run: Run) -> str:
-    about = run.manifest
-    parts = [
-        ", ".join(filter(None, [about.get("gpu"), about.get("cpu")])) or UNKNOWN,
-        f"{about['cores']} cores" if about.get("cores") else "",
-        f"{about['threads']} threads" if about.get("threads") else "",
-        f"{about['memory_gib']:g} GiB of memory" if about.get("memory_gib") else "",
-    ]
-    return ", ".join(filter(None, parts))
 
 
 def _versions(run: Run) -> str:

@@ -1,21 +1,22 @@
-"""Recorded runs, as their folders tell them."""
+"""Finished runs, as their folders tell them; and picking those of a report or a figure."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
 from degradation.errors import UserError
 from degradation.records import EARLIER, PROTOCOL, RunFolder
-from degradation.report.paper import NETWORKS
 from degradation.schema import BLOCK_LAYERS
 from degradation.setting import Setting
 
 PAPER_SCHEDULE = {"name": "paper", "iterations": 64_000, "drops": [32_000, 48_000]}
+NETWORKS = {"resnet1202"} | {  # that the paper trains on CIFAR-10
+    f"{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56, 110)
+}
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
 # By column of `Run.rows`: which error it is.
 WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
@@ -142,29 +143,12 @@ class Run:
         return float(self.rows[column].iloc[-1])
 
 
-def mean_final(runs: Iterable[Run], column: str) -> float:
-    """The mean of `Run.final` over runs, in percent."""
-    return fmean(run.final(column) for run in runs)
-
-
-def sharing(values: Iterable[tuple[str, Run]]) -> list[tuple[str, str]]:
-    """Pair each value with the names of the runs that have it; with "" where all have the same.
-
-    A network whose runs all have one value is named alone, others with their seeds.
-    """
-    values = list(values)
-    networks: dict[str, set[str]] = {}  # the values that each has
-    for value, run in values:
-        networks.setdefault(run.network, set()).add(value)
-    owners: dict[str, list[str]] = {}
-    for value, run in values:
-        alike = len(networks[run.network]) == 1
-        owner = run.network if alike else f"{run.network} seed {run.seed}"
-        if owner not in owners.setdefault(value, []):
-            owners[value].append(owner)
-    if len(owners) == 1:
-        return [(value, "") for value in owners]
-    return [(value, ", ".join(names)) for value, names in owners.items()]
+def by_network(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs of each network by its name, in the order in which they come."""
+    networks: dict[str, list[Run]] = {}
+    for run in runs:
+        networks.setdefault(run.network, []).append(run)
+    return networks
 
 
 def find_runs(folder: Path, on_skip: Callable[[Path, str], None] | None = None) -> list[Run]:
@@ -185,72 +169,49 @@ def find_runs(folder: Path, on_skip: Callable[[Path, str], None] | None = None) 
             continue
         subfolders.clear()  # a run's checkpoint and wandb folders hold no runs
         try:
-            runs.append(_read(Path(name)))
-        except _Skip as skip:
+            runs.append(_read(RunFolder(name)))
+        except (UserError, LookupError, OSError, ValueError, TypeError, AttributeError) as error:
+            reason = str(error) if isinstance(error, UserError) else f"cannot be read: {error!r}"
             if on_skip:
-                on_skip(Path(name), str(skip))
+                on_skip(Path(name), reason)
     return runs
 
 
-class _Skip(Exception):
-    """Why a run folder is left out."""
-
-
-def _read(path: Path) -> Run:
-    """Read one run folder; raises _Skip."""
-    folder = RunFolder(path)
-    try:
-        manifest, config = folder.manifest(), folder.config()
-        if manifest["status"] != "complete":
-            cause = (manifest.get("failure") or "").partition("\n")[0]
-            raise _Skip(": ".join(filter(None, [f"{manifest['status']}, not complete", cause])))
-        if manifest.get("protocol") != PROTOCOL:
-            raise _Skip(f"by {EARLIER}")
-        rows = pd.DataFrame(folder.rows())
-        run = Run(
-            setting=Setting.of(config),
-            precision=manifest["precision"],
-            dataset=manifest["dataset"]["label"],
-            canonical=manifest["dataset"]["canonical"],
-            config=config,
-            manifest=manifest,
-            rows=rows,
-            path=path,
-            responses=_responses(folder.layers()),
-        )
-        _check_rows(run)
-    except KeyError as error:
-        raise _Skip(f"its config or manifest has no {error}") from error
-    except (OSError, ValueError, TypeError, AttributeError, UserError) as error:
-        raise _Skip(f"cannot be read: {error}") from error
+def _read(folder: RunFolder) -> Run:
+    """Read one run folder; raises UserError, or what Python does, for a run to be left out."""
+    manifest, config = folder.manifest(), folder.config()
+    if manifest["status"] != "complete":
+        cause = (manifest.get("failure") or "").partition("\n")[0]
+        raise UserError(": ".join(filter(None, [f"{manifest['status']}, not complete", cause])))
+    if manifest.get("protocol") != PROTOCOL:
+        raise UserError(f"by {EARLIER}")
+    layers = enumerate(folder.layers(), 1)
+    run = Run(
+        setting=Setting.of(config),
+        precision=manifest["precision"],
+        dataset=manifest["dataset"]["label"],
+        canonical=manifest["dataset"]["canonical"],
+        config=config,
+        manifest=manifest,
+        rows=pd.DataFrame(folder.rows()),
+        path=folder.path,
+        responses=pd.Series({n: row["response_std"] for n, row in layers}, dtype=float).dropna(),
+    )
+    columns, end = ["iteration", "train_error", run.measured], config["schedule"]["iterations"]
+    whole = set(columns) <= set(run.rows) and run.rows[columns].notna().all(axis=None)
+    if not whole or run.rows["iteration"].iloc[-1] != end:
+        raise UserError(f"metrics.csv lacks {', '.join(columns)} up to iteration {end}")
     return run
 
 
-def _check_rows(run: Run) -> None:
-    columns = ["iteration", "train_error", run.measured]
-    lacking = [column for column in columns if column not in run.rows]
-    if lacking:
-        raise _Skip(f"metrics.csv has no column {', '.join(lacking)}")
-    if run.rows[columns].isna().any(axis=None) or not run.rows["iteration"].is_monotonic_increasing:
-        raise _Skip("metrics.csv has gaps or rows out of order")
-    last, end = run.rows["iteration"].max(), run.config["schedule"]["iterations"]
-    if last != end:
-        raise _Skip(f"metrics.csv ends at iteration {last} of {end}")
-
-
-def _responses(layers: list[dict[str, Any]]) -> pd.Series:
-    stds = {number: layer["response_std"] for number, layer in enumerate(layers, 1)}
-    return pd.Series(stds, dtype=float).dropna()
-
-
-# ---------------------------------------------------------------- which of them
+# ---------------------------------------------------------------- picking them
 
 
 def select(
     runs: Iterable[Run],
     models: Iterable[str],
     schedule: str,
-    seeds: Iterable[int] | None = None,
+    seeds: Collection[int] | None = None,
     variant: str = "",
 ) -> list[Run]:
     """Pick the runs of some networks on one schedule, sorted as `models`, then by seed.
@@ -258,24 +219,20 @@ def select(
     Without `seeds` all are taken. A run with other overrides than `variant` is another network
     and is never among them. Raises UserError if a network's seed was trained twice.
     """
-    models, seeds = list(models), None if seeds is None else set(seeds)
-    picked: dict[tuple[int, int], Run] = {}
-    for run in runs:
-        wanted = (run.model in models, run.schedule == schedule, run.variant == variant)
-        if not all(wanted) or (seeds is not None and run.seed not in seeds):
-            continue
-        place = (models.index(run.model), run.seed)
-        if place in picked:
-            raise UserError(
-                f"{picked[place].path} and {run.path} are both {run.model} with seed={run.seed} "
-                f"on schedule={schedule}: allowed: one; move the other elsewhere"
-            )
-        picked[place] = run
-    return [picked[place] for place in sorted(picked)]
+    order = list(models)
+    picked = [
+        run
+        for run in runs
+        if run.model in order
+        and (run.schedule, run.variant) == (schedule, variant)
+        and (seeds is None or run.seed in seeds)
+    ]
+    check_alike(picked)
+    return sorted(picked, key=lambda run: (order.index(run.model), run.seed))
 
 
 def pick(
-    runs: list[Run], schedule: str, seeds: Iterable[int] | None = None, variant: str = ""
+    runs: list[Run], schedule: str, seeds: Collection[int] | None = None, variant: str = ""
 ) -> list[Run]:
     """Pick the runs of all networks on one schedule, plain networks first, then by depth.
 
@@ -285,24 +242,41 @@ def pick(
     return select(runs, sorted(places, key=places.get), schedule, seeds, variant)
 
 
-def of_any_precision(
-    like: Run, runs: Iterable[Run], seeds: Iterable[int] | None = None
-) -> list[Run]:
-    """Pick the runs that share schedule and overrides with `like`, whatever their precision.
+def check_alike(runs: list[Run]) -> None:
+    """Raise UserError unless runs can stand side by side.
 
-    Without `seeds` all are taken.
+    They share schedule and overrides, and of one network with one seed there is one.
     """
-    kind = (like.schedule, like.setting.variant_without("precision"))
-    return [
-        run
-        for run in runs
-        if (run.schedule, run.setting.variant_without("precision")) == kind
-        and (seeds is None or run.seed in seeds)
-    ]
+    known: dict[tuple[str, int], Run] = {}
+    for run in runs:
+        for what in ("schedule", "variant"):
+            ours, first = getattr(run, what), getattr(runs[0], what)
+            if ours != first:
+                raise UserError(
+                    f"runs side by side must share their {what}, but {runs[0].path} has "
+                    f"{first or 'none'} and {run.path} has {ours or 'none'}"
+                )
+        if twin := known.get((run.model, run.seed)):
+            raise UserError(
+                f"{twin.path} and {run.path} are both {run.model} with seed={run.seed} on "
+                f"schedule={run.schedule}: allowed: one; move the other elsewhere"
+            )
+        known[run.model, run.seed] = run
 
 
-def schedule_folder(folder: Path, runs: list[Run]) -> Path:
-    """Folder of the runs' schedule: in `folder`, or `folder` itself if runs lie right in it."""
-    schedule = runs[0].schedule
-    inside = folder.name == schedule and any(run.path.parents[1] == folder for run in runs)
-    return folder if inside else folder / schedule
+# ---------------------------------------------------------------- of a figure
+
+
+def models_of(spec: dict[str, Any]) -> list[str]:
+    """List the networks that a figure needs, each once, in the order of its panels."""
+    return list(dict.fromkeys(model for panel in spec["panels"] for model in panel["models"]))
+
+
+def drawn(spec: dict[str, Any]) -> list[str]:
+    """List the networks that a figure shows: `models_of`, and `also` those that have runs."""
+    return list(dict.fromkeys(model for panel in spec["panels"] for model in panel_models(panel)))
+
+
+def panel_models(panel: dict[str, Any]) -> list[str]:
+    """List the networks that a panel shows: `models`, which it needs, and `also` if they ran."""
+    return [*panel["models"], *panel.get("also", [])]

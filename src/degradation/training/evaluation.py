@@ -16,7 +16,7 @@ from degradation.data.pipeline import mean_image
 from degradation.errors import UserError
 from degradation.records import RunFolder, describe_machine
 from degradation.schema import CLASSES
-from degradation.setting import PLACES
+from degradation.setting import LOCATIONS
 from degradation.training.devices import set_up, threads_for
 from degradation.training.protocol import parts_of
 from degradation.training.steps import make_evaluation
@@ -54,7 +54,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     try:
         # By name: without it load_dataset would take another test set than the run had.
         settings = dict(config["data"], holdout=config["data"]["holdout"])
-        settings |= _places(settings["name"])
+        settings |= _locations(settings["name"])
         seed, network = config["seed"], dict(config["model"])
         precision, fingerprint = manifest["precision"], manifest["dataset"]["fingerprint"]
         optimizer = config["optimizer"]
@@ -87,10 +87,10 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     )
 
 
-def _places(name: str) -> dict[str, Any]:
+def _locations(name: str) -> dict[str, Any]:
     """Where `conf/data/<name>.yaml` has the data looked for."""
     values = option_values("data", name) if name in options("data") else {}
-    return {key.removeprefix("data."): values[key] for key in PLACES if key in values}
+    return {key.removeprefix("data."): values[key] for key in LOCATIONS if key in values}
 
 
 def _load(path: Path, network: dict) -> keras.Model:

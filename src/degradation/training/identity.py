@@ -9,18 +9,18 @@ ELSEWHERE = "choose another run_dir, or overwrite=true"
 
 
 def check_same_run(
-    folder: RunFolder, setting: Setting, fingerprint: str | None = None, instead: str = ELSEWHERE
+    folder: RunFolder, setting: Setting, fingerprint: str | None = None, remedy: str = ELSEWHERE
 ) -> None:
     """Raise `UserError`, exit code 2, if `folder` holds a run of another setting, or other data.
 
     `fingerprint` is that of the data; without it data are not compared, as one has to read them.
-    `instead` is what the user can do. A folder without a run holds no other.
+    `remedy` is what the user can do. A folder without a run holds no other.
     """
     manifest = folder.manifest()
     if not manifest and not (folder.path / "checkpoint").is_dir():
         return
     if manifest and manifest.get("protocol") != PROTOCOL:
-        raise UserError(f"{relative(folder.path)} holds a run of {EARLIER}; {instead}")
+        raise UserError(f"{relative(folder.path)} holds a run of {EARLIER}; {remedy}")
     different = setting.differences(Setting.of(folder.config()))
     there = manifest.get("dataset", {}).get("fingerprint")
     if manifest and fingerprint not in (None, there):
@@ -28,5 +28,5 @@ def check_same_run(
     if different:
         raise UserError(
             f"{relative(folder.path)} holds another run, which is left as it is: "
-            f"{'; '.join(different)}; {instead}"
+            f"{'; '.join(different)}; {remedy}"
         )

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from degradation.config import ROOT, recorded, relative, validate
 from degradation.data import Dataset, load_dataset
 from degradation.errors import Stopped
-from degradation.models.census import convolutions
+from degradation.models.summary import convolutions
 from degradation.output import complain, say
 from degradation.records import (
     RunFolder,

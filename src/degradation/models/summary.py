@@ -11,7 +11,7 @@ WEIGHTED = (layers.Conv2D, layers.Dense)
 
 
 @dataclass(frozen=True)
-class Census:
+class Summary:
     """How many layers, trainable parameters, and multiply-adds for one image a network has."""
 
     layers: int
@@ -19,8 +19,8 @@ class Census:
     multiply_adds: int
 
 
-def count(model: keras.Model) -> Census:
-    """Count what papers count of a network.
+def summarize(model: keras.Model) -> Summary:
+    """Count what papers tell of a network.
 
     `layers` are the convolutions and dense layers on the longest way from the images to the logits:
     the projections of shortcuts are beside it. `parameters` are trainable ones; moving averages are
@@ -29,7 +29,7 @@ def count(model: keras.Model) -> Census:
     additions and pooling are left out.
     """
     weighted = [layer for layer in model.layers if isinstance(layer, WEIGHTED)]
-    return Census(
+    return Summary(
         layers=max(_ways(model).values()),
         parameters=sum(math.prod(weight.shape) for weight in model.trainable_variables),
         multiply_adds=sum(map(_multiply_adds, weighted)),
