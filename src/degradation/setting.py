@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class Setting:
         """The seed of initialisation, order and augmentation."""
         return self.values["seed"]
 
-    @property
+    @cached_property
     def changes(self) -> dict[str, Any]:
         """What differs from the options by the names of network and schedule, and from defaults.
 
