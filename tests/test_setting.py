@@ -11,7 +11,9 @@ from degradation import config as configuration
 from degradation import schema, setting
 from degradation.config import CONF, validate
 from degradation.errors import UserError
+from degradation.records import RunFolder
 from degradation.setting import PAPER, Setting
+from degradation.training.identity import check_same_run
 from experiments.compose import compose
 
 
@@ -168,3 +170,10 @@ def test_a_folder_that_lacks_what_every_run_needs_is_refused():
     del folder["schedule"]["iterations"]
     with pytest.raises(UserError, match="schedule.iterations: missing"):
         Setting.of(folder)
+
+
+def test_a_checkpoint_without_its_configuration_is_refused(tmp_path):
+    """Nobody can tell whose it is."""
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(UserError, match=r"config.yaml has no 'model'; choose another run_dir"):
+        check_same_run(RunFolder(tmp_path), make())

@@ -21,7 +21,12 @@ def check_same_run(
         return
     if manifest and manifest.get("protocol") != PROTOCOL:
         raise UserError(f"{relative(folder.path)} holds a run of {EARLIER}; {remedy}")
-    different = setting.differences(Setting.of(folder.config()))
+    try:
+        different = setting.differences(Setting.of(folder.config()))
+    except KeyError as error:
+        raise UserError(
+            f"{relative(folder.path)}: its config.yaml has no {error}; {remedy}"
+        ) from error
     there = manifest.get("dataset", {}).get("fingerprint")
     if manifest and fingerprint not in (None, there):
         different.append(f"data.fingerprint is {there} there and {fingerprint} here")
