@@ -53,7 +53,7 @@ def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any
     The manifest describes those that go on; the note keeps which code had trained until then.
     """
     before = folder.manifest()
-    old = {"xla": False, **flatten(before)}  # what older runs do not say
+    old = flatten(before)
     # Memory is nothing that a result depends on, and what a container has of it changes.
     new = {key: value for key, value in flatten(environment).items() if key != "memory_gib"}
     notes = [f"{key}: {old.get(key)} → {new[key]}" for key in new if old.get(key) != new[key]]

@@ -197,7 +197,7 @@ def _announce(
 
 def _tracker(config: DictConfig, folder: RunFolder, learner: Learner, resumed: bool) -> Tracker:
     noted = folder.manifest()
-    # What the configuration leaves open (`precision: auto`), to filter by; older runs lack some.
+    # What the configuration leaves open (`precision: auto`), to filter by.
     settled = ("parameters", "precision", "git_commit", "dataset")
     return Tracker(
         mode=config.tracking.mode,
@@ -207,7 +207,7 @@ def _tracker(config: DictConfig, folder: RunFolder, learner: Learner, resumed: b
         name=f"{folder.path.parent.name} {config.schedule.name} seed{config.seed}",
         group=config.tracking.group,
         tags=[config.model.name, config.schedule.name, noted["precision"], config.data.name],
-        config=recorded(config) | {key: noted.get(key) for key in settled},
+        config=recorded(config) | {key: noted[key] for key in settled},
         resumed=resumed,
         rows=learner.meter.rows,
     )
