@@ -36,6 +36,18 @@ def policy(request, set_policy):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Give the folder of a run that was trained in peace: twelve updates in three rows."""
+    from processes import finish
+
+    from degradation.records import RunFolder
+
+    folder = RunFolder(tmp_path_factory.mktemp("whole") / "run")
+    finish(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def real_cifar10():
     """Give the folder of the real CIFAR-10, if a run would find one without downloading it."""

@@ -17,6 +17,8 @@ from pathlib import Path
 from command_line import environment, wait_until
 from sabotage import check_out
 
+from degradation.records import RunFolder
+
 # Eight layers, a hundred images, twelve updates in three rows; the drops are the schedule's own.
 SMALL = (
     *("model=plain20", "model.depth=8", "tracking=disabled"),
@@ -91,6 +93,18 @@ def start(
 def run(*overrides: str, **options) -> Ended:
     """Run a command to its end; `start` says what there is."""
     return start(*overrides, **options).wait()
+
+
+def train(folder: RunFolder, *overrides: str, faults: Iterable[Callable] = ()) -> Ended:
+    """Train a small network on synthetic data in `folder`, or go on with it."""
+    return run(*SMALL, *SYNTHETIC, f"run_dir={folder.path}", *overrides, faults=faults)
+
+
+def finish(folder: RunFolder, *overrides: str, faults: Iterable[Callable] = ()) -> None:
+    """Train as `train` does, and see it through without a word of warning."""
+    ended = train(folder, *overrides, faults=faults)
+    assert (ended.code, ended.err) == (0, "")
+    assert folder.status == "complete"
 
 
 def _command(

@@ -11,20 +11,13 @@ from degradation.output import complain, say
 from experiments.command import command
 
 
-def lose_the_terminal(*streams):
-    ours, theirs = os.openpty()
-    for stream in streams or (1,):
+def lose(make, *streams):
+    """Have streams end in a terminal or a pipe, as `make` makes it, whose other side is closed."""
+    ours, theirs = make()
+    for stream in streams:
         os.dup2(theirs, stream)
     os.close(theirs)
     os.close(ours)
-
-
-def lose_the_reader(*streams):
-    reader, writer = os.pipe()
-    for stream in streams or (1,):
-        os.dup2(writer, stream)
-    os.close(writer)
-    os.close(reader)
 
 
 def end_with(start):
@@ -32,10 +25,10 @@ def end_with(start):
     raise SystemExit(command("config", lambda job: None, start))
 
 
-def work_on(lose):
+def work_on(make):
     def start(job):
         say("before")
-        lose()
+        lose(make, 1)
         say("nobody reads this")
         say("nor this")
         print("nor what is written when the command ends")
@@ -44,25 +37,25 @@ def work_on(lose):
     end_with(start)
 
 
-@pytest.mark.parametrize("lose", [lose_the_terminal, lose_the_reader])
-def test_work_goes_on_when_nobody_reads(lose):
-    ended = Process(work_on, lose).wait()
+@pytest.mark.parametrize("make", [os.openpty, os.pipe])
+def test_work_goes_on_when_nobody_reads(make):
+    ended = Process(work_on, make).wait()
     assert (ended.code, ended.out, ended.err) == (3, "before\n", "")
 
 
-def fail(lose):
+def fail(make):
     def start(job):
-        lose(1, 2)
+        lose(make, 1, 2)
         complain("warning: nobody reads this")
         raise UserError("nor this", exit_code=7)
 
     end_with(start)
 
 
-@pytest.mark.parametrize("lose", [lose_the_terminal, lose_the_reader])
-def test_an_error_that_nobody_reads_has_its_exit_code(lose):
+@pytest.mark.parametrize("make", [os.openpty, os.pipe])
+def test_an_error_that_nobody_reads_has_its_exit_code(make):
     """As of `2>&1 | tee log` when Ctrl-C has ended `tee`."""
-    assert Process(fail, lose).wait().code == 7
+    assert Process(fail, make).wait().code == 7
 
 
 def speak_to_nobody():

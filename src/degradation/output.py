@@ -33,9 +33,11 @@ def prepare_streams() -> None:
 
     Such a sign, as −, prints as ?.
     """
-    for name in ("stdout", "stderr"):
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:  # closed by who started the process (`>&-`)
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as the process is
+            # The lowest that is free: `descriptor`, which another file would have got otherwise.
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(descriptor, "r" if descriptor == 0 else "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(OSError):  # one that was put in another's place, or is gone

@@ -3,8 +3,9 @@
 from degradation.records.checkpoints import Checkpoint
 from degradation.records.files import replace_file, write_atomically
 from degradation.records.machine import (
-    cpu_has_bf16,
+    cpu_precision,
     describe_machine,
+    environment_switches,
     git_state,
     package_versions,
     utc_now,
@@ -17,8 +18,9 @@ __all__ = [
     "PROTOCOL",
     "Checkpoint",
     "RunFolder",
-    "cpu_has_bf16",
+    "cpu_precision",
     "describe_machine",
+    "environment_switches",
     "git_state",
     "package_versions",
     "replace_file",

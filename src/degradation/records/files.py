@@ -2,18 +2,15 @@
 
 import contextlib
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from degradation.errors import UserError
 
-_TEMPORARY = re.compile(r"\.partial-[0-9a-f]{8}-.+")
-
 
 @contextlib.contextmanager
-def replace_file(path: Path | str) -> Iterator[Path]:
+def replace_file(path: Path) -> Iterator[Path]:
     """Hand out a temporary path beside `path`; what is written there takes its place at the end.
 
     The temporary path has the suffix of `path`, so that `model.save(temporary)` works. If the body
@@ -21,7 +18,6 @@ def replace_file(path: Path | str) -> Iterator[Path]:
     left. The folder must exist. An `OSError` becomes a `UserError` with exit code 1, which names
     the folder and gives the system's reason.
     """
-    path = Path(path)
     temporary = path.with_name(f".partial-{secrets.token_hex(4)}-{path.name}")
     with faults_as_user_errors(f"cannot write {path.name} in {path.parent}"):
         try:
@@ -36,7 +32,7 @@ def replace_file(path: Path | str) -> Iterator[Path]:
             _sync(path.parent)
 
 
-def write_atomically(path: Path | str, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Make `content` the whole of the file `path`, at once; `replace_file` says more."""
     with replace_file(path) as temporary:
         temporary.write_bytes(content)
@@ -44,9 +40,8 @@ def write_atomically(path: Path | str, content: bytes) -> None:
 
 def remove_temporaries(folder: Path) -> None:
     """Delete what `replace_file` left in `folder` if its process was killed. Needs the lock."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if _TEMPORARY.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+    for path in folder.glob(".partial-????????-*"):
+        path.unlink()
 
 
 @contextlib.contextmanager

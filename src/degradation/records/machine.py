@@ -1,17 +1,37 @@
 """Where and when a run was made: processor, memory, versions, git state. No host or user names."""
 
+import functools
 import importlib.metadata
-import math
 import os
 import platform
+import re
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import joblib
+import psutil
+
+from degradation.output import complain
+
 PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core", "wandb")
 """Distributions whose version may change a run's numbers or its records."""
+
+SWITCHES = (
+    *("TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "XLA_FLAGS"),
+    *("TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC", "NVIDIA_TF32_OVERRIDE"),
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE"),
+    *("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+)
+"""Environment variables that change the digits of a training, or its speed."""
+
+_CPUINFO = Path("/proc/cpuinfo")  # on Linux alone
+
+# With oneDNN limited to one of these, bfloat16 is emulated, or not there at all.
+_WITHOUT_BF16 = {
+    *("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+}
 
 
 def utc_now() -> str:
@@ -19,25 +39,41 @@ def utc_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def describe_machine(root: Path = Path("/")) -> dict[str, Any]:
-    """Return `cpu` (the model's name), `cores` (usable ones) and `memory_gib` (None if unknown).
+def describe_machine() -> dict[str, Any]:
+    """Return `cpu` (the model's name), `cores` (those this process may use) and `memory_gib`.
 
-    Both are those of the machine or, if less, what the control group of this process allows, as of
-    `docker run --cpus=2 --memory=8g`.
-    `root` is where `proc` and `sys` are.
+    Cores are what affinity and a container leave (`docker run --cpus=2`); memory is the machine's.
     """
-    memory = _memory_bytes(root)
     return {
-        "cpu": _cpu_model(root),
-        "cores": min([_usable_cores(), *_cpu_limits(root)]),
-        "memory_gib": None if memory is None else round(memory / 2**30, 1),
+        "cpu": _cpu_model(),
+        "cores": joblib.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
 
 
-def cpu_has_bf16(root: Path = Path("/")) -> bool:
-    """Say whether the processor multiplies bfloat16 in hardware; False where Linux cannot tell."""
-    flags = (_cpuinfo(root, "flags") or _cpuinfo(root, "Features") or "").split()
+def cpu_has_bf16() -> bool:
+    """Say whether TensorFlow multiplies bfloat16 in hardware here; False where Linux cannot tell.
+
+    That needs the processor, and an environment that lets oneDNN use it.
+    """
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower() in ("0", "false"):
+        return False
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA", "")
+    if limit.upper() in _WITHOUT_BF16:
+        return False
+    flags = (_cpuinfo("flags") or _cpuinfo("Features")).split()
     return not {"amx_bf16", "avx512_bf16", "bf16"}.isdisjoint(flags)
+
+
+def cpu_precision(asked: str = "auto") -> str:
+    """Return the precision that a run trains in on the processor, by its `runtime.precision`."""
+    return asked if asked != "auto" else "bfloat16" if cpu_has_bf16() else "float32"
+
+
+def environment_switches() -> dict[str, str]:
+    """Return those of `SWITCHES` that are set. A value with a path is cut off before it."""
+    values = {name: os.environ.get(name, "") for name in SWITCHES}
+    return {name: re.sub("/.*", "…", value) for name, value in values.items() if value}
 
 
 def package_versions() -> dict[str, str | None]:
@@ -55,103 +91,48 @@ def git_state(root: Path | str) -> dict[str, Any]:
     """Return `git_commit` and `git_dirty` (tracked files differ from it) of the checkout at `root`.
 
     Runs and reports in `results/`, and the README that quotes them, are no part of the program:
-    changes there do not count. Both are None if `root` is no checkout, has no commit, or git is not
-    there.
+    changes there do not count. Both are None if `root` is no checkout, or, with a warning, if git
+    does not tell: it is not there, or finds that the files are somebody else's.
     """
-    commit = changes = None
     if (Path(root) / ".git").exists():  # git itself would go on to a repository further up
-        commit = _output("git", "-C", str(root), "rev-parse", "--verify", "HEAD")
         records = (":(exclude)results", ":(exclude)README.md")
-        tracked = ("status", "--porcelain", "--untracked-files=no", "--", ":/", *records)
-        changes = _output("git", "-C", str(root), *tracked)
-    if commit is None or changes is None:
-        return {"git_commit": None, "git_dirty": None}
-    return {"git_commit": commit, "git_dirty": bool(changes)}
+        try:
+            commit = _git(root, "rev-parse", "--verify", "HEAD")
+            changes = _git(
+                root, "status", "--porcelain", "--untracked-files=no", "--", ":/", *records
+            )
+            return {"git_commit": commit, "git_dirty": bool(changes)}
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = (getattr(error, "stderr", None) or str(error)).splitlines()[0]
+            _complain_once(f"warning: the commit is not recorded, git does not tell it: {reason}")
+    return {"git_commit": None, "git_dirty": None}
 
 
-def _output(*command: str) -> str | None:
+_complain_once = functools.cache(complain)
+
+
+def _git(root: Path | str, *arguments: str) -> str:
     # A hook's GIT_DIR must not lead elsewhere, nor may `git status` wait for or take a lock.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    environment["GIT_OPTIONAL_LOCKS"] = "0"
-    try:
-        result = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=30, check=True
-        )
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(root), *arguments],
+        env=environment | {"GIT_OPTIONAL_LOCKS": "0"},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=True,
+    ).stdout.strip()
 
 
-def _cpu_model(root: Path) -> str:
-    return (
-        _cpuinfo(root, "model name")
-        or (platform.system() == "Darwin" and _output("sysctl", "-n", "machdep.cpu.brand_string"))
-        or platform.processor()
-        or platform.machine()
-    )
+def _cpu_model() -> str:
+    if platform.system() == "Darwin":
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.check_output(command, text=True).strip()
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
-def _cpuinfo(root: Path, key: str) -> str | None:
-    """Return the first value of `key` in /proc/cpuinfo: that of the first processor."""
-    for line in (_text(root / "proc/cpuinfo") or "").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == key:
-            return value.strip()
-    return None
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "process_cpu_count"):  # Python 3.13
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _memory_bytes(root: Path) -> int | None:
-    try:
-        physical = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    except (ValueError, OSError):
-        physical = []
-    return min([*physical, *_memory_limits(root)], default=None)
-
-
-def _memory_limits(root: Path) -> Iterator[int]:
-    """Yield what limits the memory, in bytes."""
-    for folder in _control_groups(root, "memory"):
-        # Version 2, and version 1, where "no limit" is about 2**63.
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            limit = (_text(folder / name) or "").strip()
-            if limit.isdigit():  # not "max"
-                yield int(limit)
-
-
-def _cpu_limits(root: Path) -> Iterator[int]:
-    """Yield what limits the time on all cores together, in cores; a part of one counts as one."""
-    for folder in _control_groups(root, "cpu"):
-        # Version 2 has microseconds and their period in one file, version 1 in two.
-        texts = [_text(folder / f"cpu.{name}") for name in ("max", "cfs_quota_us", "cfs_period_us")]
-        match " ".join(filter(None, texts)).split():
-            case quota, period if quota.isdigit() and period.isdigit():  # not "max", not "-1"
-                yield max(1, math.ceil(int(quota) / int(period)))
-
-
-def _control_groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's control group and of those above it."""
-    for line in (_text(root / "proc/self/cgroup") or "").splitlines():
-        _, controllers, group = line.split(":", 2)
-        if controllers == "":  # version 2
-            top = root / "sys/fs/cgroup"
-        elif controller in controllers.split(","):  # version 1
-            top = root / "sys/fs/cgroup" / controller
-        else:
-            continue
-        relative = Path(group.lstrip("/"))
-        yield from (top / folder for folder in (relative, *relative.parents))
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return None
+def _cpuinfo(key: str) -> str:
+    """Return the first value of `key` in /proc/cpuinfo, or ""."""
+    text = _CPUINFO.read_text() if _CPUINFO.exists() else ""
+    found = re.search(rf"^{key}\s*:(.*)", text, re.MULTILINE)
+    return found[1].strip() if found else ""

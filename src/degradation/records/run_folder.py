@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -49,7 +48,9 @@ _MEMBERS = (
     *("checkpoint", "manifest.json", "metrics.csv", "layers.csv", "model.keras", "mean.npy"),
     *("wandb", "config.yaml"),
 )
-_FOLDERS = ("checkpoint", "wandb")
+
+# How the cells of a table are read, by column; the others are numbers.
+_CELLS = {"iteration": int, "layer": str}
 
 
 class RunFolder:
@@ -70,19 +71,19 @@ class RunFolder:
 
     def config(self) -> dict[str, Any]:
         """Return the resolved configuration, or {} if there is none. YAML tags are refused."""
-        return self._read("config.yaml", _parse_yaml) or {}
+        return self._read("config.yaml", yaml.safe_load, absent={})
 
     def manifest(self) -> dict[str, Any]:
         """Return the manifest, or {} if there is none."""
-        return self._read("manifest.json", _parse_json) or {}
+        return self._read("manifest.json", json.loads, absent={})
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.csv, `iteration` as int and the rest as float."""
-        return self._read("metrics.csv", _parse_rows) or []
+        return self._read("metrics.csv", _parse_table, absent=[])
 
     def layers(self) -> list[dict[str, Any]]:
         """Return the rows of layers.csv, `layer` as text, the rest as float or None for blank."""
-        return self._read("layers.csv", _parse_layers) or []
+        return self._read("layers.csv", _parse_table, absent=[])
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.yaml from plain dicts, lists, strings and numbers; makes the folder."""
@@ -94,32 +95,30 @@ class RunFolder:
     def update_manifest(self, drop: Iterable[str] = (), **fields: Any) -> None:
         """Set top-level fields of the manifest and remove those in `drop`; the others stay.
 
-        JSON has no NaN and no infinity: they become null.
+        Fields are what JSON can hold: `ValueError` for NaN and infinity.
         """
-        kept = {key: value for key, value in self.manifest().items() if key not in drop}
-        manifest = kept | {key: _as_json(value) for key, value in fields.items()}
-        text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_atomically(self.path / "manifest.json", text.encode())
+        manifest = {key: value for key, value in self.manifest().items() if key not in drop}
+        text = json.dumps(manifest | fields, indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomically(self.path / "manifest.json", (text + "\n").encode())
 
     def write_rows(self, rows: list[dict[str, Any]]) -> None:
         """Replace metrics.csv by `rows`, which share their keys; without rows there is no file.
 
-        `ValueError` for a key that is no metric and for rows whose keys differ.
+        `ValueError` for a key that is no metric, or that the first row has not.
         """
         path = self.path / "metrics.csv"
         if rows:
-            write_atomically(path, _format_rows(rows).encode())
+            columns = [name for name in METRIC_COLUMNS if name in rows[0]]
+            # A learning rate may be given as a whole number.
+            numbers = [{k: _CELLS.get(k, float)(value) for k, value in row.items()} for row in rows]
+            write_atomically(path, _format_table(columns, numbers))
         else:
             with faults_as_user_errors(f"cannot delete {path}"):
                 path.unlink(missing_ok=True)
 
     def write_layers(self, rows: list[dict[str, Any]]) -> None:
         """Replace layers.csv by `rows`, which have the keys `LAYER_COLUMNS`; None is a blank."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, LAYER_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(self.path / "layers.csv", text.getvalue().encode())
+        write_atomically(self.path / "layers.csv", _format_table(LAYER_COLUMNS, rows))
 
     def save_checkpoint(
         self, iteration: int, arrays: dict[str, np.ndarray], state: dict[str, Any]
@@ -147,108 +146,53 @@ class RunFolder:
     def clear(self) -> None:
         """Delete the run's own files and folders, nothing else; of a symbolic link only the link.
 
-        `UserError`, and nothing is deleted, if manifest or configuration are not those of a run.
+        It does not ask whether they are a run's: `stranger` does.
         """
-        if stranger := self.stranger():
-            raise UserError(
-                f"{self.path} has {stranger} but no manifest or configuration of a run: "
-                "nothing was deleted; choose another run_dir, or empty the folder yourself"
-            )
         with faults_as_user_errors(f"cannot clear {self.path}"):
-            for path in map(self.path.joinpath, self._members()):
-                if path.name in _FOLDERS and path.is_dir() and not path.is_symlink():
+            for path in map(self.path.joinpath, _MEMBERS):
+                if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
-                    path.unlink()
+                    path.unlink(missing_ok=True)
 
     def stranger(self) -> str | None:
         """Name a file or folder that a run would replace, if what is here is not a run."""
-        return next(iter(self._members()), None) if not self._holds_a_run() else None
-
-    def _members(self) -> list[str]:
-        return [name for name in _MEMBERS if os.path.lexists(self.path / name)]
-
-    def _holds_a_run(self) -> bool:
         try:
-            return "status" in self.manifest() or {"model", "schedule"} <= self.config().keys()
+            if "status" in self.manifest() or {"model", "schedule"} <= self.config().keys():
+                return None
         except UserError:
-            return True  # damaged: starting over is how the user puts that right
+            return None  # damaged: starting over is how the user puts that right
+        return next((name for name in _MEMBERS if os.path.lexists(self.path / name)), None)
 
-    def _read(self, name: str, parse: Callable[[str], Any]) -> Any:
+    def _read(self, name: str, parse: Callable[[str], Any], absent: Any) -> Any:
+        """Return what is in a file, or `absent`, whose type the content must have."""
         path = self.path / name
         with faults_as_user_errors(f"cannot read {path}"):
             try:
                 content = path.read_bytes()
             except (FileNotFoundError, NotADirectoryError):
-                return None
+                return absent
         try:
-            return parse(content.decode())
-        except (ValueError, RecursionError, yaml.YAMLError) as error:
+            value = parse(content.decode())
+            if not isinstance(value, type(absent)):
+                raise ValueError(f"expected keys and values, found {type(value).__name__}")
+        except (ValueError, TypeError, csv.Error, yaml.YAMLError) as error:
             reason = getattr(error, "problem", None) or str(error) or type(error).__name__
             raise UserError(f"{path} is damaged: {reason.splitlines()[0]}") from error
+        return value
 
 
-def _parse_json(text: str) -> dict[str, Any]:
-    return _mapping(json.loads(text))
-
-
-def _parse_yaml(text: str) -> dict[str, Any]:
-    return _mapping(yaml.safe_load(text))
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected keys and values, found {type(value).__name__}")
-    return value
-
-
-def _parse_rows(text: str) -> list[dict[str, Any]]:
-    reader = csv.DictReader(io.StringIO(text), strict=True)
-    if "iteration" not in (reader.fieldnames or ()):
-        raise ValueError("no column iteration")
-    rows = []
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise ValueError(f"line {reader.line_num} has not {len(reader.fieldnames)} cells")
-            iteration = int(row.pop("iteration"))
-            rows.append({"iteration": iteration} | {k: float(v) for k, v in row.items()})
-    except csv.Error as error:
-        raise ValueError(str(error)) from error
-    return rows
-
-
-def _parse_layers(text: str) -> list[dict[str, Any]]:
-    rows = list(csv.DictReader(io.StringIO(text), strict=True))
-    if any(row.keys() != set(LAYER_COLUMNS) for row in rows):
-        raise ValueError(f"expected the columns {', '.join(LAYER_COLUMNS)}")
+def _parse_table(text: str) -> list[dict[str, Any]]:
+    # A row with too few cells has None for one, and one with too many a list: a TypeError.
     return [
-        {"layer": row["layer"]}
-        | {key: float(row[key]) if row[key] else None for key in LAYER_COLUMNS[1:]}
-        for row in rows
+        {name: None if cell == "" else _CELLS.get(name, float)(cell) for name, cell in row.items()}
+        for row in csv.DictReader(io.StringIO(text), strict=True)
     ]
 
 
-def _format_rows(rows: list[dict[str, Any]]) -> str:
-    columns = [name for name in METRIC_COLUMNS if name in rows[0]]
+def _format_table(columns: Iterable[str], rows: list[dict[str, Any]]) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        if row.keys() != set(columns):
-            raise ValueError(f"a row of metrics has the keys {list(row)}, expected {columns}")
-        # float() first: the repr of numpy's own floats names their type.
-        writer.writerow(
-            int(row[name]) if name == "iteration" else repr(float(row[name])) for name in columns
-        )
-    return text.getvalue()
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
