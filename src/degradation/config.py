@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from degradation.errors import UserError
-from degradation.schema import CLASSES, NETWORKS, Configuration, check, show
+from degradation.schema import CLASSES, Configuration, check
 
 ROOT = Path(__file__).parents[2]
-CONF = ROOT / "conf"
+# The checkout's; installed without one, the package has a copy, of the link to it.
+CONF = next(p for p in (ROOT / "conf", Path(__file__).with_name("conf")) if p.is_dir())
 RUNS = ROOT / "results" / "runs"
 
 
@@ -36,28 +37,45 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def option_values(group: str, name: str) -> dict[str, Any]:
-    """Values of `conf/<group>/<name>.yaml`, dotted: `{"schedule.iterations": 4000, ...}`."""
-    tree = OmegaConf.create({group: OmegaConf.load(CONF / group / f"{name}.yaml")})
+    """Values of `conf/<group>/<name>.yaml`, dotted: `{"schedule.iterations": 4000, ...}`.
+
+    Raises `UserError` as `read_option` does.
+    """
+    tree = OmegaConf.create({group: read_option(group, name)})
     return flatten(OmegaConf.to_container(tree, resolve=True))
+
+
+def read_option(group: str, name: str) -> DictConfig:
+    """Read `conf/<group>/<name>.yaml`.
+
+    Raises `UserError`, which names the file, where that cannot be read or has another's name.
+    """
+    values, key = read_yaml(f"{group}/{name}.yaml"), "mode" if group == "tracking" else "name"
+    if not OmegaConf.is_dict(values) or values.get(key) != name:
+        raise UserError(f"conf/{group}/{name}.yaml: allowed: keys and values, with {key}: {name}")
+    return values
+
+
+def read_yaml(file: str) -> DictConfig | ListConfig:
+    """Read a file of `conf/`; raises `UserError`, which names it, where that is not possible."""
+    try:
+        return OmegaConf.load(CONF / file)
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"conf/{file}: cannot be read: {error}") from error
 
 
 def read_figures() -> dict[str, dict[str, Any]]:
     """Read every file of `conf/figure/`, by name.
 
-    Raises `UserError`, which names the file, for one that is no figure or has another's name.
+    Raises `UserError`, which names the file, for one that is no figure, and as `read_option` does.
     """
     figures = {}
     for name in options("figure"):
+        figures[name] = OmegaConf.to_container(read_option("figure", name))
         try:
-            spec = OmegaConf.to_container(OmegaConf.load(CONF / "figure" / f"{name}.yaml"))
-            check({"figure": spec})
-            if spec["name"] != name:
-                raise UserError(f"name={show(spec['name'])}: allowed: {name}")
-        except (yaml.YAMLError, OmegaConfBaseException) as error:
-            raise UserError(f"conf/figure/{name}.yaml: cannot be read: {error}") from error
+            check({"figure": figures[name]})
         except UserError as error:
             raise UserError(f"conf/figure/{name}.yaml: {error}") from error
-        figures[name] = spec
     return figures
 
 
@@ -66,29 +84,17 @@ def validate(config: DictConfig) -> Configuration:
 
     Raises `UserError`, one line with key, value and what is allowed, for the first thing wrong.
     """
-    tree = OmegaConf.to_container(config, resolve=True)
-    for group in sorted(key for key in tree if (CONF / key).is_dir()):
-        key = "mode" if group == "tracking" else "name"
-        name = tree[group].get(key) if isinstance(tree[group], dict) else tree[group]
-        if name not in options(group):
-            raise UserError(f"{group}={show(name)}: unknown; allowed: {', '.join(options(group))}")
-    if model := tree.get("model", {}):
-        check_builder(model, option_values("model", model["name"]).get("model.builder"))
-    if isinstance(classes := model.get("classes", CLASSES), int) and 2 <= classes < CLASSES:
-        raise UserError(f"model.classes={classes}: allowed: an integer of {CLASSES} or more")
-    return check(tree)
-
-
-def check_builder(model: dict[str, Any], builder: str | None) -> None:
-    """Raise `UserError` if a network's `builder` is not that of its file: its keys are others."""
-    if builder is None:
+    checked = check(OmegaConf.to_container(config, resolve=True))
+    for group in ("model", "schedule", "optimizer", "figure"):
+        chosen = getattr(checked, group)
+        if chosen and chosen.name not in options(group):
+            allowed = ", ".join(options(group))
+            raise UserError(f"{group}.name={chosen.name}: unknown; allowed: {allowed}")
+    if checked.model and checked.model.classes < CLASSES:
         raise UserError(
-            f"conf/model/{model['name']}.yaml: no builder; allowed: {', '.join(NETWORKS)}"
+            f"model.classes={checked.model.classes}: allowed: an integer of {CLASSES} or more"
         )
-    if model.get("builder") != builder:
-        given = show(model.get("builder"))
-        name = model["name"]
-        raise UserError(f"model.builder={given}: allowed: {builder}, that of model={name}")
+    return checked
 
 
 def check_models(key: str, models: Iterable[str]) -> None:
@@ -101,13 +107,15 @@ def check_models(key: str, models: Iterable[str]) -> None:
 def folder_of(key: str, value: str, base: Path = Path()) -> Path:
     """Absolute path of the folder that `key=value` names; a relative one is counted from `base`.
 
-    Raises `UserError` if there cannot be one: unknown users have no `~`, and names have a limit.
+    Raises `UserError` if there cannot be one: unknown users have no `~`, names have a limit, and
+    records are UTF-8.
     """
     try:
+        value.encode()
         path = (base / Path(value).expanduser()).absolute()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.stat()
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise UserError(f"{key}={value}: {reason}; allowed: a path that can be read") from error
     return path

@@ -9,27 +9,16 @@ from typing import Any
 from degradation.config import flatten, option_values, options
 from degradation.schema import Configuration, check, show
 
-GROUPS = ("model", "data", "schedule", "optimizer")
-"""The groups of `conf/` that decide a result; so does `runtime.precision`, as it is asked for."""
+DECIDES = {
+    **dict.fromkeys(("model", "data", "schedule", "optimizer", "seed"), True),
+    "runtime": {"precision"},
+}
+"""What decides a result, the precision as it is asked for."""
 
-LOCATIONS = ("data.dir", "data.search", "data.url")
+LOCATIONS = {"data": {"dir", "search", "url"}}
 """Where the data lies does not change what it holds: the manifest's fingerprint says that."""
 
-PAPER = {
-    "data.name": "cifar10",
-    "data.holdout": 0,
-    "optimizer.name": "sgd",
-    "optimizer.batch": 128,
-    "optimizer.ghost_batch": 64,
-    "optimizer.rate": 0.1,
-    "optimizer.momentum": 0.9,
-    "optimizer.weight_decay": 1e-4,
-    "optimizer.decay": "kernels",
-    "optimizer.warmup.min_depth": 110,
-    "optimizer.warmup.rate": 0.01,
-    "optimizer.warmup.until_error": 80.0,
-}
-"""The paper's settings (section 4.2), whatever the defaults are."""
+SIZES = ("data.train_images", "data.test_images")
 
 SCHEDULES = {
     name: {
@@ -70,19 +59,11 @@ class Setting:
         `schema.check` does.
         """
         if not isinstance(configuration, Configuration):
-            known = (*GROUPS, "runtime", "seed")
-            configuration = check({key: configuration[key] for key in known})
-        values, identity = (
-            flatten(configuration.model_dump(include={*GROUPS}, exclude_defaults=without))
-            for without in (False, True)
-        )
-        precision = configuration.runtime.precision
-        rest = {"seed": configuration.seed, "precision": precision}
-        identity |= rest if precision != "auto" else {"seed": configuration.seed}
-        return cls(
-            tuple(sorted((key, v) for key, v in identity.items() if key not in LOCATIONS)),
-            {key: v for key, v in (values | rest).items() if key not in LOCATIONS},
-        )
+            configuration = check({key: configuration[key] for key in DECIDES})
+        parts = {"include": DECIDES, "exclude": LOCATIONS}
+        values = flatten(configuration.model_dump(**parts))
+        identity = flatten(configuration.model_dump(**parts, exclude_defaults=True))
+        return cls(tuple(sorted(identity.items())), values)
 
     @property
     def model(self) -> str:
@@ -107,18 +88,23 @@ class Setting:
         `seed=`. Networks and schedules of one's own are compared with their files in `conf/`; of
         one whose file has gone, the name says it all.
         """
-        chosen = dict(self.identity)
-        named = {g: _option(g, self.values[f"{g}.name"]) for g in ("model", "schedule")}
-        changes = {}
-        for key, value in sorted(self.values.items(), key=lambda item: _short(item[0])):
-            option = named.get(key.partition(".")[0], {})
-            if option is None or key in ("model.name", "schedule.name", "seed"):
-                continue
-            if (value != option[key] if key in option else key in chosen) and (
-                (key, value) != ("data.name", "cifar10")
-            ):
-                changes[key] = value
-        return changes
+        named = self._named("model") | self._named("schedule")
+        chosen = dict(self.identity).keys() - {"seed"}
+        return {
+            key: value
+            for key, value in sorted(self.values.items(), key=lambda item: _short(item[0]))
+            if (key in chosen if key not in named else value != named[key])
+        }
+
+    def _named(self, group: str) -> dict[str, Any]:
+        """What the group's option of this name has; if its file has gone, what the run has."""
+        name = self.values[f"{group}.name"]
+        if group == "schedule" and name in SCHEDULES:
+            return SCHEDULES[name]
+        if name not in options(group):
+            return {key: v for key, v in self.values.items() if key.startswith(f"{group}.")}
+        values = option_values(group, name)
+        return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
 
     @property
     def variant(self) -> str:
@@ -129,32 +115,35 @@ class Setting:
         return self.variant_without()
 
     def variant_without(self, *keys: str) -> str:
-        """`variant` but for these keys."""
-        texts = {_short(k): show(value) for k, value in self.changes.items() if k not in keys}
+        """`variant` but for these of its keys."""
+        texts = {_short(key): show(value) for key, value in self.changes.items()}
         return ",".join(
-            f"{key}={text.strip('[]').replace(',', '-')}" for key, text in texts.items()
+            f"{key}={text.strip('[]').replace(',', '-')}"
+            for key, text in texts.items()
+            if key not in keys
         )
 
     def but_for(self, *keys: str) -> frozenset[tuple[str, Any]]:
-        """`identity` without these keys, to group by."""
-        return frozenset(item for item in self.identity if item[0] not in keys)
+        """`identity` without these keys, named as in `variant`, to group by."""
+        return frozenset(item for item in self.identity if _short(item[0]) not in keys)
 
     @property
     def overrides(self) -> list[str]:
         """`changes`, as a command line takes them."""
-        return [f"{_option_key(key)}={show(value)}" for key, value in self.changes.items()]
+        return [f"{key.removesuffix('.name')}={show(v)}" for key, v in self.changes.items()]
 
     @property
     def departures(self) -> list[str]:
-        """What differs from the paper's settings and the network's own file, sorted `key=value`."""
-        own = {key: value for key, value in self.changes.items() if key.startswith("model.")}
-        chosen = dict(self.identity)
-        for key in self.values:
-            if key.startswith(("data.", "optimizer.")) and key not in SIZES:
-                # A key that the protocol does not have is a departure unless it is at its default.
-                differs = self.values[key] != PAPER[key] if key in PAPER else key in chosen
-                own |= {key: self.values[key]} if differs else {}
-        return sorted(f"{_short(key)}={show(value)}" for key, value in own.items())
+        """What differs from the paper's settings and the network's own file, sorted `key=value`.
+
+        The paper's are the defaults of data and optimizer.
+        """
+        groups = ("model.", "data.", "optimizer.")
+        return [
+            f"{_short(key)}={show(value)}"
+            for key, value in self.changes.items()
+            if key.startswith(groups) and key not in SIZES
+        ]
 
     def folder(self, root: Path) -> Path:
         """Folder of the run below `root`: `<schedule>/<model>[,key=value…]/seed<k>`."""
@@ -170,24 +159,7 @@ class Setting:
         ]
 
 
-SIZES = ("data.train_images", "data.test_images")
-
-
 def _short(key: str) -> str:
     """A key within its group; `data=` and `optimizer=` choose an option."""
     group, _, name = key.partition(".")
     return group if name in ("", "name") else name
-
-
-def _option_key(key: str) -> str:
-    return "runtime.precision" if key == "precision" else key.removesuffix(".name")
-
-
-def _option(group: str, name: str) -> dict[str, Any] | None:
-    """Values of an option of a group by their dotted keys; None where it is not known."""
-    if group == "schedule" and name in SCHEDULES:
-        return SCHEDULES[name]
-    if name not in options(group):
-        return None
-    values = option_values(group, name)
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
