@@ -1,7 +1,7 @@
 """Small files of CIFAR-10 as its two archives hold them, and what a refusal looks like."""
 
 import hashlib
-import struct
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ def write_python(folder, parts, monkeypatch):
     """Write pickles that pass for the official ones."""
     folder.mkdir(parents=True)
     for name, part in zip(PYTHON.digests, parts, strict=True):
-        (folder / name).write_bytes(dump_python2(*part))
+        (folder / name).write_bytes(dump(*part))
     make_official(monkeypatch, PYTHON, folder)
     return folder
 
@@ -53,35 +53,10 @@ def make_official(monkeypatch, archive, folder):
         monkeypatch.setitem(archive.digests, name, digest)
 
 
-def dump_python2(images, labels):
-    """Write the opcodes that Python 2's cPickle wrote for the official files."""
-
-    def text(value):
-        if len(value) < 256:
-            return b"U" + bytes([len(value)]) + value
-        return b"T" + struct.pack("<i", len(value)) + value
-
-    rows = pack_records(images, labels)[:, 1:]
-    array = (
-        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
-        + b"(K\x01"
-        + b"M%sM%s\x86" % (struct.pack("<H", rows.shape[0]), struct.pack("<H", rows.shape[1]))
-        + b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN"
-        + b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-        + b"\x89"
-        + text(rows.tobytes())
-        + b"tb"
-    )
-    numbers = b"".join(b"K" + bytes([label]) for label in labels)
-    names = b"".join(text(b"image_%d.png" % k) for k in range(len(labels)))
-    return (
-        b"\x80\x02}("
-        + (text(b"batch_label") + text(b"training batch 1 of 5"))
-        + (text(b"labels") + b"](" + numbers + b"e")
-        + (text(b"data") + array)
-        + (text(b"filenames") + b"](" + names + b"e")
-        + b"u."
-    )
+def dump(images, labels):
+    """Pickle what the official files hold."""
+    content = {b"labels": labels.tolist(), b"data": pack_records(images, labels)[:, 1:]}
+    return pickle.dumps(content, protocol=2)
 
 
 def load(folder, **options):

@@ -1,5 +1,6 @@
 """The contract of `build_model`: initial weights, precision, saving, and what is refused."""
 
+import importlib
 import subprocess
 import sys
 
@@ -9,9 +10,10 @@ import pytest
 import tensorflow as tf
 from small_networks import build_small, draw_images, of_type, shake
 
+import degradation.models.layers
 from degradation.config import validate
 from degradation.errors import UserError
-from degradation.models import build_model
+from degradation.models import build_model, to_float32
 from experiments.compose import compose
 
 # ---------------------------------------------------------------- initial weights
@@ -58,28 +60,31 @@ def test_precision_comes_from_the_global_policy(policy):
     assert {weight.dtype for weight in model.weights} == {"float32"}
 
 
-def test_bfloat16_is_close_to_float32(set_policy):
-    single = shake(build_small("resnet20"))
+def test_a_float32_twin_of_a_network_trained_in_bfloat16(set_policy):
+    """The same weights and layers, in float32 under whatever policy, and almost the same logits."""
     set_policy("mixed_bfloat16")
-    half = build_small("resnet20")
-    half.set_weights(single.get_weights())
-    for training in (False, True):
-        expected = single(draw_images(), training=training).numpy()
-        logits = half(draw_images(), training=training).numpy()
-        assert 0 < np.abs(logits - expected).max() < 0.05 * np.abs(expected).max()
-
-
-@pytest.mark.parametrize("option", "AC")
-def test_saved_network_loads(option, policy, tmp_path, set_policy):
-    """In Keras' safe mode and under another policy: the same outputs to the last bit."""
-    model = shake(build_small("resnet20", depth=8, shortcut=option))
-    model.save(tmp_path / "model.keras")
+    half = shake(build_small("resnet20"))
+    twin = to_float32(half)
+    assert [layer.name for layer in twin.layers] == [layer.name for layer in half.layers]
+    assert {layer.compute_dtype for layer in twin.layers[1:]} == {"float32"}  # after the input
+    for ours, theirs in zip(half.weights, twin.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     set_policy("float32")
-    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
-    assert loaded.name == model.name
+    single = build_small("resnet20")
+    single.set_weights(half.get_weights())
     for training in (False, True):
-        outputs = [x(draw_images(), training=training).numpy() for x in (model, loaded)]
-        np.testing.assert_array_equal(*outputs)
+        found, expected, rounded = (
+            x(draw_images(), training=training) for x in (twin, single, half)
+        )
+        np.testing.assert_array_equal(found, expected)
+        assert 0 < np.abs(rounded - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_another_backend_of_keras_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ImportError, match="not on jax: set KERAS_BACKEND=tensorflow") as refused:
+        importlib.reload(degradation.models.layers)
+    assert "\n" not in str(refused.value)
 
 
 def test_saved_network_loads_elsewhere(tmp_path):
@@ -99,6 +104,63 @@ def test_saved_network_loads_elsewhere(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), model(draw_images()), rtol=1e-5)
 
 
+# ---------------------------------------------------------------- what is not allowed
+
+
+def line(refuse, *given, **settings) -> str:
+    """The one line with which something is refused."""
+    with pytest.raises(UserError) as caught:
+        refuse(*given, **settings)
+    message = str(caught.value)
+    assert "\n" not in message and caught.value.exit_code == 2
+    return message
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("alexnet", {}, ["model", "alexnet", "plain20", "resnet110"]),
+        ("../data/cifar10", {}, ["model", "../data/cifar10", "plain20"]),
+        ("resnet20", {"dpeth": 20}, ["model.dpeth=20: unknown key", "depth, shortcut"]),
+        ("plain20", {"depth": 2}, ["model.depth=2", "6n+2"]),
+        ("resnet20", {"depth": 20.0}, ["model.depth=20.0", "integer"]),
+        ("resnet20", {"depth": "20"}, ["model.depth=20", "integer"]),
+        ("densenet40", {"depth": 41}, ["model.depth=41", "3n+4"]),
+        ("densenet_bc100", {"depth": 43}, ["model.depth=43", "6n+4"]),
+        ("densenet_bc100", {"compression": 0}, ["model.compression=0", "greater than 0"]),
+        ("densenet_bc100", {"compression": 1.5}, ["model.compression=1.5", "equal to 1"]),
+        ("resnet20", {"shortcut": "a"}, ["model.shortcut=a", "null"]),
+        ("resnet34_dense512", {"head": "dense256"}, ["model.head=dense256", "dense512"]),
+        ("resnet50", {"builder": "vgg"}, ["model.", "skip"]),
+        ("resnet50", {"classes": 1}, ["model.classes=1", "equal to 2"]),
+        ("resnet50", {"classes": True}, ["model.classes=true", "integer"]),
+        ("resnet50", {"widths": [64, 128]}, ["depths=[3,4,6,3]", "model.widths=[64,128]"]),
+        ("resnet50", {"widths": 64}, ["model.widths=64", "a list"]),
+        ("resnet50", {"depths": [3, 4, 6.5, 3]}, ["model.depths", "6.5", "integer"]),
+        ("resnet50", {"depths": []}, ["model.depths=[]", "at least 1"]),
+        ("resnet18", {"widths": [9, 8, 9, 9]}, ["model.widths=[9,8,9,9]", "model.shortcut=A"]),
+        ("vgg16", {"depths": [2] * 6, "widths": [8] * 6}, ["model.depths=[2,2,2,2,2,2]", "5"]),
+        ("vgg16", {"skip": 1}, ["model.skip=1", "true or false"]),
+        ("vgg13skip", {"depths": [2, 2, 2, 2, 1]}, ["model.skip=true", "last two convolutions"]),
+        ("vgg13skip", {"depths": [2], "widths": [8]}, ["model.skip=true", "last two"]),
+    ],
+)
+def test_wrong_values_are_refused_in_one_line(name, settings, words):
+    """Key, value, and what is allowed."""
+    message = line(build_model, name, **settings)
+    assert all(word in message for word in words), message
+
+
+def test_a_command_refuses_in_the_same_words():
+    """Only a network of fewer classes than the data have can be built, and not trained here."""
+    config = compose("config", ["model=plain20"])
+    config.model.depth = 9
+    assert line(validate, config) == line(build_model, "plain20", depth=9)
+    config = compose("config", ["model=resnet18", "model.classes=9"])
+    assert line(validate, config) == "model.classes=9: allowed: an integer of 10 or more"
+    assert build_small("plain20", classes=9).output_shape == (None, 9)
+
+
 STAGES = "stem: cifar, block: basic, widths: [4, 8], depths: [1, 1]"
 
 
@@ -106,83 +168,18 @@ STAGES = "stem: cifar, block: basic, widths: [4, 8], depths: [1, 1]"
     ("text", "words"),
     [
         (f"builder: resnet, {STAGES}", None),
-        (
-            f"builder: resnet, {STAGES}, dropout: 0.1",
-            ["model.dropout=0.1: unknown key", "model/mine.yaml: ", "head"],
-        ),
+        (f"builder: resnet, {STAGES}, dropout: 0.1", ["model.dropout=0.1", "head"]),
         ("builder: resnet, stem: cifar, block: basic, widths: [4]", ["model.depths: missing"]),
-        (f"builder: resnett, {STAGES}", ["model.builder=resnett", "cifar_resnet, resnet, vgg"]),
-        (STAGES, ["conf/model/mine.yaml: no builder", "cifar_resnet, resnet, vgg"]),
+        (f"builder: resnett, {STAGES}", ["model.builder=resnett", "cifar_resnet"]),
+        (STAGES, ["model.builder: missing"]),
     ],
 )
 def test_a_file_of_ones_own(text, words, tmp_path, monkeypatch):
-    (tmp_path / "mine.yaml").write_text(f"{{name: mine, {text}}}")
-    monkeypatch.setattr("degradation.models.networks.CONF", tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/mine.yaml").write_text(f"{{name: mine, {text}}}")
+    monkeypatch.setattr("degradation.config.CONF", tmp_path)
     if words is None:
         assert build_model("mine").output_shape == (None, 10)
-        return
-    with pytest.raises(UserError) as caught:
-        build_model("mine")
-    assert all(word in str(caught.value) for word in words), caught.value
-
-
-# ---------------------------------------------------------------- what is not allowed
-
-
-def line(refuse) -> str:
-    """The one line with which something is refused."""
-    with pytest.raises(UserError) as caught:
-        refuse()
-    message = str(caught.value)
-    assert "\n" not in message and caught.value.exit_code == 2
-    return message
-
-
-@pytest.mark.parametrize(
-    ("name", "key", "value", "words"),
-    [
-        ("plain20", "depth", 2, ["model.depth=2", "6n+2"]),
-        ("resnet20", "depth", 20.0, ["model.depth=20.0", "6n+2"]),
-        ("resnet20", "depth", "20", ["model.depth=20", "6n+2"]),
-        ("densenet40", "depth", 41, ["model.depth=41", "3n+4"]),
-        ("densenet_bc100", "depth", 43, ["model.depth=43", "6n+4"]),
-        ("resnet20", "shortcut", "a", ["model.shortcut=a", "A, B, C, or null"]),
-        ("resnet34_dense512", "head", "dense256", ["model.head=dense256", "linear, l2, dense512"]),
-        ("resnet50", "builder", "vgg", ["model.builder=vgg", "allowed: resnet"]),
-        ("resnet50", "classes", 1, ["model.classes=1", "an integer of 2 or more"]),
-        ("resnet50", "classes", True, ["model.classes=true", "an integer"]),
-        ("resnet50", "widths", [64, 128], ["model.depths=[3,4,6,3]", "model.widths=[64,128]"]),
-        ("resnet18", "widths", [9, 8, 9, 9], ["model.widths=[9,8,9,9]", "model.shortcut=A"]),
-        ("resnet50", "widths", 64, ["model.widths=64", "a list such as [64,128,256,512]"]),
-        ("resnet50", "depths", [3, 4, 6.5, 3], ["model.depths=[3,4,6.5,3]", "of 1 or more"]),
-        ("resnet50", "depths", [], ["model.depths=[]", "a list such as [2,2,2,2]"]),
-        ("vgg13skip", "depths", [2, 2, 2, 2, 1], ["model.skip=true", "last two convolutions"]),
-        ("vgg16", "skip", 1, ["model.skip=1", "true or false"]),
-        ("densenet_bc100", "compression", 0, ["model.compression=0", "above 0"]),
-        ("densenet_bc100", "compression", 1.5, ["model.compression=1.5", "up to 1"]),
-    ],
-)
-def test_wrong_values_are_refused_in_the_same_words_everywhere(name, key, value, words):
-    """By a command before it starts, and by `build_model`: key, value, and what is allowed."""
-    config = compose("config", [f"model={name}"])
-    config.model[key] = value
-    for refuse in (lambda: validate(config), lambda: build_model(name, **{key: value})):
-        message = line(refuse)
+    else:
+        message = line(build_model, "mine")
         assert all(word in message for word in words), message
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "words"),
-    [
-        ("alexnet", {}, ["model=alexnet", "plain20", "resnet110"]),
-        ("../data/cifar10", {}, ["model=../data/cifar10", "plain20"]),
-        ("resnet20", {"dpeth": 20}, ["model.dpeth", "depth, shortcut"]),
-        ("plain20", {"shortcut": "A"}, ["model.shortcut", "plain20", "depth"]),
-        ("vgg16", {"depths": [2] * 6, "widths": [8] * 6}, ["model.depths=[2,2,2,2,2,2]", "5"]),
-        ("vgg13skip", {"depths": [2], "widths": [8]}, ["model.skip=true", "last two"]),
-    ],
-)
-def test_names_and_keys_that_are_not_there_are_refused(name, settings, words):
-    """And values that do not go together."""
-    message = line(lambda: build_model(name, **settings))
-    assert all(word in message for word in words), message

@@ -56,14 +56,6 @@ def test_batch_normalisation_is_keras_own(policy):
         assert_close(ours.moving_variance, stock.moving_variance, TOLERANCE["float32"])
 
 
-def test_moving_averages_by_hand():
-    """One step from 0 and 1: a tenth of the batch's mean, and of its biased variance."""
-    layer = BatchNormalization()
-    layer(np.array([1, 2, 6], np.float32).reshape(1, 1, 3, 1), training=True)
-    assert layer.moving_mean.numpy() == pytest.approx([0.1 * 3])
-    assert layer.moving_variance.numpy() == pytest.approx([0.9 + 0.1 * (4 + 1 + 9) / 3])
-
-
 def test_one_pixel_a_channel():
     """A batch of one pixel has variance 0, not the 0/0 of an unbiased one."""
     layer = BatchNormalization()
@@ -82,27 +74,11 @@ def test_frozen_layer_infers():
     np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
 
 
-@pytest.mark.parametrize("setting", [{"axis": 1}, {"scale": False}, {"renorm": True}])
-def test_what_the_fused_op_cannot_do_is_refused(setting):
-    with pytest.raises(ValueError, match="last of four axes|neither renorm nor synchronized"):
-        BatchNormalization(**setting)
-
-
 def test_constants_survive_serialisation():
     layer = BatchNormalization(momentum=0.7, epsilon=1e-4, name="norm")
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
     assert type(copy) is BatchNormalization
     assert (copy.momentum, copy.epsilon, copy.name) == (0.7, 1e-4, "norm")
-
-
-def test_shortcut_a_by_hand():
-    """A 4x4 map of two channels, counted 0, 1, 2, ...: four pixels of it, between zero channels."""
-    images = np.arange(32, dtype=np.float32).reshape(1, 4, 4, 2)
-    expected = [
-        [[0, 0, 0, 1, 0, 0], [0, 0, 4, 5, 0, 0]],
-        [[0, 0, 16, 17, 0, 0], [0, 0, 20, 21, 0, 0]],
-    ]
-    np.testing.assert_array_equal(ZeroPadShortcut(6, stride=2)(images), [expected])
 
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 7)])
@@ -118,7 +94,7 @@ def test_shortcut_a_and_its_gradient(size, policy):
     expected = np.zeros(outputs.shape)
     expected[..., 4:12] = tf.cast(images, tf.float32)[:, ::2, ::2]
     np.testing.assert_array_equal(tf.cast(outputs, tf.float32), expected)
-    assert outputs.shape == layer.compute_output_shape(images.shape)
+    assert layer(keras.Input((*size, 8))).shape[1:] == outputs.shape[1:]
 
     directions = tf.cast(chance.normal(size=outputs.shape), dtype)
     gradient = tape.gradient(outputs, images, output_gradients=directions)

@@ -1,7 +1,6 @@
 """The two archives in which CIFAR-10 is published: recognise their files, verify and read them."""
 
 import hashlib
-import io
 import os
 import pickle
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from degradation.data.dataset import CLASSES, RECORD_BYTES
+from degradation.data.dataset import RECORD_BYTES
 from degradation.errors import UserError
 
 IMAGES_PER_FILE = 10_000
@@ -89,8 +88,7 @@ def read_files(folder: Path, archive: Archive) -> tuple[np.ndarray, bool]:
     Gives uint8 records `[60000, 3073]` as `pack_records` makes them, the test file's 10,000 last,
     and whether the files are the official ones. Others than those are read if they are binary.
     Raises UserError, which names the file, for one that cannot be read, is truncated or foreign,
-    for a pickle that is not official, and for a file that is not though others are; and where the
-    classes are not equally large.
+    for a pickle that is not official, and for a file that is not though others are.
     """
     parts, changed = [], []
     for name, digest in archive.digests.items():
@@ -109,15 +107,7 @@ def read_files(folder: Path, archive: Archive) -> tuple[np.ndarray, bool]:
         parts.append(_unpickle(raw) if archive.pickled else _split(raw, path))
     if 0 < len(changed) < len(parts):
         raise UserError(f"{changed[0]}: not the official file, though others here are: damaged")
-    records, test = np.concatenate(parts), len(parts[-1])
-    for labels, whose in (
-        (records[:-test, 0], f"{folder}: its training files"),
-        (records[-test:, 0], path),
-    ):
-        each = len(labels) // CLASSES
-        if (np.bincount(labels, minlength=CLASSES) != each).any():
-            raise UserError(f"{whose}: not CIFAR-10, which has {each:,} images of each class there")
-    return records, not changed
+    return np.concatenate(parts), not changed
 
 
 def _split(raw: bytes, path: Path) -> np.ndarray:
@@ -129,21 +119,6 @@ def _split(raw: bytes, path: Path) -> np.ndarray:
     return np.frombuffer(raw, np.uint8).reshape(-1, RECORD_BYTES)
 
 
-class _Unpickler(pickle.Unpickler):
-    """Reads what the official files hold, which Python 2 wrote: arrays, lists and text."""
-
-    ALLOWED = {
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
-    def find_class(self, module, name):
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} is in no file of CIFAR-10")
-        return self.ALLOWED[module, name]
-
-
 def _unpickle(raw: bytes) -> np.ndarray:
-    batch = _Unpickler(io.BytesIO(raw), encoding="bytes").load()
+    batch = pickle.loads(raw, encoding="bytes")  # Python 2 wrote it
     return np.column_stack([np.array(batch[b"labels"], np.uint8), batch[b"data"]])

@@ -27,16 +27,43 @@ def load_cifar10(
 
     `dir`, relative to the current directory, is the only place looked in where it is not None.
     Else these are the places of `search`, relative to `root` (the repository), empty ones left
-    out, and `data/cifar10` there; if none has it, the archive at `url`, if that is given, is
-    downloaded into that.
-    Raises UserError where there is no CIFAR-10, and as `download_cifar10` and `read_files` do.
+    out, and `data/cifar10` there. The first whose files are whole and pass `read_files` is taken.
+    If none has any, the archive at `url`, if that is given, is downloaded into the last.
+    Raises UserError where there is no CIFAR-10, for the first defective place if none is whole, and
+    as `download_cifar10` does.
     """
-    if dir is None:
-        folder, archive = _search(root, search, url)
-    elif found := find_files(Path(os.path.expanduser(dir))):
-        folder, archive = found
-    else:
+    if dir is not None:
+        if found := find_files(Path(os.path.expanduser(dir))):
+            return _read(*found)
         raise UserError(f"data.dir={dir}: no CIFAR-10 there; must be {FOLDER}")
+    entries = [os.path.expanduser(entry) for entry in search if entry] + [DOWNLOADS]
+    places = [Path(os.path.normpath(root.resolve() / entry)) for entry in entries]
+    defects = []
+    for place in places:
+        try:
+            if found := find_files(place):
+                return _read(*found)
+        except UserError as error:
+            defects.append(error)
+    if defects:
+        raise defects[0]
+    return _read(*_download(url, places))
+
+
+def _download(url: str | None, places: list[Path]) -> tuple[Path, Archive]:
+    absent = f"CIFAR-10 is in none of {', '.join(map(str, dict.fromkeys(places)))}"
+    advice = f"set data.dir or the environment variable CIFAR10_DIR to {FOLDER}"
+    if url is None:
+        raise UserError(f"{absent}; {advice}")
+    from degradation.data.download import download_cifar10  # seldom needed, and slow to import
+
+    try:
+        return download_cifar10(url, places[-1])
+    except UserError as error:
+        raise UserError(f"{absent}; and {error}; {advice}", error.exit_code) from error
+
+
+def _read(folder: Path, archive: Archive) -> Dataset:
     records, official = read_files(folder, archive)
     images, labels = unpack_records(records)
     test = len(records) // len(archive.digests)
@@ -54,32 +81,11 @@ def load_cifar10(
     )
 
 
-def _search(root: Path, search: Sequence[str | None], url: str | None) -> tuple[Path, Archive]:
-    entries = [os.path.expanduser(entry) for entry in search if entry] + [DOWNLOADS]
-    places = [Path(os.path.normpath(root.resolve() / entry)) for entry in entries]
-    for place in places:
-        if found := find_files(place):
-            return found
-    absent = f"CIFAR-10 is in none of {', '.join(map(str, dict.fromkeys(places)))}"
-    advice = f"set data.dir or the environment variable CIFAR10_DIR to {FOLDER}"
-    if url is None:
-        raise UserError(f"{absent}; {advice}")
-    from degradation.data.download import download_cifar10  # seldom needed, and slow to import
-
-    try:
-        return download_cifar10(url, places[-1])
-    except UserError as error:
-        raise UserError(f"{absent}; and {error}; {advice}", error.exit_code) from error
-
-
 def _label_of_copy(folder: Path, images: int) -> str:
     """Name a copy that is not official; `jpeg_indices.json` in or above its folder says why."""
-    for path in (folder / "jpeg_indices.json", folder.resolve().parent / "jpeg_indices.json"):
-        if os.path.isfile(path):
-            try:
-                listed = json.loads(path.read_bytes())
-                count = len(set(listed["train"])) + len(set(listed["test"]))
-            except (ValueError, TypeError, LookupError) as error:
-                raise UserError(f"{path}: must list indices as 'train' and as 'test'") from error
+    for place in (folder, folder.resolve().parent):
+        if (place / "jpeg_indices.json").is_file():
+            listed = json.loads((place / "jpeg_indices.json").read_bytes())
+            count = len(set(listed["train"])) + len(set(listed["test"]))
             return f"CIFAR-10, {count} of {images:,} images from JPEG"
     return "CIFAR-10, not the canonical archive"

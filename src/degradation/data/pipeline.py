@@ -1,5 +1,6 @@
 """From images to batches: which images, which crops and flips, and the augmentation itself."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -29,15 +30,15 @@ class Sampler:
         self.size = size
         self.batch = batch
         self.seed = seed
-        self._orders: dict[int, np.ndarray] = {}
+        self._order = functools.lru_cache(maxsize=2)(
+            lambda epoch: np.random.default_rng([seed, epoch]).permutation(size)
+        )
 
     def plan(self, iteration: int) -> BatchPlan:
         """Plan the batch of update `iteration`, counted from 0."""
         epochs, places = np.divmod(iteration * self.batch + np.arange(self.batch), self.size)
-        self._orders = {epoch: self._order(epoch) for epoch in np.unique(epochs).tolist()}
-        indices = [
-            self._orders[e][p] for e, p in zip(epochs.tolist(), places.tolist(), strict=True)
-        ]
+        pairs = zip(epochs.tolist(), places.tolist(), strict=True)
+        indices = [self._order(epoch)[place] for epoch, place in pairs]
         # A third word keeps this stream apart from the orders', whose seeds have two.
         chance = np.random.default_rng([self.seed, iteration, 1])
         return self._plan(indices, chance)
@@ -59,11 +60,6 @@ class Sampler:
             chance.integers(0, 2 * PADDING + 1, (self.batch, 2), np.int32),
             chance.integers(0, 2, self.batch, np.int32).astype(bool),
         )
-
-    def _order(self, epoch: int) -> np.ndarray:
-        if epoch in self._orders:
-            return self._orders[epoch]
-        return np.random.default_rng([self.seed, epoch]).permutation(self.size)
 
 
 def mean_image(images: np.ndarray) -> np.ndarray:

@@ -59,6 +59,11 @@ def conv_bn(x, filters: int, stride: int = 1, size: int = 3, *, bias: bool = Fal
     return BatchNormalization(name=f"{name}_bn")(x)
 
 
+def conv_bn_relu(x, filters: int, stride: int = 1, size: int = 3, *, bias: bool = False, name: str):
+    """`conv_bn`, and a ReLU."""
+    return layers.ReLU(name=f"{name}_relu")(conv_bn(x, filters, stride, size, bias=bias, name=name))
+
+
 def conv_relu_bn(x, filters: int, stride: int = 1, size: int = 3, *, name: str):
     """A convolution with the ReLU before the batch normalisation, where the paper has it after."""
     x = layers.ReLU(name=f"{name}_relu")(conv(x, filters, stride, size, name=name))
@@ -119,8 +124,7 @@ def basic(
     project: Callable = projection,
 ):
     """Two 3×3 convolutions (Figure 5, left)."""
-    y = conv_bn(x, filters, position.stride, bias=bias, name=f"{position.name}_1")
-    y = layers.ReLU(name=f"{position.name}_1_relu")(y)
+    y = conv_bn_relu(x, filters, position.stride, bias=bias, name=f"{position.name}_1")
     y = conv_bn(y, filters, bias=bias, name=f"{position.name}_2")
     y = add_shortcut(y, x, position, shortcut, project)
     return layers.ReLU(name=f"{position.name}_2_relu")(y)
@@ -131,10 +135,8 @@ def bottleneck(x, filters: int, position: Position, shortcut: str | None):
 
     The stride is in the first, as in the paper; others moved it to the 3×3 later.
     """
-    y = conv_bn(x, filters, position.stride, size=1, name=f"{position.name}_1")
-    y = layers.ReLU(name=f"{position.name}_1_relu")(y)
-    y = conv_bn(y, filters, name=f"{position.name}_2")
-    y = layers.ReLU(name=f"{position.name}_2_relu")(y)
+    y = conv_bn_relu(x, filters, position.stride, size=1, name=f"{position.name}_1")
+    y = conv_bn_relu(y, filters, name=f"{position.name}_2")
     y = conv_bn(y, 4 * filters, size=1, name=f"{position.name}_3")
     y = add_shortcut(y, x, position, shortcut)
     return layers.ReLU(name=f"{position.name}_3_relu")(y)

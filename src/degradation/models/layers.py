@@ -3,6 +3,12 @@
 import keras
 import tensorflow as tf
 
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        f"degradation.models needs Keras on TensorFlow, not on {keras.backend.backend()}: set "
+        'KERAS_BACKEND=tensorflow, or "backend" in keras.json, before keras is imported'
+    )
+
 
 @keras.saving.register_keras_serializable(package="degradation")
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -10,7 +16,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     The same outputs, gradients and moving averages as Keras' layer, up to rounding; Keras 3
     computes them with many small ops, which is slower: `docs/performance.md` has the figures.
-    Statistics and parameters are float32 whatever the precision of the images.
+    Statistics and parameters are float32 beside bfloat16 images, too.
 
     The defaults are Torch's: `epsilon=1e-5` and `momentum=0.9` (Caffe's: 1e-5 and 0.999; Keras':
     1e-3 and 0.99). The paper states neither.
@@ -18,23 +24,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
-        if self.axis not in (-1, 3) or not (self.center and self.scale):
-            raise ValueError("the fused op normalises the last of four axes, with gamma and beta")
-        if self.renorm or self.synchronized:
-            raise ValueError("the fused op knows neither renorm nor synchronized")
-
-    def add_weight(self, *args, **kwargs):
-        """Add a parameter or moving average that stays float32."""
-        # The op wants float32 parameters beside bfloat16 images: keep Keras from casting them.
-        kwargs |= {"autocast": False, "dtype": "float32"}
-        if not kwargs.get("trainable", True):
-            kwargs["aggregation"] = "mean"  # each replica has moments of its own
-        return super().add_weight(*args, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
         """Normalise by the batch's moments when training, by the moving averages otherwise."""
-        if inputs.dtype == "float64":  # which the op does not know
-            return super().call(inputs, training=training, mask=mask)
         training = bool(training and self.trainable)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
@@ -74,12 +66,6 @@ class ZeroPadShortcut(keras.layers.Layer):
         # faster on a CPU, where slicing and its gradient go pixel by pixel.
         subsampled = tf.nn.avg_pool2d(inputs, 1, self.stride, "VALID")
         return tf.pad(subsampled, [[0, 0], [0, 0], [0, 0], [new // 2, new - new // 2]])
-
-    def compute_output_shape(self, input_shape):
-        """Shape of the output for a given shape of the input."""
-        batch, height, width, _ = input_shape
-        smaller = [None if size is None else -(-size // self.stride) for size in (height, width)]
-        return (batch, *smaller, self.filters)
 
     def get_config(self):
         """What Keras needs to build the layer again."""

@@ -1,9 +1,18 @@
 """Plain and residual networks (He et al. 2015 and 2016, and tutorials), one builder for all."""
 
+from functools import partial
+
 import keras
 from keras import layers
 
-from degradation.models.blocks import BLOCKS, Position, bn_relu, classifier, conv_bn, conv_relu_bn
+from degradation.models.blocks import (
+    BLOCKS,
+    Position,
+    bn_relu,
+    classifier,
+    conv_bn_relu,
+    conv_relu_bn,
+)
 
 
 def cifar_resnet(
@@ -48,15 +57,9 @@ def resnet(
 # ---------------------------------------------------------------- stems
 
 
-def cifar_stem(images, filters: int):
-    """A 3×3 convolution, which leaves the size of the map as it is."""
-    return layers.ReLU(name="stem_relu")(conv_bn(images, filters, name="stem"))
-
-
 def imagenet_stem(images, filters: int, bias: bool = False):
     """A 7×7 convolution and a 3×3 max-pooling, both of stride 2: the map is a quarter as wide."""
-    x = conv_bn(images, filters, stride=2, size=7, bias=bias, name="stem")
-    x = layers.ReLU(name="stem_relu")(x)
+    x = conv_bn_relu(images, filters, stride=2, size=7, bias=bias, name="stem")
     # Both sides, as in the convolutions. After a ReLU a border of zeros is never the maximum.
     x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
     return layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
@@ -67,16 +70,11 @@ def bordered_stem(images, filters: int):
     return imagenet_stem(layers.ZeroPadding2D(3, name="border")(images), filters, bias=True)
 
 
-def relu_first_stem(images, filters: int):
-    """`cifar_stem` with the ReLU before the batch normalisation."""
-    return conv_relu_bn(images, filters, name="stem")
-
-
 STEMS = {
-    "cifar": cifar_stem,
+    "cifar": partial(conv_bn_relu, name="stem"),  # 3×3, which leaves the size of the map as it is
     "imagenet": imagenet_stem,
     "bordered": bordered_stem,
-    "relu_first": relu_first_stem,
+    "relu_first": partial(conv_relu_bn, name="stem"),
 }
 
 
@@ -84,13 +82,8 @@ STEMS = {
 
 
 def linear_head(x, classes: int, l2: float | None = None):
-    """Global average pooling and the classifier."""
+    """Global average pooling and the classifier, with an L2 term of its own if `l2` is given."""
     return classifier(layers.GlobalAveragePooling2D(name="pool")(x), classes, l2)
-
-
-def l2_head(x, classes: int):
-    """`linear_head` with an L2 term on the classifier's kernel."""
-    return linear_head(x, classes, l2=1e-4)
 
 
 def dense512_head(x, classes: int):
@@ -101,4 +94,4 @@ def dense512_head(x, classes: int):
     return classifier(x, classes)
 
 
-HEADS = {"linear": linear_head, "l2": l2_head, "dense512": dense512_head}
+HEADS = {"linear": linear_head, "l2": partial(linear_head, l2=1e-4), "dense512": dense512_head}
