@@ -13,10 +13,9 @@ from degradation.benchmark import OURS
 from degradation.benchmark.measure import Contender, measure
 from degradation.config import check_models, options, validate
 from degradation.errors import UserError
-from degradation.records import describe_machine
+from degradation.records import cpu_precision, describe_machine
 from experiments.command import command, import_quietly
 from experiments.compose import Job, compose
-from experiments.run import cpu_precision
 
 SECONDS = 4  # of updates, for each network
 
@@ -54,7 +53,7 @@ def _speed(name: str, job: Job) -> float:
     """Images per second of this repository's own update, after the first ones."""
     runtime = [override for override in job.overrides if override.startswith("runtime")]
     config = compose("config", [*runtime, f"model={name}", "data=synthetic"])
-    precision = cpu_precision(config)
+    precision = cpu_precision(config.runtime.precision)
     threads = config.runtime.threads or describe_machine()["cores"]
     chosen = [Contender(OURS, precision)]
     configs = {name: OmegaConf.to_container(config, resolve=True)}

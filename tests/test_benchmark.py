@@ -1,16 +1,19 @@
 """The benchmark: its table, the hours that follow from it, its files, and workers that die."""
 
 import importlib.util
+import os
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
+from degradation.benchmark import OURS as OURS_NAME
+from degradation.benchmark import PYTORCH, results
 from degradation.benchmark import contenders as contenders_of
 from degradation.benchmark import measure as measuring
-from degradation.benchmark import results
-from degradation.benchmark.measure import Contender, measure
+from degradation.benchmark.measure import Contender
 from degradation.data import load_dataset
 from degradation.errors import UserError
 from degradation.models import build_model
@@ -95,70 +98,39 @@ class TestTrainingHours:
 
 
 class TestMeasure:
-    CONFIG = {"model": {"name": "resnet20"}, "optimizer": {"batch": 128}}
+    """Real processes, of a network of eight layers and no data of its own."""
 
-    @pytest.fixture
-    def worker_that(self, tmp_path, monkeypatch):
-        """Give a function that lets a shell script take the place of workers."""
+    SMALL = ("model.depth=8", "optimizer.batch=16", "optimizer.ghost_batch=8", "data=synthetic")
 
-        def call(script: str) -> None:
-            path = tmp_path / "python"
-            path.write_text(f"#!/bin/sh\n{script}\n")
-            path.chmod(0o755)
-            monkeypatch.setattr(measuring.sys, "executable", str(path))
+    def measure(self, *names: str, tell=lambda text: None):
+        config = OmegaConf.to_container(compose("config", ["model=plain20", *self.SMALL]))
+        chosen = [Contender(name, "float32") for name in names]
+        return measuring.measure({"plain20": config}, chosen, 1, 2, 0.1, tell)
 
-        return call
-
-    ANSWERS = """
-        echo "a notice"; echo '{"ready": true}'
-        while read name seconds; do
-            case $name in
-                updates) echo "{\\"images_per_second\\": $seconds}";;
-                extras) echo '{"peak_bytes": 7}';;
-            esac
-        done"""
-
-    def measure(self, *further: Contender, tell=lambda text: None):
-        chosen = [*further, Contender("constant batch", "float32")]
-        return measure({"resnet20": self.CONFIG}, chosen, 1, 2, 0.5, tell)
-
-    def test_tables(self, worker_that):
-        worker_that(self.ANSWERS)
-        speeds, facts = self.measure()
-        assert speeds.to_dict("list") == {
-            "network": ["resnet20"] * 2,
-            "contender": ["constant batch, float32"] * 2,
-            "repeat": [0, 1],
-            "images_per_second": [0.5, 0.5],
-        }
-        assert facts.peak_bytes.item() == 7
-        assert facts.first_update_seconds.item() > 0
-
-    @pytest.mark.parametrize(
-        "moment",
-        [
-            pytest.param("", id="at the start"),
-            pytest.param("""echo '{"ready": true}'; read request; """, id="at a request"),
-        ],
-    )
-    def test_the_last_words_of_a_worker_that_dies_are_quoted(self, worker_that, moment):
-        worker_that(f"echo 'Traceback:' >&2; {moment}echo 'MemoryError: no room' >&2; exit 3")
-        with pytest.raises(UserError) as refused:
-            self.measure()
-        assert str(refused.value).endswith("with code 3; its last words: MemoryError: no room")
-        assert refused.value.exit_code == 1
-
-    def test_a_pytorch_that_cannot_compile_is_left_out_and_told(self, worker_that):
-        worker_that(
-            f"""case "$*" in *PyTorch*) echo 'no C++ compiler' >&2; exit 1;; esac{self.ANSWERS}"""
-        )
+    def test_tables(self):
+        """A PyTorch that cannot start, as without PyTorch, is left out and told."""
         told = []
-        pytorch = Contender("PyTorch, compiled", "bfloat16")
-        speeds, facts = self.measure(pytorch, tell=told.append)
-        assert set(speeds.contender) == set(facts.contender) == {"constant batch, float32"}
-        assert facts.peak_bytes.item() == 7
-        (reason,) = [text for text in told if "left out" in text]
-        assert "PyTorch, compiled" in reason and reason.endswith("no C++ compiler")
+        there = importlib.util.find_spec("torch")
+        speeds, facts = self.measure(PYTORCH[0], OURS_NAME, tell=told.append)
+        label = "this repository, float32"
+        assert label in list(facts.contender) and len(facts) == (2 if there else 1)
+        assert list(speeds[speeds.contender == label]["repeat"]) == [0, 1]
+        assert (speeds.images_per_second > 0).all()
+        ours = row(facts, label)
+        for column in ("first_update_seconds", "evaluation_seconds", "checkpoint_seconds"):
+            assert ours[column] > 0
+        assert 2**26 < ours.peak_bytes < 2**36
+        left_out = [text for text in told if "left out" in text]
+        assert there or [text for text in left_out if text.endswith("No module named 'torch'")]
+
+    def test_a_process_that_dies(self, monkeypatch):
+        monkeypatch.setattr(measuring, "serve", os.kill)  # which takes other arguments
+        with pytest.raises(UserError) as refused:
+            self.measure("constant batch")
+        assert str(refused.value) == (
+            "benchmark: constant batch on plain20: its process ended with code 1"
+        )
+        assert refused.value.exit_code == 1
 
 
 # What is measured
@@ -255,20 +227,18 @@ class TestCommand:
         assert set(table.data) == {"cifar10"} and set(table.batch) == {128}
         assert (tmp_path / "out" / "benchmark.png").read_bytes().startswith(PNG)
 
-        assert "resnet20  25.0 % (25.0 to 25.0)" in lines  # the pipeline, against the bare update
-        [heading] = [n for n, line in enumerate(lines) if "the better of PyTorch's" in line]
-        assert lines[heading].startswith(OURS)
-        assert [line.split() for line in lines[heading + 1 : heading + 3]] == [
-            [network, *TORCH.split(), "0.50×", "(0.50–0.50)"] for network in table.network.unique()
+        # Ours at 300 images/s, the constant batch at 400, the faster PyTorch at 600.
+        printed = [line.split() for line in lines if "constant batch" in line or TORCH in line]
+        assert [words[-4:-2] for words in printed] == 2 * [
+            ["0.75×", "(0.75–0.75)"],
+            ["0.50×", "(0.50–0.50)"],
         ]
-
         hours = pd.read_csv(tmp_path / "out" / "hours.csv")
         assert list(hours.columns) == ["schedule", "figure", "hours", "paused_percent"]
         assert list(hours.schedule.unique()) == ["short", "medium", "paper"]
-        [paper] = [line for line in lines if line.startswith("paper")]
-        for figure in hours[hours.schedule == "paper"].itertuples():
-            text = f"{figure.figure}: {figure.hours:.1f} ({figure.paused_percent:.0f} %)"
-            assert text in paper
+        heading = next(n for n, line in enumerate(lines) if line.split() == list(hours.columns))
+        for line, (*names, spent, paused) in zip(lines[heading + 1 :], hours.values, strict=False):
+            assert line.split() == [*" ".join(names).split(), f"{spent:.1f}", f"{paused:.1f}"]
 
     def test_overrides_of_a_run_count(self, start, no_chart, monkeypatch):
         """Without PyTorch installed, as many as there are."""
@@ -288,6 +258,7 @@ class TestCommand:
         [
             ("model=plain20", ["model=plain20", "allowed: benchmark.networks"]),
             ("benchmark.repeats=0", ["benchmark.repeats=0", "allowed: "]),
+            ("benchmark.networks=[vgg16]", ["benchmark.networks: vgg16", "allowed: ", "plain110"]),
             ("data.dir=nowhere", ["data.dir=nowhere", "no CIFAR-10 there"]),
             (f"benchmark.out={__file__}", ["benchmark.out=", "is a file"]),
         ],

@@ -87,7 +87,7 @@ def test_speed_is_measured_on_generated_images_in_the_precision_of_a_run(
     ("overrides", "words"),
     [
         ("models=[resnet20,resnet21]", ["models: resnet21", "allowed: ", "resnet20"]),
-        ("models=resnet20", ["models=resnet20", "allowed: a list of models, or null"]),
+        ("models=resnet20", ["models=resnet20", "allowed: a list"]),
         ("speed=yes", ["speed=yes", "allowed: true or false"]),
         ("speed=true runtime=gpu", ["runtime=gpu", "speed=true allows runtime=cpu alone"]),
         ("model=resnet20", ["model=resnet20", "did you mean models?"]),

@@ -2,19 +2,16 @@
 
 import contextlib
 import importlib.util
-import json
-import os
-import subprocess
-import sys
-import tempfile
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import pandas as pd
 
 from degradation.benchmark import BARE, OURS, PYTORCH, STOCK_KERAS
+from degradation.benchmark.worker import serve
 from degradation.errors import UserError
 
 
@@ -59,8 +56,8 @@ def measure(
     Facts: `network, contender, first_update_seconds` (from the start of the process),
     `peak_bytes`; for this repository `evaluation_seconds` and `checkpoint_seconds`, and both are
     made before its peak is read, as in a run; for PyTorch its version, `pytorch`. Raises
-    `UserError` (exit code 1), which quotes its last words, if a contender's process dies; a PyTorch
-    that cannot make its first update, as without a C++ compiler, is left out, and `tell` told so.
+    `UserError` (exit code 1), which says what went wrong, if a contender fails; a PyTorch that
+    cannot make its first update, as without a C++ compiler, is left out, and `tell` told so.
     """
     speeds, facts = [], []
     for network, config in configs.items():
@@ -68,76 +65,58 @@ def measure(
             workers = {}
             for contender in chosen:
                 tell(f"{network}: starting {contender.label}")
-                spec = {
-                    "config": config,
-                    "contender": contender.name,
-                    "precision": contender.precision,
-                    "threads": threads,
-                }
                 began = time.monotonic()
-                worker = stack.enter_context(_worker(spec))
                 try:
-                    worker("")
+                    ask = stack.enter_context(_worker(contender, config, threads))
                 except UserError as error:
                     if contender.name not in PYTORCH:
                         raise
                     tell(f"{network}: left out: {error}")
                     continue
-                workers[contender] = worker
-                first = time.monotonic() - began
-                facts.append(
-                    {
-                        "network": network,
-                        "contender": contender.label,
-                        "first_update_seconds": first,
-                    }
-                )
-                worker("updates 1")  # not counted: caches and clocks warm up
+                passed = time.monotonic() - began
+                key = {"network": network, "contender": contender.label}
+                workers[contender.label] = ask, {**key, "first_update_seconds": passed}
+                ask(1.0)  # not counted: caches and clocks warm up
             for repeat in range(repeats):
                 tell(f"{network}: measurement {repeat + 1} of {repeats}")
-                for contender, worker in workers.items():
-                    row = {"network": network, "contender": contender.label, "repeat": repeat}
-                    speeds.append({**row, **worker(f"updates {seconds}")})
-            for fact, worker in zip(facts[-len(workers) :], workers.values(), strict=True):
-                fact |= worker("extras")
+                for label, (ask, _) in workers.items():
+                    key = {"network": network, "contender": label, "repeat": repeat}
+                    speeds.append({**key, **ask(seconds)})
+            facts += [{**fact, **ask(None)} for ask, fact in workers.values()]
     return pd.DataFrame(speeds), pd.DataFrame(facts)
 
 
 @contextlib.contextmanager
-def _worker(spec: dict[str, Any]) -> Iterator[Callable[[str], dict[str, Any]]]:
-    """Start a worker; it answers a request, or with an empty one its announcement, as a dict."""
-    with tempfile.TemporaryFile("w+", errors="replace") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "degradation.benchmark.worker", json.dumps(spec)],
-            # Keras compiles with XLA wherever it sees a GPU, though it may not use it.
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+def _worker(
+    contender: Contender, config: dict[str, Any], threads: int
+) -> Iterator[Callable[[float | None], dict[str, Any]]]:
+    """Start a contender, wait for its first update, and give the function that asks it for more."""
+    context = multiprocessing.get_context("spawn")  # as a command starts: nothing is imported yet
+    here, there = context.Pipe()
+    given = (there, contender.name, contender.precision, config, threads)
+    process = context.Process(target=serve, args=given, daemon=True)
 
-        def ask(request: str) -> dict[str, Any]:
-            if request:
-                with contextlib.suppress(BrokenPipeError):  # it is dead, and reading will tell
-                    process.stdin.write(f"{request}\n")
-                    process.stdin.flush()
-            while line := process.stdout.readline():
-                if line.startswith("{"):
-                    return json.loads(line)
-            name = f"{spec['contender']} on {spec['config']['model']['name']}"
-            raise UserError(f"benchmark: {name} {_end(process, errors)}", exit_code=1)
-
+    def hear() -> dict[str, Any]:
         try:
-            yield ask
-        finally:
-            process.kill()
-            process.communicate()
+            answer = here.recv()
+        except (EOFError, ConnectionError):
+            process.join()
+            answer = f"its process ended with code {process.exitcode}"
+        if isinstance(answer, str):
+            name = f"{contender.name} on {config['model']['name']}"
+            raise UserError(f"benchmark: {name}: {answer}", exit_code=1)
+        return answer
 
+    def ask(request: float | None) -> dict[str, Any]:
+        with contextlib.suppress(ConnectionError):  # it is dead, and hearing will tell
+            here.send(request)
+        return hear()
 
-def _end(process: subprocess.Popen, errors: IO[str]) -> str:
-    """Say how a process has ended, and quote the last line that it wrote to `errors`."""
-    code = process.wait()
-    errors.seek(0)
-    lines = errors.read().strip().splitlines()
-    return f"ended with code {code}" + (f"; its last words: {lines[-1]}" if lines else "")
+    process.start()
+    there.close()
+    try:
+        hear()
+        yield ask
+    finally:
+        process.kill()
+        process.join()

@@ -1,36 +1,20 @@
 """From measurements to a table, a chart, and the time that figures take."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from degradation.benchmark import OURS
-from degradation.config import ROOT, option_values
-from degradation.records import describe_machine, git_state, package_versions, replace_file
+from degradation.config import option_values
+from degradation.records import replace_file
 
 GIB = 2**30
 # Depths of the networks of a figure; Figure 6 has them plain and residual.
 FIGURES = {"Figure 1": (20, 56), "Figure 6": (20, 32, 56, 20, 32, 56)}
 SCHEDULES = ("short", "medium", "paper")
 HOURS = ["schedule", "figure", "hours", "paused_percent"]
-
-
-def conditions(data: str, batch: int, threads: int, repeats: int, seconds: float) -> dict[str, Any]:
-    """Return what all measurements have in common, for columns: machine, software, settings."""
-    return {
-        "data": data,
-        "batch": batch,
-        "cpu": describe_machine()["cpu"],
-        "threads": threads,
-        "repeats": repeats,
-        "seconds": seconds,
-        "tensorflow": package_versions()["tensorflow"],
-        **git_state(ROOT),
-    }
 
 
 def summarize(speeds: pd.DataFrame, facts: pd.DataFrame, stock: str, ours: str) -> pd.DataFrame:
@@ -56,10 +40,24 @@ def summarize(speeds: pd.DataFrame, facts: pd.DataFrame, stock: str, ours: str) 
     return facts.merge(pd.concat(parts, axis=1).reset_index(), on=keys, how="left")
 
 
-def fastest(table: pd.DataFrame, start: str) -> pd.DataFrame:
-    """Pick each network's row with the highest median speed, of contenders named `start`…."""
-    rows = table[table.contender.str.startswith(start)]
-    return rows.loc[rows.groupby("network", sort=False).images_per_second_median.idxmax()]
+def as_text(table: pd.DataFrame) -> str:
+    """Lay the rows of `summarize` out to be read: medians, with ranges in brackets."""
+
+    def spread(name: str, number: str, unit: str = "") -> pd.Series:
+        columns = (table[f"{name}_{part}"].map(number.format) for part in ("median", "min", "max"))
+        middle, low, high = columns
+        return middle + unit + " (" + low + "–" + high + ")"
+
+    columns = {
+        "network": table.network,
+        "contender": table.contender,
+        "images/s": spread("images_per_second", "{:,.0f}"),
+        "over stock Keras": spread("ratio", "{:.2f}", "×"),
+        "ours over it": spread("ours_over", "{:.2f}", "×"),
+        "first update, s": table.first_update_seconds.map("{:.1f}".format),
+        "peak, GiB": (table.peak_bytes / GIB).map("{:.2f}".format),
+    }
+    return pd.DataFrame(columns).to_string(index=False)
 
 
 def training_hours(table: pd.DataFrame, ours: str, batch: int) -> pd.DataFrame:
@@ -96,39 +94,37 @@ def write(table: pd.DataFrame, hours: pd.DataFrame, caption: str, folder: Path) 
     for name, rows in tables.items():
         with replace_file(folder / name) as path:
             rows.to_csv(path, index=False)
-    draw(table, "Training speed, side by side", caption, folder / "benchmark.png")
+    draw(table, caption, folder / "benchmark.png")
     return [*tables, "benchmark.png"]
 
 
-def draw(table: pd.DataFrame, title: str, caption: str, path: Path) -> None:
+def draw(table: pd.DataFrame, caption: str, path: Path) -> None:
     """Draw a bar a contender, grouped by network, with the range of its measurements."""
     figure = Figure(figsize=(7.0, 0.7 + 0.42 * len(table)), layout="constrained")
-    FigureCanvasAgg(figure)
     networks = table.network.unique()
     panels = figure.subplots(len(networks), squeeze=False)[:, 0]
     for axes, network in zip(panels, networks, strict=True):
         rows = table[table.network == network][::-1]
         middle = rows.images_per_second_median
         spread = [middle - rows.images_per_second_min, rows.images_per_second_max - middle]
-        is_ours = list(rows.contender.str.startswith(OURS))
-        colours = ["#0072B2" if ours else "#BBBBBB" for ours in is_ours]
-        axes.barh(rows.contender, middle, xerr=spread, color=colours, ecolor="#333333", capsize=2)
-        for place, (speed, ratio) in enumerate(zip(middle, rows.ratio_median, strict=True)):
-            text = f" {speed:,.0f} ({ratio:.2f}×) "
-            inside = speed > 0.75 * rows.images_per_second_max.max()
-            axes.text(
-                0 if inside else rows.images_per_second_max.iloc[place],
-                place,
-                text,
-                va="center",
-                color="white" if inside and is_ours[place] else "black",
-                fontsize=8,
-            )
+        ours = rows.contender.str.startswith(OURS)
+        bars = axes.barh(
+            rows.contender,
+            middle,
+            xerr=spread,
+            color=ours.map({True: "#0072B2", False: "#BBBBBB"}),
+            ecolor="#333333",
+            capsize=2,
+        )
+        pairs = zip(middle, rows.ratio_median, strict=True)
+        labels = [f"{speed:,.0f} ({ratio:.2f}×)" for speed, ratio in pairs]
+        axes.bar_label(bars, labels, padding=3, fontsize=8)
+        axes.margins(x=0.2)  # for the labels
         axes.set_title(network, loc="left", fontsize=9)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     panels[-1].set_xlabel("training images per second: median and range", fontsize=8)
-    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    figure.suptitle("Training speed, side by side", fontsize=10, x=0.01, ha="left")
     figure.text(0.01, -0.02, caption, fontsize=7, va="top")
     with replace_file(path) as temporary:
         figure.savefig(temporary, dpi=200, bbox_inches="tight")

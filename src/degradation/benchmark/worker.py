@@ -1,16 +1,14 @@
-"""One contender in a process of its own, so that memory and start-up are its own too.
-
-`python -m degradation.benchmark.worker SPECIFICATION` (JSON) prints a line of JSON when the first
-update is done, then one for each line it reads: `updates SECONDS`, `extras`.
-"""
+"""One contender in a process of its own, so that memory and start-up are its own too."""
 
 import importlib.metadata
-import json
+import os
 import resource
 import sys
 import tempfile
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
+from timeit import timeit
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -18,63 +16,77 @@ from omegaconf import OmegaConf
 from degradation.benchmark import BARE, COMPILED, OURS, PYTORCH, STOCK_KERAS
 from degradation.config import ROOT
 from degradation.data import load_dataset
+from degradation.output import silence
 from degradation.records.checkpoints import save_checkpoint
 
 
-def main() -> None:
-    """Build the contender, make its first update, then answer requests until they end."""
-    spec = json.loads(sys.argv[1])
-    step, extras = _pytorch(spec) if spec["contender"] in PYTORCH else _keras(spec)
-    step()
-    _answer(ready=True)
-    for request in sys.stdin:
-        name, *arguments = request.split()
-        if name == "updates":
-            _answer(
-                **_time_updates(step, float(arguments[0]), spec["config"]["optimizer"]["batch"])
-            )
-        else:
-            # Extras first: a run's peak is that of its evaluations too.
-            _answer(**extras(), peak_bytes=_peak_bytes())
+def serve(
+    connection: Connection, contender: str, precision: str, config: dict[str, Any], threads: int
+) -> None:
+    """Build the contender, make its first update, then answer requests until they end.
+
+    The first update is answered by an empty dictionary; seconds, by `images_per_second` over about
+    so many; None, by the extras. Text is an answer too: what went wrong.
+    """
+    # Keras compiles with XLA wherever it sees a GPU, though it may not use it.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    for stream in (sys.stdout, sys.stderr):  # notices of TensorFlow and compilers
+        silence(stream)
+    make = _pytorch if contender in PYTORCH else _keras
+    try:
+        step, extras = make(contender, precision, config, threads)
+        step()
+        connection.send({})
+        while True:
+            seconds = connection.recv()
+            if seconds is None:
+                # Extras first: a run's peak is that of its evaluations too.
+                connection.send({**extras(), "peak_bytes": _peak_bytes()})
+            else:
+                connection.send(_time_updates(step, seconds, config["optimizer"]["batch"]))
+    except EOFError:  # who asked is gone
+        return
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {error}")
 
 
-def _keras(spec: dict[str, Any]):
+def _keras(contender: str, precision: str, tree: dict[str, Any], threads: int):
     from degradation.benchmark import contenders
     from degradation.training.devices import set_up, threads_for
     from degradation.training.learner import Learner
     from degradation.training.protocol import parts_of
 
-    config = OmegaConf.create(spec["config"])
-    dataset = load_dataset(**spec["config"]["data"], root=ROOT)
-    ours = spec["contender"] in (OURS, BARE)
+    config = OmegaConf.create(tree)
+    dataset = load_dataset(**tree["data"], root=ROOT)
+    ours = contender in (OURS, BARE)
     parts = parts_of(config.optimizer.batch, config.optimizer.ghost_batch) if ours else 1
-    set_up(spec["precision"], threads_for(parts, spec["threads"]), seed=0)
-    if spec["contender"] != OURS:
+    set_up(precision, threads_for(parts, threads), seed=0)
+    if contender != OURS:
         others = {STOCK_KERAS: contenders.stock_keras, BARE: contenders.constant_batch}
-        return others[spec["contender"]](config, dataset), dict
+        return others[contender](config, dataset), dict
     learner = Learner(config, dataset)
 
     def extras() -> dict[str, float]:
         learner.evaluate(rate=0.0)  # traces the graph
         learner.update()  # a row needs one
-        evaluation = _seconds(lambda: learner.evaluate(rate=0.0))
+        evaluation = timeit(lambda: learner.evaluate(rate=0.0), number=1)
         with tempfile.TemporaryDirectory() as folder:
-            checkpoint = _seconds(lambda: save_checkpoint(Path(folder), 0, *learner.checkpoint()))
+            place = Path(folder)
+            checkpoint = timeit(lambda: save_checkpoint(place, 0, *learner.checkpoint()), number=1)
         return {"evaluation_seconds": evaluation, "checkpoint_seconds": checkpoint}
 
     return learner.update, extras
 
 
-def _pytorch(spec: dict[str, Any]):
+def _pytorch(contender: str, precision: str, tree: dict[str, Any], threads: int):
     from degradation.benchmark.pytorch import torch_step
 
-    model = spec["config"]["model"]
     step = torch_step(
-        depth=model["depth"],
-        residual=model.get("shortcut") is not None,
-        compiled=spec["contender"] == COMPILED,
-        batch=spec["config"]["optimizer"]["batch"],
-        threads=spec["threads"],
+        depth=tree["model"]["depth"],
+        residual=tree["model"].get("shortcut") is not None,
+        compiled=contender == COMPILED,
+        batch=tree["optimizer"]["batch"],
+        threads=threads,
     )
     return step, lambda: {"pytorch": importlib.metadata.version("torch")}
 
@@ -88,20 +100,6 @@ def _time_updates(step, seconds: float, batch: int) -> dict[str, float]:
     return {"images_per_second": updates * batch / passed}
 
 
-def _seconds(work) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def _peak_bytes() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _answer(**content: Any) -> None:
-    print(json.dumps(content), flush=True)
-
-
-if __name__ == "__main__":
-    main()
