@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import numpy as np
 import yaml
 from omegaconf import OmegaConf
 
-from degradation.records import cpu_has_bf16
 from degradation.report import Run, find_runs
 
 ROOT = Path(__file__).parents[1]
@@ -38,11 +38,6 @@ ALSO_ENDS = {  # of those that it shows as well
 }
 OTHER_ENDS = (15.0, 17.0)
 SYNTHETIC = {"name": "synthetic", "label": "synthetic data, not CIFAR-10", "canonical": False}
-
-
-def auto_precision() -> str:
-    """The precision that `runtime.precision=auto` picks on this processor."""
-    return "bfloat16" if cpu_has_bf16() else "float32"
 
 
 def make_rows(schedule: dict, ends: tuple[float, float], seed: int, unseen: str) -> list[dict]:
@@ -133,12 +128,8 @@ def make_config(model: str, schedule: str, seed: int, variant: str, settings: di
     return config
 
 
-def _option(group: str, name: str) -> dict:
-    return dict(_file(group, name))
-
-
 @cache
-def _file(group: str, name: str) -> dict:
+def _option(group: str, name: str) -> dict:
     tree = OmegaConf.load(ROOT / "conf" / group / f"{name}.yaml")
     return OmegaConf.to_container(tree, resolve=True)
 
@@ -149,6 +140,14 @@ def figure1_runs(root: Path, schedule: str = "short", seeds=(0,), **options) -> 
         for seed in seeds:
             write_run(root, model, seed, schedule, **options)
     return find_runs(root)
+
+
+def assert_whole_tables(markdown: str):
+    """Every row of a table has as many cells as its head."""
+    for table in re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE):
+        rows = table.splitlines()
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+        assert len(rows) > 2 and set(rows[1]) <= set("|-:")
 
 
 def texts(figure) -> str:

@@ -4,7 +4,7 @@ import pytest
 from report_samples import SCHEDULES, make_rows, write_run
 
 from degradation.report import find_runs
-from degradation.report.comparison import Comparison, compare
+from degradation.report.comparison import compare
 
 CANONICAL = {"label": "CIFAR-10", "fingerprint": "sha256:1", "canonical": True}
 
@@ -34,26 +34,16 @@ def recorded(tmp_path):
     return tmp_path / "recorded"
 
 
-class TestNumbers:
-    def test_means_over_the_seeds_and_their_difference(self, own, recorded, compared):
-        for seed, error in ((3, 19.5), (4, 20.5)):
+class TestErrors:
+    def test_are_the_last_of_each_seed(self, own, recorded, compared):
+        for seed, error in ((4, 20.5), (3, 19.5)):
             write(own, error, seed)
         for seed, error in ((0, 19.0), (1, 20.0), (2, 19.2)):
             write(recorded, error, seed)
-        assert compared() == [
-            Comparison(
-                network="plain-20",
-                setting="short",
-                own=20.0,
-                own_std=pytest.approx(0.5**0.5),
-                own_seeds="3, 4",
-                recorded=pytest.approx(19.4),
-                recorded_std=pytest.approx(0.28**0.5),
-                recorded_seeds="0, 1, 2",
-                difference=pytest.approx(0.6),
-                identical="",
-            )
-        ]
+        (found,) = compared()
+        assert (found.network, found.unlike, found.identical) == ("plain-20", "", [])
+        assert found.own.to_dict() == {3: 19.5, 4: 20.5}
+        assert found.recorded.to_dict() == {0: 19.0, 1: 20.0, 2: 19.2}
 
     def test_with_held_out_images_it_is_the_validation_error(self, own, recorded, compared):
         held_out = {"holdout": 5000, "variant": "holdout=5000"}
@@ -61,7 +51,7 @@ class TestNumbers:
         write(recorded, 19, **held_out)
         write(recorded, 30)  # measured on the test set
         (comparison,) = compared()
-        assert (comparison.recorded, comparison.setting) == (19, "short; holdout=5000")
+        assert comparison.recorded.to_dict() == {0: 19}
 
 
 class TestIdenticalRuns:
@@ -72,7 +62,7 @@ class TestIdenticalRuns:
         metrics.write_text(metrics.read_text().replace(",1000.0,", ",777.0,"))
         write(own, 19, 1, noise=1)
         write(recorded, 19, 1, noise=2)  # the same final error is not enough
-        assert compared()[0].identical == "0"
+        assert compared()[0].identical == [0]
 
 
 class TestSameConfiguration:
@@ -99,20 +89,19 @@ class TestSameConfiguration:
     def test_what_does_not_change_the_result_is_no_matter(self, own, recorded, compared, settings):
         write(own, 19, settings=settings)
         write(recorded, 19)
-        assert compared()[0].setting == "short"
+        assert [found.unlike for found in compared()] == [""]
 
     def test_another_precision_and_other_data_are_compared_and_named(self, own, recorded, compared):
         write(own, 19, variant="precision=float32", precision="float32", dataset=CANONICAL)
         write(recorded, 19)
-        assert compared()[0].setting == (
-            "short; float32 against bfloat16; "
-            "CIFAR-10 against CIFAR-10, 97 of 60,000 images from JPEG"
+        assert compared()[0].unlike == (
+            "float32 against bfloat16; CIFAR-10 against CIFAR-10, 97 of 60,000 images from JPEG"
         )
 
     def test_other_files_under_the_same_label(self, own, recorded, compared):
         write(own, 19, dataset=CANONICAL)
         write(recorded, 19, dataset=CANONICAL | {"fingerprint": "sha256:2"})
-        assert compared()[0].setting == "short; other files of CIFAR-10"
+        assert compared()[0].unlike == "other files of CIFAR-10"
 
     def test_recorded_runs_of_the_same_precision_come_first(self, own, recorded, compared):
         float32 = {"variant": "precision=float32", "precision": "float32"}
@@ -120,7 +109,7 @@ class TestSameConfiguration:
         write(own, 18)
         write(recorded, 17)
         write(recorded, 16, **float32, dataset=CANONICAL)
-        assert {(c.own, c.recorded) for c in compared()} == {(19, 16), (18, 17)}
+        assert {(c.own[0], c.recorded[0]) for c in compared()} == {(19, 16), (18, 17)}
 
     def test_a_run_is_not_set_against_itself(self, tmp_path):
         write(tmp_path, 19)

@@ -2,10 +2,11 @@
 
 import dataclasses
 
+import pandas as pd
 import pytest
 from ended_runs import ended_runs
 
-from degradation.report.comparison import Agreement, compare_precisions
+from degradation.report.comparison import compare_precisions
 from degradation.report.statistics import paired
 
 
@@ -27,18 +28,13 @@ def with_data(fingerprint, runs):
     return [dataclasses.replace(run, manifest=run.manifest | told) for run in runs]
 
 
-def test_means_and_interval_over_the_seeds_that_both_have():
+def test_errors_and_interval_are_of_the_seeds_that_both_have():
     single, half = {0: 19.0, 1: 20.0, 5: 50.0}, {1: 20.2, 0: 19.0, 7: 90.0}
-    assert compare_precisions(both("short", "plain20", single, half)) == [
-        Agreement(
-            network="plain-20",
-            seeds="0, 1",
-            float32=19.5,
-            bfloat16=pytest.approx(19.6),
-            difference=paired(half, single),
-            verdict="no difference shown",
-        )
-    ]
+    (found,) = compare_precisions(both("short", "plain20", single, half))
+    assert (found.network, found.verdict) == ("plain-20", "no difference shown")
+    assert found.float32.to_dict() == {0: 19.0, 1: 20.0}
+    assert found.bfloat16.to_dict() == {0: 19.0, 1: 20.2}
+    assert found.difference == paired(pd.Series(half), pd.Series(single))
 
 
 @pytest.mark.parametrize(
@@ -80,4 +76,4 @@ def test_networks_in_the_order_of_the_runs_with_their_overrides():
 def test_of_a_seed_that_is_there_twice_the_first_counts():
     runs = both("short", "plain20", [19.0], [19.1]) + both("short", "plain20", [1.0], [2.0])
     (agreement,) = compare_precisions(runs)
-    assert (agreement.float32, agreement.bfloat16) == (19.0, 19.1)
+    assert (agreement.float32[0], agreement.bfloat16[0]) == (19.0, 19.1)

@@ -107,14 +107,19 @@ class TestSelect:
             ("plain20", 0),
         ]
 
-    def test_takes_only_the_seeds_asked_for(self, runs):
+    def test_takes_all_networks_or_seeds_unless_told_which(self, runs):
+        picked = select(runs, None, "short")
+        assert [(r.model, r.seed) for r in picked] == [
+            ("plain20", 0),
+            ("plain56", 0),
+            ("plain56", 1),
+        ]
         assert [r.model for r in select(runs, ["plain20", "plain56"], "short", [1])] == ["plain56"]
 
-    def test_a_variant_is_never_the_network_itself(self, runs):
-        assert [r.variant for r in select(runs, ["plain20"], "short")] == [""]
-        assert [r.variant for r in select(runs, ["plain20"], "short", variant="rate=0.01")] == [
-            "rate=0.01"
-        ]
+    @pytest.mark.parametrize("variant", ["", "rate=0.01"])
+    def test_a_variant_is_never_the_network_itself(self, runs, variant):
+        (run,) = select(runs, ["plain20"], "short", variant=variant)
+        assert run.variant == variant
 
     def test_refuses_a_seed_trained_twice(self, runs):
         with pytest.raises(UserError, match="both plain20 with seed=0"):
@@ -159,12 +164,12 @@ class TestRun:
     def test_a_network_of_another_depth_than_its_name_says_keeps_the_name(self, tmp_path):
         write_run(tmp_path, "plain20", variant="depth=26", settings={"model.depth": 26})
         (run,) = find_runs(tmp_path)
-        assert (run.network, run.departures) == ("plain20", ["depth=26"])
+        assert (run.network, run.setting.departures) == ("plain20", ["depth=26"])
 
     def test_departures_are_from_the_paper_and_from_the_networks_own_file(self, tmp_path):
         write_run(tmp_path, "resnet50")
         write_run(tmp_path, "resnet20", settings={"model.shortcut": "B", "optimizer.rate": 0.05})
-        departures = {run.model: run.departures for run in find_runs(tmp_path)}
+        departures = {run.model: run.setting.departures for run in find_runs(tmp_path)}
         assert departures == {"resnet50": [], "resnet20": ["rate=0.05", "shortcut=B"]}
 
     @pytest.mark.parametrize(
@@ -179,33 +184,32 @@ class TestRun:
         """An optimiser of one's own is not the paper's, even where all that both have is equal."""
         write_run(tmp_path, schedule="paper", settings=settings)
         (run,) = find_runs(tmp_path)
-        assert (run.departures, run.faithful) == (departures, not departures)
+        assert (run.setting.departures, run.faithful) == (departures, not departures)
 
 
 class TestDrawable:
     """Which figures, or parts of figures, are drawn of the runs that there are."""
 
-    def drawable(self, tmp_path, *models):
+    @pytest.mark.parametrize(
+        ("models", "whole", "title", "panels"),
+        [
+            (["plain20", "plain56"], [FIGURE1], None, []),
+            (
+                ["plain20", "plain56", "resnet20", "resnet44"],
+                [FIGURE1],
+                FIGURE6["title"],
+                [["plain20", "plain56"], ["resnet20", "resnet44"]],
+            ),
+            (["resnet20"], [], "Residual networks", [["resnet20"]]),  # a panel gives its title
+            (["vgg16"], [], None, []),
+        ],
+    )
+    def test_whole_ones_and_of_others_what_shows_the_rest(
+        self, tmp_path, models, whole, title, panels
+    ):
         for model in models:
             write_run(tmp_path, model)
-        return drawable([FIGURE1, FIGURE6], find_runs(tmp_path))
-
-    def test_a_figure_whose_networks_all_have_runs(self, tmp_path):
-        assert self.drawable(tmp_path, "plain20", "plain56") == ([FIGURE1], [])
-
-    def test_of_another_as_much_as_shows_the_rest(self, tmp_path):
-        models = ["plain20", "plain56", "resnet20", "resnet44"]
-        whole, (part,) = self.drawable(tmp_path, *models)
-        assert whole == [FIGURE1]
-        assert part["title"] == FIGURE6["title"]
-        models = [panel["models"] for panel in part["panels"]]
-        assert models == [["plain20", "plain56"], ["resnet20", "resnet44"]]
-
-    def test_a_single_panel_gives_its_title(self, tmp_path):
-        whole, (part,) = self.drawable(tmp_path, "resnet20")
-        assert whole == []
-        assert part["title"] == "Residual networks"
-        assert [panel["models"] for panel in part["panels"]] == [["resnet20"]]
-
-    def test_a_network_of_no_figure_is_in_none(self, tmp_path):
-        assert self.drawable(tmp_path, "vgg16") == ([], [])
+        complete, parts = drawable([FIGURE1, FIGURE6], find_runs(tmp_path))
+        assert complete == whole
+        assert [part["title"] for part in parts] == ([title] if title else [])
+        assert [panel["models"] for part in parts for panel in part["panels"]] == panels

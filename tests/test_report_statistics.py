@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -40,7 +41,7 @@ class TestWelch:
 class TestPaired:
     def test_is_scipys_interval_over_the_seeds_that_both_have(self):
         a, b = {2: 55.0, 0: 54.1, 1: 56.3, 7: 0.0}, {0: 19.0, 1: 19.5, 2: 18.9}
-        found = paired(a, b)
+        found = paired(pd.Series(a), pd.Series(b))
         test = stats.ttest_rel([54.1, 56.3, 55.0], [19.0, 19.5, 18.9])
         interval = test.confidence_interval(0.95)
         assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
@@ -49,11 +50,11 @@ class TestPaired:
         assert found.high - found.points == pytest.approx(half, rel=1e-6)
 
     def test_one_seed_gives_no_interval(self):
-        assert paired({0: 13.0, 1: 5.0}, {0: 9.0}) == Difference(4.0, None, None, 1.0)
+        assert paired(pd.Series([13.0, 5.0]), pd.Series([9.0])) == Difference(4.0, None, None, 1.0)
 
     def test_seeds_that_agree_by_chance_do_not_make_a_small_difference_sure(self):
         """Two seeds, each 0.05 points higher: t(0.975; 1) × 0.01 / √2 is 0.09."""
-        found = paired({0: 9.05, 1: 9.35}, {0: 9.0, 1: 9.3})
+        found = paired(pd.Series([9.05, 9.35]), pd.Series([9.0, 9.3]))
         assert (found.low, found.high) == pytest.approx((0.05 - 0.0898, 0.05 + 0.0898), abs=1e-4)
 
 

@@ -95,7 +95,7 @@ class TestSummaryText:
                 "'seeds=[0,1,2]'"
             )
             assert text.splitlines().count(command) == 1
-        assert "No finished run of plain56, for claims 1, 2\n" in text
+        assert "No finished run of plain56 for claims 1, 2\n" in text
 
     def test_says_that_resnet_56_is_slow_to_overtake(self):
         text = flat(told(ended_runs("short", {"resnet20": [17.0], "resnet56": [20.0]})))

@@ -12,7 +12,7 @@ from degradation.report.export import final_errors, load_runs
 from degradation.report.figures import build_figure
 from degradation.report.make import Request, check_claims, write_report
 from degradation.report.page import summary_text
-from degradation.report.runs import Run, drawn, find_runs, models_of, pick, select
+from degradation.report.runs import Run, drawn, find_runs, models_of, select
 
 __all__ = [
     "Request",
@@ -26,7 +26,6 @@ __all__ = [
     "judge",
     "load_runs",
     "models_of",
-    "pick",
     "select",
     "summary_text",
     "write_report",

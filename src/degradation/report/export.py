@@ -32,8 +32,7 @@ def final_errors(runs: list[Run]) -> pd.DataFrame:
     check_alike(runs)
     measured, seeds = runs[0].measured, seeds_by_network(runs)
     rows = []
-    ordered = sorted(runs, key=lambda run: (run.residual, run.depth or 0))
-    for network, group in by_network(ordered).items():
+    for network, group in by_network(sorted(runs, key=lambda run: run.place)).items():
         model = group[0].model
         known = final_error(model) if all(run.faithful for run in group) else None
         paper, source = known or (float("nan"), "")
@@ -125,5 +124,5 @@ def _summary(name: str, run: Run) -> dict[str, Any]:
         f"best_{run.measured}": best[run.measured],
         "best_iteration": int(best["iteration"]),
         **{key: run.manifest.get(key) for key in ("images_per_second", "wall_seconds")},
-        "git_commit": ", ".join(state["git_commit"] for state in run.code) or None,
+        "git_commit": ", ".join(commit for commit, _ in run.code) or None,
     }

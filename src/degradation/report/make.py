@@ -9,13 +9,14 @@ from typing import Any
 from degradation.config import ROOT, RUNS, command_line, read_figures, relative
 from degradation.errors import UserError
 from degradation.output import say
+from degradation.records import RunFolder
 from degradation.records.files import faults_as_user_errors
 from degradation.report.claims import GOOD, RUNS_MISSING, judge
 from degradation.report.comparison import compare, compare_precisions
 from degradation.report.export import write_export
 from degradation.report.figures import draw_pictures, drawable
 from degradation.report.page import Page, fill, section, summary_text, write_page
-from degradation.report.runs import Run, by_network, drawn, find_runs, models_of, pick
+from degradation.report.runs import Run, by_network, drawn, find_runs, models_of, select
 from degradation.schema import show
 from degradation.setting import Setting
 
@@ -40,27 +41,11 @@ class Request:
     figure_overrides: list[str] = field(default_factory=list)
     runtime: str = "cpu"
 
-    @property
-    def overrides(self) -> list[str]:
-        """What makes the runs, beside network, schedule and seed."""
+    def command(self, name: str, *words: str, seeds: str) -> str:
+        """The command line `name` with these words, for runs of this kind; `seeds` chooses some."""
         runtime = [f"runtime={self.runtime}"] if self.runtime != "cpu" else []
-        return [*runtime, *self.setting.overrides]
-
-    def command(self, name: str, *words: str, seeds: Iterable[int]) -> str:
-        """The command line `name` with these words, for runs of this kind with these seeds."""
-        kind = f"schedule={self.setting.schedule}", f"seeds={show(sorted(seeds))}"
-        return command_line(name, *words, *kind, *self.overrides)
-
-    def run(self, model: str, seeds: Iterable[int]) -> str:
-        """The command line that trains one network with these seeds."""
-        numbers = ",".join(map(str, sorted(seeds)))
-        words = [f"model={model}", f"schedule={self.setting.schedule}", f"seed={numbers}"]
-        return command_line("run", *["-m"] * ("," in numbers), *words, *self.overrides)
-
-    def drawing(self, name: str) -> list[str]:
-        """The words that choose a figure; of the one that was asked for, with its overrides."""
-        own = self.figure is not None and name == self.figure["name"]
-        return [f"figure={name}", *(self.figure_overrides if own else [])]
+        kind = f"schedule={self.setting.schedule}", seeds, *runtime, *self.setting.overrides
+        return command_line(name, *words, *kind)
 
 
 def write_report(asked: Request) -> Page:
@@ -73,19 +58,19 @@ def write_report(asked: Request) -> Page:
     unfinished: list[tuple[Path, str]] = []
     found = find_runs(asked.folder, lambda *run: unfinished.append(run))
     schedule, variant = asked.setting.schedule, asked.setting.variant
-    runs = pick(found, schedule, asked.seeds, variant)
+    kind = schedule, asked.setting.variant_without("precision")
+    of_any_precision = [
+        run
+        for run in found
+        if (run.schedule, run.setting.variant_without("precision")) == kind
+        and (asked.seeds is None or run.seed in asked.seeds)
+    ]
+    runs = select(of_any_precision, None, schedule, variant=variant)
     _check_nothing_missing(asked, runs, found)
     # A folder of one schedule alone has its report right in it.
     inside = asked.folder.name == schedule and any(r.path.parents[1] == asked.folder for r in runs)
     out_dir = asked.folder if inside else asked.folder / schedule
-    left_out = _tell_left_out(asked, found, unfinished, out_dir)
-    kind = asked.setting.variant_without("precision")
-    of_any_precision = [
-        run
-        for run in found
-        if (run.schedule, run.setting.variant_without("precision")) == (schedule, kind)
-        and (asked.seeds is None or run.seed in asked.seeds)
-    ]
+    left_out = _tell_left_out(asked, found, unfinished)
 
     figures = read_figures()
     if asked.figure:
@@ -99,7 +84,7 @@ def write_report(asked: Request) -> Page:
         findings=judge(runs),
         pictures=draw_pictures([*whole, *parts], runs, out_dir, suffix),
         comparisons=compare(runs, find_runs(RECORDED)),
-        commands=_commands(asked, whole, runs),
+        commands=_commands(asked, runs),
         agreements=compare_precisions(of_any_precision),
         left_out=left_out,
     )
@@ -131,21 +116,18 @@ def check_claims(page: Page, figure: dict[str, Any] | None = None) -> None:
 def _check_nothing_missing(asked: Request, runs: list[Run], found: list[Run]) -> None:
     """Raise `UserError` if there are no `runs`, or not all that the figure needs."""
     setting, figure, lacking = asked.setting, asked.figure, "no finished run"
-    seeds = asked.seeds or [0]
-    if figure:
-        models, there = models_of(figure), {(run.model, run.seed) for run in runs}
-        seeds = asked.seeds or sorted({seed for model, seed in there if model in models}) or [0]
-        absent = [f"{m} seed {s}" for s in seeds for m in models if (m, s) not in there]
-        if not absent:
-            return
-        lacking = f"figure={figure['name']}: {lacking} of {', '.join(absent)}"
-        training = asked.command("reproduce", *asked.drawing(figure["name"]), seeds=seeds)
-    elif runs:
+    needed, there = models_of(figure) if figure else [], {(run.model, run.seed) for run in runs}
+    seeds = asked.seeds or sorted({seed for model, seed in there if model in needed}) or [0]
+    absent = [f"{m} seed {s}" for s in seeds for m in needed if (m, s) not in there]
+    if runs and not absent:
         return
-    elif any(override.startswith("model.") for override in asked.overrides):
-        training = asked.run(setting.model, seeds)  # not every network of a figure has such a key
+    if figure:
+        lacking = f"figure={figure['name']}: {lacking} of {', '.join(absent)}"
+    if not figure and any(override.startswith("model.") for override in setting.overrides):
+        training = _training(asked, [setting.model], seeds)  # of a figure, not all have such a key
     else:
-        training = asked.command("reproduce", "figure=figure1", seeds=seeds)
+        words = f"figure={figure['name'] if figure else 'figure1'}", *asked.figure_overrides
+        training = asked.command("reproduce", *words, seeds=f"seeds={show(sorted(seeds))}")
     kind = f"schedule={setting.schedule}" + (f" with {setting.variant}" if setting.variant else "")
     place = "" if asked.folder == RUNS else f" in {relative(RUNS)}"
     others = "" if runs else _others(found)
@@ -166,44 +148,54 @@ def _others(found: list[Run]) -> str:
 
 
 def _tell_left_out(
-    asked: Request, found: list[Run], unfinished: list[tuple[Path, str]], out_dir: Path
+    asked: Request, found: list[Run], unfinished: list[tuple[Path, str]]
 ) -> list[tuple[str, str]]:
-    """Print which runs and seeds are not in the report; give unfinished runs and the reasons."""
-    setting, left_out = asked.setting, []
+    """Print which runs and seeds are not in the report; give unfinished runs and the reasons.
+
+    Those of another schedule or variant are no part of it; of those whose files do not tell, each
+    might be.
+    """
+    kind, left_out = (asked.setting.schedule, asked.setting.variant), []
     for path, reason in unfinished:
-        model, _, variant = path.parent.name.partition(",")
-        alike = path.parents[1] == out_dir and variant == setting.variant
-        if alike and (asked.figure is None or model in drawn(asked.figure)):
+        if _kind(path) in (kind, None):
             say(f"left out  {relative(path)}: {reason}")
-            left_out.append((f"{path.parent.name}/{path.name}", reason))
+            left_out.append((path.relative_to(asked.folder).as_posix(), reason))
     if asked.seeds:
-        kind, wanted = (setting.schedule, setting.variant), set(asked.seeds)
+        wanted = set(asked.seeds)
         there = {run.seed for run in found if (run.schedule, run.variant) == kind}
-        if there - wanted:
-            reason = f"finished, not among seeds={show(asked.seeds)}"
-            say(f"left out  seeds {show(sorted(there - wanted))}: {reason}")
-        if wanted - there:
-            say(f"missing   seeds {show(sorted(wanted - there))}: no finished run")
+        for word, seeds, reason in (
+            ("left out", there - wanted, f"finished, not among seeds={show(asked.seeds)}"),
+            ("missing", wanted - there, "no finished run"),
+        ):
+            if seeds:
+                say(f"{word:<10}seeds {show(sorted(seeds))}: {reason}")
     return left_out
 
 
-def _commands(
-    asked: Request, figures: list[dict[str, Any]], runs: list[Run]
-) -> list[tuple[str, str]]:
-    """Pair the figures, the networks of none of them, and the report with what makes each."""
-    commands, others = [], by_network(runs)
-    for spec in figures:
-        models = models_of(spec)
-        seeds = {run.seed for run in runs if run.model in models}
-        command = asked.command("reproduce", *asked.drawing(spec["name"]), seeds=seeds)
-        commands.append((spec["title"], command))
-        others = {network: g for network, g in others.items() if g[0].model not in models}
-    for network, group in others.items():
-        commands.append((network, asked.run(group[0].model, [run.seed for run in group])))
+def _kind(path: Path) -> tuple[str, str] | None:
+    """Schedule and variant of the run in a folder; None where its configuration does not tell."""
+    try:
+        setting = Setting.of(RunFolder(path).config())
+    except (UserError, LookupError, TypeError):
+        return None
+    return setting.schedule, setting.variant
+
+
+def _commands(asked: Request, runs: list[Run]) -> list[str]:
+    """List what trains `runs` again, networks with the same seeds at once, and this report."""
+    sweeps: dict[tuple[int, ...], list[str]] = {}
+    for group in by_network(runs).values():
+        sweeps.setdefault(tuple(run.seed for run in group), []).append(group[0].model)
+    commands = [_training(asked, models, seeds) for seeds, models in sweeps.items()]
     words = [f"runs={relative(asked.folder)}"]
-    # The figure says which networks have a model's key; its overrides, what it draws.
-    of_a_figure = any(o.startswith("model.") for o in asked.overrides) or asked.figure_overrides
-    if asked.figure and of_a_figure:
-        words = [*asked.drawing(asked.figure["name"]), *words]
-    alone = asked.command("report", *words, seeds={run.seed for run in runs})
-    return [*commands, ("This report, without training", alone)]
+    if asked.figure_overrides:
+        words = [f"figure={asked.figure['name']}", *asked.figure_overrides, *words]
+    seeds = show(sorted({run.seed for run in runs}))
+    return [*commands, asked.command("report", *words, seeds=f"seeds={seeds}")]
+
+
+def _training(asked: Request, models: Iterable[str], seeds: Iterable[int]) -> str:
+    """Give the command that trains each of `models` with each of `seeds`."""
+    model, seed = f"model={','.join(models)}", f"seed={','.join(map(str, sorted(seeds)))}"
+    sweep = ["-m"] if "," in model + seed else []
+    return asked.command("run", *sweep, model, seeds=seed)

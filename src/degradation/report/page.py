@@ -4,11 +4,11 @@ import base64
 import re
 import textwrap
 from dataclasses import dataclass, field
-from html import escape, unescape
+from html import escape
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -23,15 +23,7 @@ from degradation.report.comparison import Agreement, Comparison
 from degradation.report.export import final_errors
 from degradation.report.figures import Picture, drawable
 from degradation.report.paper import compare_with_paper
-from degradation.report.provenance import (
-    caveats,
-    deviations,
-    facts,
-    how_made,
-    machine,
-    run_row,
-    shared,
-)
+from degradation.report.provenance import caveats, facts, how_made, machine, run_row, shared
 from degradation.report.runs import WORDS, Run
 from degradation.report.statistics import Difference
 
@@ -57,7 +49,7 @@ HTML = """<!DOCTYPE html>
 
 @dataclass(frozen=True)
 class Page:
-    """What a report tells. `commands` pairs what is reproduced with the command that does it.
+    """What a report tells. `commands` make its runs again, and then the report.
 
     `left_out` pairs runs of its kind that are not among `runs`, like plain56/seed2, with the
     reason: those that diverged are results, too.
@@ -67,7 +59,7 @@ class Page:
     findings: list[Finding]
     pictures: list[Picture]
     comparisons: list[Comparison]
-    commands: list[tuple[str, str]]
+    commands: list[str]
     agreements: list[Agreement] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
@@ -86,8 +78,7 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
         title=title,
         facts=facts(page.runs),
         rows=[run_row(run) for run in page.runs],
-        deviations=deviations(page.runs),
-        commits=sorted({state["git_commit"] for run in page.runs for state in run.code}),
+        commits=sorted({commit for run in page.runs for commit, _ in run.code}),
         exports=[f"{kind}{name.removeprefix('report')}.csv" for kind in ("curves", "summary")],
     )
     paths = [out_dir / f"{name}.html", out_dir / f"{name}.md"]
@@ -99,12 +90,15 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
 def section(schedule: str, runs: list[Run]) -> str:
     """Tell the README what is recorded on a schedule: verdicts, a figure, errors, the paper's.
 
-    `runs` are all of the schedule without overrides, as `pick` picks them. The report on them lies
-    in `results/recorded/<schedule>/`, with its figures.
+    Of schedules other than the paper's, what became of the claims. `runs` are all of the schedule
+    without overrides, as `select` picks them. The report on them lies in
+    `results/recorded/<schedule>/`, with its figures.
     """
     folder = f"results/recorded/{schedule}"
     if not runs:
         return f"Nothing is recorded in `{folder}` yet.\n"
+    if schedule != "paper":
+        return f"{headline(judge(runs))} [The report]({folder}/report.md) has the details.\n"
     names = {spec["name"] for part in drawable(read_figures().values(), runs) for spec in part}
     figure = next((name for name in ("figure6", "figure1") if name in names), None)
     findings = judge(runs)
@@ -131,14 +125,13 @@ def summary_text(runs: list[Run], findings: list[Finding]) -> str:
     `findings` are what `judge` makes of `runs`. Commands are not broken, so that they can be
     copied. Raises UserError as `final_errors` does.
     """
-    console = Console(file=StringIO(), width=WIDTH, color_system=None)
+    console = Console(file=StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
     console.print(Markdown(_render(runs, findings, brief=True)))
     printed = console.file.getvalue().splitlines()
     text = "\n".join(line.rstrip().removeprefix(" ") for line in printed)
     lines = re.sub(r"\n{3,}", "\n\n", text.strip("\n")).splitlines()
-    for missing in _missing(findings):
-        told = "No finished run of {models}, for {claims}".format(**missing)
-        lines += ["", *textwrap.wrap(told, WIDTH), *filter(None, [missing["command"]])]
+    for told, command in _missing(findings):
+        lines += ["", *textwrap.wrap(told, WIDTH), *filter(None, [command])]
     return "\n".join(lines)
 
 
@@ -153,8 +146,8 @@ def _render(runs: list[Run], findings: list[Finding], brief: bool = False, **mor
         keep_trailing_newline=True,
     )
     templates.filters |= {
-        **{"percent": percent, "spread": spread, "points": points, "interval": interval},
-        **{"count": count, "cell": cell, "link": quote},
+        **{"number": number, "points": points, "interval": interval, "spread": spread},
+        **{"mean": mean, "cell": cell, "link": quote},
     }
     context = {
         "brief": brief,
@@ -170,7 +163,7 @@ def _render(runs: list[Run], findings: list[Finding], brief: bool = False, **mor
         "measured": runs[0].measured,
         "words": WORDS,
         "paper_sources": sorted(set(errors["paper_source"]) - {""}),
-        "beside_paper": compare_with_paper(runs).to_dict("records"),
+        "beside_paper": compare_with_paper(runs),
         "schedule": runs[0].schedule,
         "how_made": how_made(runs),
         "machine": shared("Machine", machine, runs),
@@ -179,30 +172,28 @@ def _render(runs: list[Run], findings: list[Finding], brief: bool = False, **mor
     return re.sub(r"\n{3,}", "\n\n", markdown.strip("\n")) + "\n"
 
 
-def _missing(findings: list[Finding]) -> list[dict[str, str]]:
-    """Tell for each command that trains what claims lack: which claims, and which models."""
+def _missing(findings: list[Finding]) -> list[tuple[str, str]]:
+    """Pair what claims lack with the command that trains it; "" if none could."""
     commands: dict[str, list[Finding]] = {}
     for finding in findings:
         if finding.verdict == RUNS_MISSING:
             commands.setdefault(finding.command, []).append(finding)
-    return [
-        {
-            "claims": f"claim{'s' * (len(known) > 1)} " + ", ".join(str(f.number) for f in known),
-            "models": ", ".join(dict.fromkeys(m for finding in known for m in finding.lacking)),
-            "command": command,
-        }
-        for command, known in commands.items()
-    ]
+    told = []
+    for command, known in commands.items():
+        models = ", ".join(dict.fromkeys(m for finding in known for m in finding.lacking))
+        claims = f"claim{'s' * (len(known) > 1)} " + ", ".join(str(f.number) for f in known)
+        told.append((f"No finished run of {models} for {claims}", command))
+    return told
 
 
 def _to_html(markdown: str, title: str, pictures: list[Picture]) -> str:
-    """Render a page for a browser: tables that scroll, verdicts as badges, figures inside."""
-    known = {picture.png.name: picture for picture in pictures}
+    """Render a page for a browser: verdicts as badges, figures inside, with their captions."""
+    remaining = iter(pictures)
 
     def figure(found: re.Match) -> str:
-        picture = known[unquote(unescape(found[1]))]
+        picture = next(remaining)
         data = base64.b64encode(picture.svg.read_bytes()).decode()
-        image = f'<img src="data:image/svg+xml;base64,{data}" alt="{found[2]}">'
+        image = f'<img src="data:image/svg+xml;base64,{data}" alt="{found[1]}">'
         return f"<figure>{image}<figcaption>{escape(picture.caption)}</figcaption></figure>"
 
     def badge(found: re.Match) -> str:
@@ -210,17 +201,26 @@ def _to_html(markdown: str, title: str, pictures: list[Picture]) -> str:
         return f'<span class="verdict {tone}">{found[1]}</span></td>'
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
-    body = re.sub(r'<p><img src="(.+?)" alt="(.*?)" ?/?></p>', figure, body)
+    body = re.sub(r'<p><img src=".+?" alt="(.*?)" ?/?></p>', figure, body)
     body = re.sub(r"<strong>([^<]+)</strong></td>", badge, body)
-    body = re.sub(r"(?s)<table>.+?</table>", r'<div class="scroll" tabindex="0">\g<0></div>', body)
-    body = re.sub(r"<thead>\s*<tr>(\s*<th></th>)+\s*</tr>\s*</thead>\s*", "", body)
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     return HTML.format(title=escape(title), style=style, body=body)
 
 
-def percent(value: float | None) -> str:
-    """Write an error in percent with two decimals; a dash where there is none."""
-    return "–" if pd.isna(value) else f"{value:.2f}"
+def number(value: float | None, form: str = ".2f") -> str:
+    """Write a number, as a rule with two decimals; a dash where there is none."""
+    return "–" if pd.isna(value) else f"{value:{form}}".replace("-", "−")
+
+
+def points(value: float | None) -> str:
+    """Write a difference with its sign: +0.52, −1.10, never −0.00."""
+    return number(value, "+z.2f")
+
+
+def interval(difference: Difference) -> str:
+    """Write the 95 % interval of a difference; a dash where there is none."""
+    low, high = difference.low, difference.high
+    return "–" if low is None else f"{points(low)} to {points(high)}"
 
 
 def spread(deviation: float) -> str:
@@ -228,21 +228,9 @@ def spread(deviation: float) -> str:
     return "" if pd.isna(deviation) else f" ± {deviation:.2f}"
 
 
-def count(value: int | None) -> str:
-    """Write a whole number with its thousands apart; a dash where there is none."""
-    return "–" if pd.isna(value) else f"{value:,}"
-
-
-def points(value: float | None) -> str:
-    """Write a difference with its sign: +0.52, −1.10; a dash where there is none."""
-    return "–" if pd.isna(value) else f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
-
-
-def interval(difference: Difference) -> str:
-    """Write the 95 % interval of a difference; a dash where there is none."""
-    if difference.low is None or difference.high is None:
-        return "–"
-    return f"{points(difference.low)} to {points(difference.high)}"
+def mean(errors: pd.Series) -> str:
+    """Write the mean over seeds with its standard deviation: 8.75 ± 0.16."""
+    return number(errors.mean()) + spread(errors.std())
 
 
 def cell(text: Any) -> str:

@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from degradation.report.provenance import seeds_by_network
 from degradation.report.runs import Run, by_network
 from degradation.report.statistics import z_score
 
@@ -34,8 +36,6 @@ SERIES = {"train_error": "train", "test_error": "test"}
 ORDERS = ("original", "sorted")  # of the layers in Figure 7
 # Iterations, at the first learning rate: all but the start, and where the curve is about level.
 DISTANCE_OVER, SWING_OVER = (3_000, 32_000), (20_000, 32_000)
-COLUMNS = ["network", "seeds", "test_error", "paper", "difference", "z"]
-COLUMNS += ["distance", "swing", "paper_swing", "responses"]
 
 
 def final_error(model: str) -> tuple[float, str] | None:
@@ -82,18 +82,18 @@ def response_distance(runs: list[Run]) -> float | None:
     return fmean((run.responses / paper - 1).abs().mean() for run in runs)
 
 
-def compare_with_paper(runs: Iterable[Run]) -> pd.DataFrame:
+def compare_with_paper(runs: Iterable[Run]) -> list[dict[str, Any]]:
     """Set each network that follows the paper against its Table 6 and Figures 6 and 7.
 
-    A row a network, in the order of `runs`; networks without a curve in Figure 6 have none. Each
-    column is a mean over the seeds: errors in percent, the rest in percentage points, but for `z`
-    (`z_score`; NaN for one seed) and `responses` (`response_distance`, a ratio; NaN where Figure 7
-    lacks the network). `distance` is the mean absolute one from the paper's points over
-    `DISTANCE_OVER`, with straight lines between our rows. `swing` and `paper_swing` are the
-    standard deviation of the differences between neighbours, divided by √2, of our rows and of the
-    paper's points, over `SWING_OVER`.
+    A row a network, in the order of `runs`; networks without a curve in Figure 6 have none. Values
+    are means over the seeds: errors in percent, the rest in percentage points, but for `z`
+    (`z_score`) and `responses` (`response_distance`, a ratio). `distance` is the mean absolute one
+    from the paper's points over `DISTANCE_OVER`, with straight lines between our rows. `swing` and
+    `paper_swing` are the standard deviation of the differences between neighbours, divided by √2,
+    of our rows and of the paper's points, over `SWING_OVER`.
     """
-    rows = []
+    runs, rows = list(runs), []
+    seeds = seeds_by_network(runs)
     for network, group in by_network(runs).items():
         points = paper_curve(group, "test_error")
         if points is None:
@@ -103,7 +103,7 @@ def compare_with_paper(runs: Iterable[Run]) -> pd.DataFrame:
         rows.append(
             {
                 "network": network,
-                "seeds": ", ".join(str(seed) for seed in sorted(run.seed for run in group)),
+                "seeds": seeds[network],
                 "test_error": fmean(errors),
                 "paper": paper,
                 "difference": fmean(errors) - paper,
@@ -114,8 +114,7 @@ def compare_with_paper(runs: Iterable[Run]) -> pd.DataFrame:
                 "responses": response_distance(group),
             }
         )
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    return table.astype({"z": float, "responses": float})
+    return rows
 
 
 @cache

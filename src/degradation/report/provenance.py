@@ -1,6 +1,7 @@
-"""How runs were made, where that is not what the paper did, and what they cannot show."""
+"""How runs were made, beside what the paper did, and what they cannot show."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from statistics import fmean
 from typing import Any
 
@@ -9,98 +10,54 @@ from degradation.report.runs import PAPER_SCHEDULE, Run, by_network
 EARLY = 7_000  # iterations: until about then ResNet-56 trails ResNet-20 in the paper's own curves
 BARELY = 40.0  # percent of training error of a network that has learned little; guessing has 90
 COMMIT = 10  # characters of a commit's hash that tell it from others
-NAMES = {
-    "python": "Python",
-    "tensorflow": "TensorFlow",
-    "keras": "Keras",
-    "numpy": "NumPy",
-    "hydra-core": "Hydra",
-    "wandb": "W&B",
-}
 UNKNOWN = "not recorded"
 
 
-def facts(runs: list[Run]) -> list[tuple[str, str, str]]:
-    """Say on which data, in which precision, and with which machine and versions runs were made.
+def facts(runs: list[Run]) -> list[tuple[str, str, str, str]]:
+    """Say how runs were made: what, here, the runs that it holds for ("": all), and in the paper.
 
-    Each fact is a word, the value, and the runs that it holds for, "" being all.
+    The report's template adds what is so for every run of this repository.
     """
-    told: dict[str, Callable[[Run], str]] = {
-        "Data": lambda run: run.data,
-        "Precision": lambda run: run.precision,
-        "Machine": machine,
-        "Versions": _versions,
-    }
+    told: list[tuple[str, Callable[[Run], str], str]] = [
+        ("schedule", lambda run: _schedule(run.setting.values), _schedule(PAPER_SCHEDULE)),
+        ("other settings", _settings, "none"),
+        ("data", lambda run: run.data, "CIFAR-10"),
+        ("precision", _precision, "float32"),
+        ("machine", machine, "two GPUs"),
+        ("versions", _versions, "not stated"),
+    ]
     return [
-        (what, value, names) for what, tell in told.items() for value, names in _sharing(tell, runs)
+        (what, value, names, paper)
+        for what, tell, paper in told
+        for value, names in _sharing(tell, runs)
     ]
 
 
 def run_row(run: Run) -> dict[str, Any]:
     """Tell what is one run's own: commits, day, duration, speed, and how often it was continued."""
     manifest, speed = run.manifest, run.manifest.get("images_per_second")
-    commits = [
-        state["git_commit"][:COMMIT] + (" with changes" if state["git_dirty"] else "")
-        for state in run.code
-    ]
+    seconds = manifest.get("wall_seconds")
+    commits = [commit[:COMMIT] + " with changes" * bool(changed) for commit, changed in run.code]
     return {
         "network": run.network,
         "seed": run.seed,
         "commit": ", ".join(commits) or UNKNOWN,
         "started": (manifest.get("started") or UNKNOWN).split("T")[0],
-        "time": duration(manifest.get("wall_seconds")),
+        "time": UNKNOWN if seconds is None else str(timedelta(seconds=round(seconds))),
         "speed": f"{speed:,.0f}" if speed else UNKNOWN,
         "resumed": len(manifest.get("resumes") or []),
     }
 
 
-def duration(seconds: float | None) -> str:
-    """Write a duration in its two largest units: 45 s, 43 min, 1 h 54 min."""
-    if seconds is None:
-        return UNKNOWN
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
-
-
-def deviations(runs: list[Run]) -> list[tuple[str, str, str]]:
-    """List the points in which these runs do not follow the paper: what, the paper's, and here.
-
-    The report's template adds what is so for every run of this repository.
-    """
-
-    def schedule(run: Run) -> str:
-        return "" if run.on_paper_schedule else _schedule(run.config["schedule"])
-
-    def precision(run: Run) -> str:
-        words = f"{run.precision}; weights, statistics, logits and loss in float32"
-        return "" if run.precision == "float32" else words
-
-    own: list[tuple[str, str, Callable[[Run], str]]] = [  # what, the paper, here ("": the same)
-        ("schedule", _schedule(PAPER_SCHEDULE), schedule),
-        ("settings", "as in section 4.2", lambda run: ", ".join(run.departures)),
-        ("data", "CIFAR-10", lambda run: "" if run.canonical else run.data),
-        ("precision", "float32", precision),
-    ]
-    return [
-        (what, paper, f"{value} ({names})" if names else value)
-        for what, paper, tell in own
-        for value, names in _sharing(tell, runs)
-        if value
-    ]
-
-
 def how_made(runs: list[Run]) -> str:
     """Name the runs' schedule, data and precision, and settings that are not the paper's."""
     told = [
-        f"Schedule {runs[0].schedule}: {_schedule(runs[0].config['schedule'])}.",
+        f"Schedule {runs[0].schedule}: {_schedule(runs[0].setting.values)}.",
         shared("Data", lambda run: run.data, runs),
         shared("Precision", lambda run: run.precision, runs),
     ]
-    if any(run.departures for run in runs):
-        settings = "Settings unlike the paper's"
-        told.append(shared(settings, lambda run: ", ".join(run.departures) or "none", runs))
+    if any(run.setting.departures for run in runs):
+        told.append(shared("Settings unlike the paper's", _settings, runs))
     return " ".join(told)
 
 
@@ -113,13 +70,10 @@ def shared(what: str, tell: Callable[[Run], str], runs: list[Run]) -> str:
 def machine(run: Run) -> str:
     """Name the machine that a run was trained on."""
     about = run.manifest
-    parts = [
-        ", ".join(filter(None, [about.get("gpu"), about.get("cpu")])) or UNKNOWN,
-        f"{about['cores']} cores" if about.get("cores") else "",
-        f"{about['threads']} threads" if about.get("threads") else "",
-        f"{about['memory_gib']:g} GiB of memory" if about.get("memory_gib") else "",
-    ]
-    return ", ".join(filter(None, parts))
+    units = {"cores": "cores", "threads": "threads", "memory_gib": "GiB of memory"}
+    names = [*filter(None, [about.get("gpu"), about.get("cpu")])] or [UNKNOWN]
+    sizes = [f"{about[key]:g} {unit}" for key, unit in units.items() if about.get(key)]
+    return ", ".join([*names, *sizes])
 
 
 def seeds_by_network(runs: list[Run]) -> dict[str, str]:
@@ -145,8 +99,8 @@ def caveats(runs: list[Run]) -> str:
 def not_comparable(what: str) -> str:
     """Say that errors or responses are of another schedule than the paper's."""
     return (
-        f"This is not the paper's schedule ({PAPER_SCHEDULE['iterations']:,} iterations): its "
-        f"{what} are not to be compared with the paper's."
+        f"This is not the paper's schedule ({PAPER_SCHEDULE['schedule.iterations']:,} iterations): "
+        f"its {what} are not to be compared with the paper's."
     )
 
 
@@ -186,14 +140,24 @@ def _sharing(tell: Callable[[Run], str], runs: list[Run]) -> list[tuple[str, str
     return [(value, ", ".join(names)) for value, names in owners.items()]
 
 
-def _schedule(schedule: dict) -> str:
-    drops = " and ".join(f"{drop:,}" for drop in schedule["drops"])
-    return f"{schedule['iterations']:,} iterations" + (
+def _schedule(values: Mapping[str, Any]) -> str:
+    drops = " and ".join(f"{drop:,}" for drop in values["schedule.drops"])
+    return f"{values['schedule.iterations']:,} iterations" + (
         f", learning rate ÷10 at {drops}" if drops else ""
     )
 
 
+def _settings(run: Run) -> str:
+    return ", ".join(run.setting.departures) or "none"
+
+
+def _precision(run: Run) -> str:
+    if run.precision == "float32":
+        return "float32"
+    return f"{run.precision}; weights, statistics, logits and loss in float32"
+
+
 def _versions(run: Run) -> str:
     packages = run.manifest.get("packages") or {}
-    known = [f"{NAMES.get(name, name)} {version}" for name, version in packages.items() if version]
+    known = [f"{name} {version}" for name, version in packages.items() if version]
     return ", ".join(known) or UNKNOWN

@@ -11,9 +11,10 @@ import pandas as pd
 from degradation.errors import UserError
 from degradation.records import EARLIER, PROTOCOL, RunFolder
 from degradation.schema import BLOCK_LAYERS
-from degradation.setting import Setting
+from degradation.setting import SCHEDULES, Setting
 
-PAPER_SCHEDULE = {"name": "paper", "iterations": 64_000, "drops": [32_000, 48_000]}
+PAPER_SCHEDULE = SCHEDULES["paper"].copy()  # by dotted keys
+del PAPER_SCHEDULE["schedule.evaluate_every"]  # which changes no result
 NETWORKS = {"resnet1202"} | {  # that the paper trains on CIFAR-10
     f"{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56, 110)
 }
@@ -80,9 +81,7 @@ class Run:
         """What the network is but for its depth: plain, ResNet; None if its name says no more."""
         if self.config["model"].get("shortcut", "none needed") is None:
             return None  # a residual network's name, without its shortcuts
-        return next(
-            (words for name, words in FAMILIES.items() if self.model == f"{name}{self.depth}"), None
-        )
+        return {f"{name}{self.depth}": words for name, words in FAMILIES.items()}.get(self.model)
 
     @property
     def network(self) -> str:
@@ -101,6 +100,11 @@ class Run:
         return self.of_section_4_2 and self.model in NETWORKS
 
     @property
+    def place(self) -> tuple[bool, int, str]:
+        """What networks are sorted by: plain ones first, then by depth."""
+        return self.residual, self.depth or 0, self.model
+
+    @property
     def measured(self) -> str:
         """The column of the error on unseen images: test_error, with a held-out set val_error."""
         return "val_error" if "val_error" in self.rows else "test_error"
@@ -114,29 +118,22 @@ class Run:
         return self.dataset if remark in self.dataset else f"{self.dataset} ({remark})"
 
     @property
-    def code(self) -> list[dict[str, Any]]:
-        """The code that trained it, each `git_commit` and `git_dirty` once, first to last."""
+    def code(self) -> list[tuple[str, bool | None]]:
+        """The code that trained it, first to last: each commit, and whether it had changes."""
         resumes = self.manifest.get("resumes") or []
         parts = [*(resume.get("trained_by", {}) for resume in resumes), self.manifest]
-        states = [{key: part.get(key) for key in ("git_commit", "git_dirty")} for part in parts]
-        known = [state for state in states if state["git_commit"]]
-        return [state for number, state in enumerate(known) if state not in known[:number]]
-
-    @property
-    def departures(self) -> list[str]:
-        """Settings, sorted `key=value`, unlike the paper's protocol or the network's own file."""
-        return self.setting.departures
+        states = [(part.get("git_commit"), part.get("git_dirty")) for part in parts]
+        return [state for state in dict.fromkeys(states) if state[0]]
 
     @property
     def on_paper_schedule(self) -> bool:
         """Whether the learning rate fell and training ended where the paper's did."""
-        schedule = self.config["schedule"]
-        return all(schedule[key] == value for key, value in PAPER_SCHEDULE.items())
+        return PAPER_SCHEDULE.items() <= self.setting.values.items()
 
     @property
     def faithful(self) -> bool:
         """Whether network, schedule and settings are the paper's: its numbers may stand beside."""
-        return self.in_paper and self.on_paper_schedule and not self.departures
+        return self.in_paper and self.on_paper_schedule and not self.setting.departures
 
     def final(self, column: str) -> float:
         """The error at the last evaluation, in percent; `column` is train_error or `measured`."""
@@ -209,37 +206,28 @@ def _read(folder: RunFolder) -> Run:
 
 def select(
     runs: Iterable[Run],
-    models: Iterable[str],
+    models: Iterable[str] | None,
     schedule: str,
     seeds: Collection[int] | None = None,
     variant: str = "",
 ) -> list[Run]:
     """Pick the runs of some networks on one schedule, sorted as `models`, then by seed.
 
-    Without `seeds` all are taken. A run with other overrides than `variant` is another network
-    and is never among them. Raises UserError if a network's seed was trained twice.
+    With None for `models` all networks are taken, plain ones first, then by depth; without `seeds`
+    all seeds. A run with other overrides than `variant` is another network and is never among
+    them. Raises UserError if a network's seed was trained twice.
     """
-    order = list(models)
+    order = None if models is None else list(models)
     picked = [
         run
         for run in runs
-        if run.model in order
+        if (order is None or run.model in order)
         and (run.schedule, run.variant) == (schedule, variant)
         and (seeds is None or run.seed in seeds)
     ]
     check_alike(picked)
-    return sorted(picked, key=lambda run: (order.index(run.model), run.seed))
-
-
-def pick(
-    runs: list[Run], schedule: str, seeds: Collection[int] | None = None, variant: str = ""
-) -> list[Run]:
-    """Pick the runs of all networks on one schedule, plain networks first, then by depth.
-
-    Otherwise as `select`.
-    """
-    places = {run.model: (run.residual, run.depth or 0, run.model) for run in runs}
-    return select(runs, sorted(places, key=places.get), schedule, seeds, variant)
+    place = (lambda run: run.place) if order is None else (lambda run: order.index(run.model))
+    return sorted(picked, key=lambda run: (place(run), run.seed))
 
 
 def check_alike(runs: list[Run]) -> None:

@@ -1,10 +1,11 @@
 """Differences over seeds and their 95 % intervals, by SciPy's t-tests."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 CONFIDENCE = 0.95
@@ -33,21 +34,21 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Difference:
 
     Never paired: a seed shares nothing but the order of the data between two architectures.
     """
+    points = np.mean(a) - np.mean(b)
     if min(len(a), len(b)) < 2:
-        return Difference(float(np.mean(a) - np.mean(b)))
-    return _tested(stats.ttest_ind(_spaced(a), _spaced(b), equal_var=False), a, b)
+        return Difference(float(points))
+    return _tested(points, stats.ttest_ind(_spaced(a), _spaced(b), equal_var=False))
 
 
-def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
+def paired(a: pd.Series, b: pd.Series) -> Difference:
     """Estimate the mean of `a` minus `b`, errors by seed, over the seeds that both have.
 
     For one architecture in two precisions: of one seed, both err alike.
     """
-    seeds = a.keys() & b.keys()
-    a, b = ([errors[seed] for seed in sorted(seeds)] for errors in (a, b))
-    if len(seeds) < 2:
-        return Difference(float(np.mean(a) - np.mean(b)))
-    return _tested(stats.ttest_1samp(_spaced(np.subtract(a, b)), 0), a, b)
+    differences = (a - b).dropna()
+    if len(differences) < 2:
+        return Difference(float(differences.mean()))
+    return _tested(differences.mean(), stats.ttest_1samp(_spaced(differences), 0))
 
 
 def holds(differences: Sequence[Difference], sign: int) -> bool | None:
@@ -82,7 +83,6 @@ def _spaced(values: Sequence[float]) -> np.ndarray:
     return values.mean() + IMAGE * stats.zscore(np.arange(len(values)), ddof=1)
 
 
-def _tested(test, a: Sequence[float], b: Sequence[float]) -> Difference:
+def _tested(points: float, test) -> Difference:
     low, high = test.confidence_interval(CONFIDENCE)
-    points = float(np.mean(a) - np.mean(b))
-    return Difference(points, float(low), float(high), float(test.pvalue))
+    return Difference(float(points), float(low), float(high), float(test.pvalue))
