@@ -50,12 +50,6 @@ def test_updates_by_hand(momentum, decay):
             np.testing.assert_allclose(variables[i], weights[i], rtol=1e-5, atol=1e-6)
 
 
-def test_defaults_are_the_papers():
-    optimizer = SGD()
-    assert float(optimizer.learning_rate) == pytest.approx(0.1)
-    assert (optimizer.momentum, optimizer.l2, optimizer.decay) == (0.9, 1e-4, "kernels")
-
-
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_without_decay_it_is_keras_own(nesterov):
     ours, theirs = draw_variables(), draw_variables()
@@ -93,21 +87,6 @@ def test_the_papers_rates_at_their_edges(iteration, rate):
     schedule = OmegaConf.load(CONF / "schedule" / "paper.yaml")
     assert schedule.iterations == 64_000
     assert LearningRate(0.1, list(schedule.drops), None, 80)(iteration) == rate
-
-
-@pytest.mark.parametrize(
-    ("name", "iterations", "drops", "every"),
-    [
-        ("paper", 64_000, [32_000, 48_000], 800),
-        ("medium", 16_000, [8_000, 12_000], 400),
-        ("short", 4_000, [2_000, 3_000], 200),
-    ],
-)
-def test_schedules(name, iterations, drops, every):
-    schedule = OmegaConf.load(CONF / "schedule" / f"{name}.yaml")
-    assert schedule.name == name
-    assert (schedule.iterations, list(schedule.drops)) == (iterations, drops)
-    assert schedule.evaluate_every == every
 
 
 def observe(rate, errors):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import files
-from processes import SMALL, SYNTHETIC, Ended, run, start
+from processes import SMALL, SYNTHETIC, finish, run, start, train
 from sabotage import (
     at_removal,
     at_rename,
@@ -20,6 +20,7 @@ from sabotage import (
     install,
     kill,
     send,
+    set_environment,
     shorten_warm_up,
     wait_for,
 )
@@ -29,18 +30,7 @@ from degradation.config import relative
 from degradation.errors import IN_USE
 from degradation.records import RunFolder
 
-SIGNAL_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-
-
-def train(folder: RunFolder, *overrides: str, faults=()) -> Ended:
-    return run(*SMALL, *SYNTHETIC, f"run_dir={folder.path}", *overrides, faults=faults)
-
-
-def finish(folder: RunFolder, *overrides: str, faults=()) -> None:
-    """Give the command once more, and see it through without a word of warning."""
-    ended = train(folder, *overrides, faults=faults)
-    assert (ended.code, ended.err) == (0, "")
-    assert folder.status == "complete"
+ALONE = "warning: {} has rows but no checkpoint, and begins again from iteration 0\n"
 
 
 def checkpoints(folder: RunFolder) -> list[int]:
@@ -50,16 +40,6 @@ def checkpoints(folder: RunFolder) -> list[int]:
 def contents(folder: RunFolder) -> dict:
     """Everything in a folder, with its time, but for the lock that a killed process left."""
     return {name: file for name, file in files(folder.path).items() if name != ".lock"}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> RunFolder:
-    """Train in peace: twelve updates in three rows."""
-    folder = RunFolder(tmp_path_factory.mktemp("whole") / "run")
-    finish(folder)
-    assert [row["iteration"] for row in folder.rows()] == [4, 8, 12]
-    assert checkpoints(folder) == [8, 12]
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +78,13 @@ DEATHS = {
 
 def test_killed_again_and_again(whole, tmp_path):
     """With SIGKILL at moments that could hurt; after each, the same command continues."""
+    assert ([row["iteration"] for row in whole.rows()], checkpoints(whole)) == ([4, 8, 12], [8, 12])
     folder = RunFolder(tmp_path / "run")
+    said = ALONE.format(relative(folder.path))
     for moment, (death, on_disk, rows) in DEATHS.items():
+        alone = folder.rows() and not checkpoints(folder)
         ended = train(folder, faults=[death])
-        assert (ended.code, ended.err) == (-signal.SIGKILL, ""), moment
+        assert (ended.code, ended.err) == (-signal.SIGKILL, said if alone else ""), moment
         assert checkpoints(folder) == on_disk, moment
         assert len(folder.rows()) == rows, moment
         assert folder.status in (None, "running"), moment
@@ -173,11 +156,17 @@ def test_checkpoints_by_time(whole, tmp_path):
 def test_stopped_by_signals(whole, tmp_path):
     """Each saves where it is, also between two rows; a second SIGINT does not even do that."""
     folder = RunFolder(tmp_path / "run")
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for iteration, number in zip((2, 6, 9), numbers, strict=True):
+    stops = {
+        2: signal.SIGINT,
+        3: signal.SIGUSR1,
+        6: signal.SIGTERM,
+        7: signal.SIGUSR2,
+        9: signal.SIGHUP,
+    }
+    for iteration, number in stops.items():
         rows = folder.rows()
         ended = train(folder, faults=[partial(at_update, iteration, partial(send, number))])
-        assert ended.code == SIGNAL_CODES[number]
+        assert ended.code == 128 + number
         assert ("resumed   after " in ended.out) is (number != signal.SIGINT)
         assert ended.err == (
             f"error: stopped by {number.name} after {iteration} iterations; the same command "
@@ -193,15 +182,13 @@ def test_stopped_by_signals(whole, tmp_path):
     assert folder.status == "running"
     finish(folder)
     assert differences(folder, whole) == []
-    resumes = folder.manifest()["resumes"]
-    assert [(entry["iteration"], entry["note"]) for entry in resumes] == [
-        *((2, ""), (6, ""), (9, ""), (9, ""))
-    ]
+    resumes = [(entry["iteration"], entry["note"]) for entry in folder.manifest()["resumes"]]
+    assert resumes == [(iteration, "") for iteration in (*stops, 9)]
     seconds = [row["wall_seconds"] for row in folder.rows()]
     assert seconds == sorted(seconds)
 
 
-# Damaged
+# Damaged, lost, refused
 
 
 def test_damaged_newest_checkpoint(copy, whole):
@@ -222,55 +209,76 @@ def test_damaged_newest_checkpoint(copy, whole):
     assert differences(copy, whole) == []
 
 
-def test_nothing_but_damaged_checkpoints(copy):
-    """Refused, and left for the user to look at; `overwrite=true` is the way out it names."""
-    for path in copy.path.glob("checkpoint/*.npz"):
-        path.write_bytes(path.read_bytes()[:-1])
-    before = contents(copy)
+@pytest.mark.parametrize(("name", "said"), [("manifest.json", ""), ("checkpoint", ALONE)])
+def test_lost_parts(copy, whole, name, said):
+    """The manifest is lost where `overwrite=true` is killed; checkpoints are in no repository."""
+    lost = copy.path / name
+    shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
     ended = train(copy)
-    assert ended.code == 2
-    (line,) = ended.err.splitlines()
-    assert "every checkpoint in" in line and "00000004.npz" in line and "00000008.npz" in line
-    assert "overwrite=true" in line
-    assert contents(copy) == before
-
-
-def test_checkpoint_that_does_not_fit(copy):
-    """Made by a program that kept other things: refused in one line, and left as it is."""
-    checkpoint = copy.load_checkpoint()
-    copy.save_checkpoint(9, checkpoint.arrays, checkpoint.state | {"meter": {"laps": 3}})
-    before = contents(copy)
-    ended = train(copy)
-    assert ended.code == 2
-    (line,) = ended.err.splitlines()
-    assert "the checkpoint of iteration 9" in line
-    assert "overwrite=true" in line
-    assert contents(copy) == before
-
-
-def test_checkpoints_without_their_manifest(copy, whole):
-    """What `overwrite=true` leaves when it is killed: still a run to go on with, or to refuse."""
-    (copy.path / "manifest.json").unlink()
-    before = contents(copy)
-    ended = train(copy, "seed=1")
-    assert ended.code == 2
-    assert "seed is 0 there and 1 here" in ended.err
-    assert contents(copy) == before
-    finish(copy)
+    assert (ended.code, ended.err) == (0, said.format(relative(copy.path)))
     assert differences(copy, whole) == []
     assert copy.manifest().keys() == whole.manifest().keys()
+
+
+def truncate_checkpoints(folder: RunFolder) -> None:
+    for path in folder.path.glob("checkpoint/*.npz"):
+        path.write_bytes(path.read_bytes()[:-1])
+
+
+def checkpoint_as_another_program_does(folder: RunFolder) -> None:
+    checkpoint = folder.load_checkpoint()
+    folder.save_checkpoint(9, checkpoint.arrays, checkpoint.state | {"meter": {"laps": 3}})
+
+
+def lose_the_manifest(folder: RunFolder) -> None:
+    (folder.path / "manifest.json").unlink()
+
+
+REFUSALS = [
+    (truncate_checkpoints, "", "every checkpoint in|00000004.npz|00000008.npz|overwrite=true"),
+    (checkpoint_as_another_program_does, "", "the checkpoint of iteration 9|overwrite=true"),
+    (
+        lambda folder: (folder.path / "manifest.json").unlink(),
+        "seed=1",
+        "seed is 0 there and 1 here",
+    ),
+    (
+        lambda folder: folder.update_manifest(status="complete"),
+        "model.depth=14 optimizer.rate=0.05 seed=3",
+        "holds another run|model.depth is 8 there and 14 here|optimizer.rate is 0.1 there and 0.05 "
+        "here|seed is 0 there and 3 here|overwrite=true",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "overrides", "words"),
+    REFUSALS,
+    ids=["damaged", "of another program", "without manifest", "finished"],
+)
+def test_refused_in_one_line_and_left_as_it_is(copy, change, overrides, words):
+    """For the user to look at: what cannot go on, and what would come out differently."""
+    change(copy)
+    before = contents(copy)
+    ended = train(copy, *overrides.split())
+    assert ended.code == 2
+    (line,) = ended.err.splitlines()
+    assert [word for word in words.split("|") if word not in line] == []
+    assert "momentum" not in line
+    assert contents(copy) == before
 
 
 # Elsewhere, and otherwise
 
 
 def test_resumed_elsewhere(copy):
-    """Other threads, another TensorFlow, another program: a warning names them, and a note."""
+    """Other threads, TensorFlow, program, switches: a warning names them, and a note."""
     packages = copy.manifest()["packages"]
     stop = partial(at_update, 9, partial(send, signal.SIGTERM))
     others = [partial(install, "tensorflow", "0.1"), partial(check_out, "1" * 40), stop]
+    others.append(partial(set_environment, NVIDIA_TF32_OVERRIDE="0"))
     threads = copy.manifest()["threads"] + 1
-    copy.update_manifest(memory_gib=0.1)  # which changes nothing
+    copy.update_manifest(memory_gib=0.1, switches={"TF_GONE": "1"})  # memory changes nothing
     ended = train(copy, f"runtime.threads={threads}", faults=others)
     assert ended.code == 143
     warning, _ = ended.err.splitlines()
@@ -278,6 +286,8 @@ def test_resumed_elsewhere(copy):
         f"git_commit: {'0' * 40} → {'1' * 40}",
         f"packages.tensorflow: {packages['tensorflow']} → 0.1",
         f"threads: {threads - 1} → {threads}",
+        "switches.TF_GONE: 1 → None",
+        "switches.NVIDIA_TF32_OVERRIDE: None → 0",
     ]
     (entry,) = copy.manifest()["resumes"]
     for change in changes:
@@ -286,24 +296,6 @@ def test_resumed_elsewhere(copy):
     assert "keras" not in warning and "memory" not in warning and "xla" not in warning
     assert copy.manifest()["threads"] == threads
     assert copy.manifest()["packages"] == packages | {"tensorflow": "0.1"}
-
-
-def test_changed_meaning_of_a_finished_run(whole):
-    """A run that would come out differently is not this run: one line names every difference."""
-    before = contents(whole)
-    ended = train(whole, "model.depth=14", "optimizer.rate=0.05", "seed=3")
-    assert (ended.code, ended.out) == (2, "")
-    (line,) = ended.err.splitlines()
-    for words in (
-        f"{relative(whole.path)} holds another run",
-        "model.depth is 8 there and 14 here",
-        "optimizer.rate is 0.1 there and 0.05 here",
-        "seed is 0 there and 3 here",
-        "overwrite=true",
-    ):
-        assert words in line
-    assert "momentum" not in line
-    assert contents(whole) == before
 
 
 def test_two_commands_on_one_folder(copy, whole, tmp_path):

@@ -1,9 +1,13 @@
 """What a run computes on: told to TensorFlow before anything else happens in it."""
 
+import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import tensorflow as tf
+from filelock import FileLock, Timeout
 
 from degradation.errors import UserError
 
@@ -13,10 +17,11 @@ BFLOAT16_CAPABILITY = (8, 0)  # Ampere, the first GPUs that compute bfloat16 in 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU: its model's name and its CUDA compute capability."""
+    """One GPU: its model's name, its CUDA compute capability, its number for TensorFlow."""
 
     name: str
     capability: tuple[int, int]
+    number: int = 0
 
     @property
     def precision(self) -> str:
@@ -24,16 +29,42 @@ class Gpu:
         return "bfloat16" if self.capability >= BFLOAT16_CAPABILITY else "float32"
 
 
-def first_gpu() -> Gpu:
-    """Return the first GPU that TensorFlow sees; raises `UserError` if there is none."""
-    for device in tf.config.list_physical_devices("GPU"):
+def list_gpus() -> list[Gpu]:
+    """List the GPUs that TensorFlow sees; raises `UserError` if there is none."""
+    gpus = []
+    for number, device in enumerate(tf.config.list_physical_devices("GPU")):
         details = tf.config.experimental.get_device_details(device)
         name = details.get("device_name", "unknown GPU")
-        return Gpu(name, details.get("compute_capability", (0, 0)))
-    raise UserError(
-        "runtime=gpu: TensorFlow sees no GPU; it needs a driver, and its CUDA libraries from "
-        "make setup GPU=1; allowed: runtime=cpu"
-    )
+        gpus.append(Gpu(name, details.get("compute_capability", (0, 0)), number))
+    if not gpus:
+        raise UserError(
+            "runtime=gpu: TensorFlow sees no GPU; it needs a driver, and its CUDA libraries from "
+            "make setup GPU=1; allowed: runtime=cpu"
+        )
+    return gpus
+
+
+_taken: list[FileLock] = []  # until this process ends
+
+
+def take_gpu() -> Gpu:
+    """Return the first GPU that no other run of this user has taken here; if all are, the first.
+
+    Raises `UserError` as `list_gpus` does.
+    """
+    gpus = list_gpus()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    names = dict(enumerate(visible)) if all(visible) else {}
+    for gpu in gpus:
+        name = f"degradation-{os.getuid()}-gpu{names.get(gpu.number, gpu.number)}.lock"
+        lock = FileLock(Path(tempfile.gettempdir(), name))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        _taken.append(lock)
+        return gpu
+    return gpus[0]
 
 
 @dataclass(frozen=True)
@@ -56,13 +87,16 @@ def threads_for(parts: int, threads: int) -> Threads:
     return Threads(threads, min(parts, threads))
 
 
-def set_up(precision: str, threads: Threads, seed: int, gpu: bool = False) -> None:
+def set_up(precision: str, threads: Threads, seed: int, gpu: Gpu | None = None) -> None:
     """Fix device, precision policy, threads and the initialisers' seed, for this process.
 
-    The device is the first GPU, or the processor. Threads can only be set before TensorFlow has
-    computed anything; a later call with other numbers raises `RuntimeError`.
+    The device is `gpu`, whose memory is taken as needed, or the processor. Threads can only be set
+    before TensorFlow has computed anything; a later call with other numbers raises `RuntimeError`.
     """
-    tf.config.set_visible_devices(tf.config.list_physical_devices("GPU")[:1] if gpu else [], "GPU")
+    devices = tf.config.list_physical_devices("GPU")[gpu.number :][:1] if gpu else []
+    tf.config.set_visible_devices(devices, "GPU")
+    for device in devices:
+        tf.config.experimental.set_memory_growth(device, True)
     if gpu:
         # A GPU's fastest kernels add up in an order that changes from run to run.
         tf.config.experimental.enable_op_determinism()

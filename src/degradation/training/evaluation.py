@@ -4,19 +4,17 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 import degradation.models  # noqa: F401  lets Keras read the layers of saved networks
-from degradation.config import ROOT, option_values, options, relative
+from degradation.config import ROOT, option_values, relative
 from degradation.data import load_dataset
 from degradation.data.pipeline import mean_image
 from degradation.errors import UserError
 from degradation.records import RunFolder, describe_machine
-from degradation.schema import CLASSES
-from degradation.setting import LOCATIONS
+from degradation.setting import Setting
 from degradation.training.devices import set_up, threads_for
 from degradation.training.protocol import parts_of
 from degradation.training.steps import make_evaluation
@@ -44,7 +42,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     `data_dir` alone: records do not say where they were. Raises `UserError` if there is no finished
     run, for a network that is missing, damaged or would run code, and for bad data.
     """
-    config, manifest = folder.config(), folder.manifest()
+    manifest = folder.manifest()
     path = folder.path / "model.keras"
     if manifest.get("status") != "complete" or not path.is_file():
         raise UserError(
@@ -52,24 +50,26 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
             f"here: {manifest.get('status', 'no run')}"
         )
     try:
-        # By name: without it load_dataset would take another test set than the run had.
-        settings = dict(config["data"], holdout=config["data"]["holdout"])
-        settings |= _locations(settings["name"])
-        seed, network = config["seed"], dict(config["model"])
+        setting = Setting.of(folder.config())
         precision, fingerprint = manifest["precision"], manifest["dataset"]["fingerprint"]
-        optimizer = config["optimizer"]
-        parts = parts_of(optimizer["batch"], optimizer.get("ghost_batch"))
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise UserError(
             f"run_dir={relative(folder.path)}: needs config.yaml and manifest.json as a run writes "
             f"them; missing: {error}"
         ) from error
+    values = setting.values
+    options = {
+        key.removeprefix("data."): value
+        for key, value in (option_values("data", values["data.name"]) | values).items()
+        if key.startswith("data.")
+    }
     if data_dir is not None:
-        settings["dir"] = data_dir
-    dataset = load_dataset(**settings, root=ROOT)
+        options["dir"] = data_dir
+    dataset = load_dataset(**options, root=ROOT)
 
-    set_up(precision, threads_for(parts, describe_machine()["cores"]), seed)
-    model = _load(path, network)
+    parts = parts_of(values["optimizer.batch"], values["optimizer.ghost_batch"])
+    set_up(precision, threads_for(parts, describe_machine()["cores"]), setting.seed)
+    model = _load(path, values["model.classes"])
     labels = dataset.test_labels
     losses, predictions = make_evaluation(
         model, dataset.test_images, labels, mean_image(dataset.train_images), parts
@@ -87,20 +87,14 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     )
 
 
-def _locations(name: str) -> dict[str, Any]:
-    """Where `conf/data/<name>.yaml` has the data looked for."""
-    values = option_values("data", name) if name in options("data") else {}
-    return {key.removeprefix("data."): values[key] for key in LOCATIONS if key in values}
-
-
-def _load(path: Path, network: dict) -> keras.Model:
-    """Load the model that `network`, the settings of a run, describes; raises `UserError`."""
+def _load(path: Path, classes: int) -> keras.Model:
+    """Load a model of so many classes; raises `UserError`, whatever else the file holds."""
     try:
         # The warnings: an error that says the same follows.
         with warnings.catch_warnings(action="ignore"):
             model = keras.models.load_model(path, compile=False, safe_mode=True)
-        shapes, classes = (model.input_shape[1:], model.output_shape[1:]), network.get("classes")
-        expected = (32, 32, 3), (classes or CLASSES,)
+        shapes = model.input_shape[1:], model.output_shape[1:]
+        expected = (32, 32, 3), (classes,)
         if shapes != expected:
             raise ValueError("it goes from {} to {}, not {} to {}".format(*shapes, *expected))
     except Exception as error:  # whatever Keras trips over, the file is not one that a run wrote

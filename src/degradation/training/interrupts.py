@@ -3,11 +3,14 @@
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 from degradation.errors import Stopped
+from degradation.output import silence
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Slurm warns with the last two (`sbatch --signal`) before it kills.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class StopRequest:
@@ -23,17 +26,14 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Note SIGINT, SIGTERM and SIGHUP instead of dying of them; a second SIGINT exits at once."""
+    """Note `SIGNALS` instead of dying of them; a second SIGINT exits at once."""
     request = StopRequest()
-    interrupted = False
 
     def note(number, frame):
-        nonlocal interrupted
-        if number == signal.SIGINT and interrupted:
+        if number == signal.SIGINT == request.signal:
             os._exit(128 + number)
-        interrupted |= number == signal.SIGINT
         if number == signal.SIGHUP:
-            _mute_lost_terminal()
+            _silence_lost_terminal()
         request.signal = signal.Signals(number)
         if not request.deferred:
             raise Stopped(number, "before the run began")
@@ -49,10 +49,10 @@ def stop_requests() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
 
-def _mute_lost_terminal() -> None:
+def _silence_lost_terminal() -> None:
     # What is still printed must not fail, or the run would seem to have failed.
-    for stream in (1, 2):
+    for stream in (sys.stdout, sys.stderr):
         try:
-            os.write(stream, b"")
+            os.write(stream.fileno(), b"")
         except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+            silence(stream)

@@ -33,8 +33,10 @@ class Learner:
         self._labels = dataset.test_labels
         self.mean = mean_image(dataset.train_images)
         parts = parts_of(config.optimizer.batch, config.optimizer.ghost_batch)
-        xla = config.runtime.get("xla", False)
-        self._update = make_update(self.model, self.optimizer, dataset, parts, xla)
+        pools = any(isinstance(x, keras.layers.MaxPooling2D) for x in self.model.layers)
+        # XLA has no deterministic gradient of max-pooling.
+        self.xla = config.runtime.get("xla", False) and not pools
+        self._update = make_update(self.model, self.optimizer, dataset, parts, self.xla)
         self._average = make_averaging(self.model, dataset, parts)
         self._evaluate = make_evaluation(
             self.model, dataset.test_images, dataset.test_labels, self.mean, parts

@@ -1,14 +1,13 @@
 """What a run says of itself: its manifest, from its start to its end."""
 
 import contextlib
-import os
 from typing import Any
 
 from omegaconf import DictConfig
 
-from degradation.config import ROOT, flatten, recorded, relative
+from degradation.config import flatten, recorded
 from degradation.data import Dataset
-from degradation.errors import UserError
+from degradation.errors import Stopped, UserError
 from degradation.output import complain
 from degradation.records import PROTOCOL, Checkpoint, RunFolder, utc_now
 from degradation.training.learner import Learner
@@ -18,12 +17,11 @@ from degradation.training.tracking import run_id
 def start(
     config: DictConfig,
     folder: RunFolder,
-    precision: str,
     dataset: Dataset,
     learner: Learner,
     environment: dict[str, Any],
 ) -> None:
-    """Write configuration and manifest of a run that begins in `precision`."""
+    """Write configuration and manifest of a run that begins."""
     folder.write_config(recorded(config))
     folder.update_manifest(
         drop=folder.manifest(),  # of a start that came to nothing
@@ -33,7 +31,6 @@ def start(
         parameters=learner.parameters,
         schedule=config.schedule.name,
         seed=config.seed,
-        precision=precision,
         dataset={
             "name": dataset.name,
             "label": dataset.label,
@@ -43,7 +40,7 @@ def start(
         **environment,
         started=utc_now(),
         resumes=[],
-        wandb_id=run_id(relative(folder.path), os.path.relpath(folder.path, ROOT)),
+        wandb_id=run_id(folder.path),
     )
 
 
@@ -53,10 +50,14 @@ def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any
     The manifest describes those that go on; the note keeps which code had trained until then.
     """
     before = folder.manifest()
-    old = flatten(before)
     # Memory is nothing that a result depends on, and what a container has of it changes.
-    new = {key: value for key, value in flatten(environment).items() if key != "memory_gib"}
-    notes = [f"{key}: {old.get(key)} → {new[key]}" for key in new if old.get(key) != new[key]]
+    compared = [key for key in environment if key in before and key != "memory_gib"]
+    old, new = (flatten({key: it[key] for key in compared}) for it in (before, environment))
+    notes = [
+        f"{key}: {old.get(key)} → {new.get(key)}"
+        for key in old | new
+        if old.get(key) != new.get(key)
+    ]
     if notes:
         changes = "; ".join(notes)
         complain(f"warning: resumed elsewhere, the last bits may differ: {changes}")
@@ -99,7 +100,7 @@ def fault(folder: RunFolder, learner: Learner, error: BaseException) -> None:
     """Note in the manifest, if it can be written, that a run was interrupted or failed."""
     # Where the disk is full, the fault that ended the run is the one to report.
     with contextlib.suppress(UserError):
-        if getattr(error, "exit_code", 1) > 128:
+        if isinstance(error, Stopped):
             end(folder, learner, "interrupted")
         else:
             end(folder, learner, "failed", failure=str(error) or type(error).__name__)

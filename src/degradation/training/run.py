@@ -14,8 +14,9 @@ from degradation.models.summary import convolutions
 from degradation.output import complain, say
 from degradation.records import (
     RunFolder,
-    cpu_has_bf16,
+    cpu_precision,
     describe_machine,
+    environment_switches,
     git_state,
     package_versions,
     replace_file,
@@ -53,7 +54,6 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
                     return
 
             # The network, in the precision and with the threads that it will train in.
-            precision = _precision(config, folder, gpu)
             machine = describe_machine()
             cores = config.runtime.threads or machine["cores"]
             parts = parts_of(config.optimizer.batch, config.optimizer.ghost_batch)
@@ -65,11 +65,13 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
                 "gpu": gpu.name if gpu else None,
                 "threads": cores,
                 "thread_pools": asdict(threads),
-                "xla": config.runtime.get("xla", False),
+                "precision": _precision(config, folder, gpu),
+                "switches": environment_switches(),
             }
-            set_up(precision, threads, config.seed, gpu is not None)
+            set_up(environment["precision"], threads, config.seed, gpu)
             learner = Learner(config, dataset)
-            _announce(config, folder, precision, dataset, learner, environment)
+            environment["xla"] = learner.xla
+            _announce(config, folder, dataset, learner, environment)
 
             # Where it stands: at its checkpoint, or at the beginning.
             if config.overwrite:
@@ -77,8 +79,11 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             checkpoint = folder.load_checkpoint()
             if checkpoint:
                 learner.restore(checkpoint)
+            elif folder.status and folder.rows():
+                what = "has rows but no checkpoint, and begins again from iteration 0"
+                complain(f"warning: {relative(folder.path)} {what}")
             if not checkpoint or folder.status is None:
-                manifest.start(config, folder, precision, dataset, learner, environment)
+                manifest.start(config, folder, dataset, learner, environment)
             if checkpoint:
                 manifest.resume(folder, checkpoint, environment)
                 say(f"{'resumed':<10}after {checkpoint.iteration:,} iterations")
@@ -86,20 +91,17 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
 
             # The updates, and how they ended.
             tracker = _tracker(config, folder, learner, resumed=checkpoint is not None)
-            exit_code = 1
             try:
                 _fit(config, folder, learner, tracker, stop)
                 _keep_network(folder, learner)
                 results = manifest.results(learner)
                 tracker.summarize(**results)
                 manifest.end(folder, learner, "complete", **results)
-                exit_code = 0
             except BaseException as error:
-                exit_code = getattr(error, "exit_code", 1)
                 manifest.fault(folder, learner, error)
+                tracker.finish(getattr(error, "exit_code", 1))
                 raise
-            finally:
-                tracker.finish(exit_code)
+            tracker.finish()
 
 
 def _fit(
@@ -148,7 +150,7 @@ def _precision(config: DictConfig, folder: RunFolder, gpu: Gpu | None) -> str:
     chosen = config.runtime.precision
     if chosen != "auto":
         return chosen
-    fastest = gpu.precision if gpu else "bfloat16" if cpu_has_bf16() else "float32"
+    fastest = gpu.precision if gpu else cpu_precision()
     before = fastest if config.overwrite else folder.manifest().get("precision", fastest)
     if before != fastest:
         slow = "; it is slower here" if before == "bfloat16" else ""
@@ -168,7 +170,6 @@ def _keep_network(folder: RunFolder, learner: Learner) -> None:
 def _announce(
     config: DictConfig,
     folder: RunFolder,
-    precision: str,
     dataset: Dataset,
     learner: Learner,
     environment: dict[str, Any],
@@ -176,20 +177,15 @@ def _announce(
     schedule = config.schedule
     drops = ", ".join(f"{drop:,}" for drop in schedule.drops) or "none"
     unseen = "held-out" if config.data.holdout else "test"
+    devices = filter(None, [environment["gpu"], environment["cpu"]])
     for name, text in {
         "network": f"{learner.model.name}, {learner.parameters:,} trainable parameters",
         "schedule": f"{schedule.name}: {schedule.iterations:,} iterations of "
         f"{config.optimizer.batch} images, drops at {drops}; seed {config.seed}",
         "data": f"{dataset.label}: {len(dataset.train_labels):,} training and "
         f"{len(dataset.test_labels):,} {unseen} images",
-        "precision": f"{precision} (runtime.precision={config.runtime.precision})",
-        "device": ", ".join(
-            [
-                *filter(None, [environment["gpu"]]),
-                environment["cpu"],
-                f"{environment['threads']} threads",
-            ]
-        ),
+        "precision": f"{environment['precision']} (runtime.precision={config.runtime.precision})",
+        "device": f"{', '.join(devices)}, {environment['threads']} threads",
         "folder": relative(folder.path),
     }.items():
         say(f"{name:<10}{text}")
@@ -206,6 +202,7 @@ def _tracker(config: DictConfig, folder: RunFolder, learner: Learner, resumed: b
         run_id=noted["wandb_id"],
         name=f"{folder.path.parent.name} {config.schedule.name} seed{config.seed}",
         group=config.tracking.group,
+        job_type="train",
         tags=[config.model.name, config.schedule.name, noted["precision"], config.data.name],
         config=recorded(config) | {key: noted[key] for key in settled},
         resumed=resumed,

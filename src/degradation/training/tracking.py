@@ -1,15 +1,13 @@
 """Weights & Biases: a copy of a run's rows, made where it cannot disturb the training.
 
 All that touches W&B happens on a thread of its own, one request after the other, and W&B itself
-talks to its server from a process of its own. So a W&B that hangs, prompts or dies is a warning.
-Measured with W&B 0.31: of a server that never answers, dies mid-run or falls silent the training
-notices nothing, and its end waits for at most one time-out, 15 seconds.
+talks to its server from a process of its own. So a W&B that hangs, prompts or dies is a warning. A
+server that does not answer holds up the end of a run, for one time-out, and nothing before.
 """
 
 import contextlib
 import hashlib
 import os
-import posixpath
 import queue
 import re
 import shutil
@@ -18,13 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from degradation.config import ROOT, relative
 from degradation.output import complain
-
-INIT_SECONDS = 15
-"""How long W&B may take to reach its server before the run goes offline."""
-
-UPLOAD_SECONDS = 15
-"""How long closing an online run waits for its upload."""
 
 FINISH_SECONDS = 40.0
 """How long a finished run waits for W&B to store or upload what is left."""
@@ -48,24 +41,21 @@ SETTINGS = dict(
     x_save_requirements=False,
     symlink=False,
     x_transaction_log_flush_interval=1.0,  # what a killed run leaves can be synced
-    init_timeout=INIT_SECONDS,
-    finish_timeout=UPLOAD_SECONDS,
+    init_timeout=15,  # seconds to reach the server; then the run goes offline
+    finish_timeout=15,  # seconds for what is left to upload when an online run is closed
     finish_timeout_raises=True,
 )
 
 
-def run_id(folder: str, place: str | None = None) -> str:
-    """Return the W&B id of the run in `folder`, a path relative to the repository.
+def run_id(folder: Path) -> str:
+    """Return the W&B id of the run in `folder`: always the same, and that of no other folder.
 
-    The same folder always gives the same id, and different folders different ones: the last three
-    parts of the path, for people, and a hash of the whole, such as `short-plain56-seed0-1b2c3d4e`.
-    Where `folder` does not tell it from others, as records have it of one elsewhere, `place` does.
+    The end of its name in records, for people, and a hash of where it lies, counted from the
+    repository: `short-plain56-seed0-1b2c3d4e`.
     """
-    path, place = (
-        posixpath.normpath(p.replace("\\", "/"))
-        for p in (folder, folder if place is None else place)
-    )
-    readable = re.sub(r"[^A-Za-z0-9_.=-]+", "-", "-".join(path.split("/")[-3:])).strip("-.")
+    name = "-".join(relative(folder).split("/")[-3:])
+    readable = re.sub(r"[^A-Za-z0-9_.=-]+", "-", name).strip("-.")
+    place = os.path.relpath(folder, ROOT)
     return f"{readable[-100:]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
@@ -85,22 +75,20 @@ class Tracker:
         run_id: str,
         resumed: bool,
         rows: Iterable[Mapping[str, float]] = (),
-        job_type: str = "train",
         **about: Any,
     ):
-        """Open the W&B run of a run folder; `mode` is `offline`, `online` or `disabled`.
+        """Open the W&B run of a folder; `mode`, not WANDB_MODE, says offline, online or disabled.
 
         W&B's files go to `folder/wandb`, in place of those of earlier starts. `rows` are the rows
         that the run already has, oldest first; W&B gets those that it does not hold yet. Without
         `resumed`, an online run replaces the one that has the same id. `about` is for `wandb.init`:
-        project, name, group, tags, config.
+        project, name, group, tags, config, job_type.
         """
         self._requests: queue.SimpleQueue[Callable[[Any], None] | None] = queue.SimpleQueue()
-        self._given_up = False
         self._thread = None
         if mode == "disabled":
             return
-        about |= {"id": run_id, "job_type": job_type, "resume": "allow" if resumed else None}
+        about |= {"id": run_id, "resume": "allow" if resumed else None}
         self._thread = threading.Thread(target=self._serve, args=(mode, folder, about), daemon=True)
         self._thread.start()
         for row in rows:
@@ -141,15 +129,14 @@ class Tracker:
                 run.finish(exit_code)
             except TimeoutError:
                 rest = f"`wandb sync {Path(run.dir).parent}` sends the rest"
-                self._warn(f"not all was uploaded in time; {rest}")
+                _warn(f"not all was uploaded in time; {rest}")
 
         self._requests.put(close)
         self._requests.put(None)
         limit = FINISH_SECONDS if exit_code == 0 else INTERRUPTED_SECONDS
         self._thread.join(limit)
         if self._thread.is_alive():
-            self._warn(f"did not finish within {limit:g} seconds; its copy is incomplete")
-            self._given_up = True
+            _warn(f"did not finish within {limit:g} seconds; its copy is incomplete")
 
     def _serve(self, mode: str, folder: Path, about: dict[str, Any]) -> None:
         """Open the run, do what is requested, and clean up after W&B."""
@@ -170,7 +157,7 @@ class Tracker:
                 with contextlib.suppress(Exception, SystemExit):
                     wandb.teardown()  # its process, which may have died
         except Exception as error:
-            self._warn(f"{_first_line(error)}; going on without it")
+            _warn(f"{_first_line(error)}; going on without it")
 
     def _open(self, wandb: Any, mode: str, folder: Path, about: dict[str, Any]) -> Any:
         """Open the run as asked; where online is impossible, offline."""
@@ -181,14 +168,10 @@ class Tracker:
             try:
                 return wandb.init(mode="online", **about)
             except Exception as error:
-                self._warn(f"not online ({_first_line(error)}); going on offline")
+                _warn(f"not online ({_first_line(error)}); going on offline")
                 wandb.teardown()  # its process would say that the id is in use
                 _remove_runs(folder, about["id"])
         return wandb.init(mode="offline", **about | {"resume": None})
-
-    def _warn(self, message: str) -> None:
-        if not self._given_up:
-            complain(f"warning: W&B: {message}")
 
 
 def _remove_runs(folder: Path, run_id: str, but: str | None = None) -> None:
@@ -200,6 +183,10 @@ def _remove_runs(folder: Path, run_id: str, but: str | None = None) -> None:
     for path in folder.glob(f"wandb/*run-*-{run_id}*"):
         if path.name != but:
             shutil.rmtree(path, ignore_errors=but is None)
+
+
+def _warn(message: str) -> None:
+    complain(f"warning: W&B: {message}")
 
 
 def _first_line(error: Exception) -> str:
