@@ -13,11 +13,12 @@ GPU ?= 0
 SUPPORTED = 3.11 3.12 3.13
 READY = .venv/ready
 RUN = .venv/bin/python -m
-PIP = $(RUN) pip install --quiet --quiet --no-input --disable-pip-version-check
+# Whatever the user's own settings make pip do elsewhere (PIP_USER, PIP_TARGET, pip.conf).
+PIP = env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT $(RUN) pip install --no-user --quiet --quiet --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce-figure1 reproduce-figure4 reproduce-figure6 reproduce-figure7 report models benchmark record test lint soak
+.PHONY: help setup reproduce-figure1 reproduce-figure4 reproduce-figure6 reproduce-figure7 report models benchmark record test lint
 
 help: ## list the targets (this)
 	@awk -F ':[^#]*## ' '/^## ?/ { sub(/^## ?/, ""); print } \
@@ -61,9 +62,6 @@ test: $(READY) ## run the tests
 lint: $(READY) ## check style and formatting
 	$(RUN) ruff check $(ARGS)
 	$(RUN) ruff format --check $(ARGS)
-
-soak: $(READY) ## kill a run twenty times and compare it with one left in peace (ten minutes)
-	.venv/bin/python tests/soak.py $(ARGS)
 
 ##
 ## settings

@@ -1,12 +1,15 @@
 """From a command line to configurations: Hydra composes them, and each error is one line."""
 
 import argparse
+import contextlib
 import difflib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import hydra
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,8 +18,9 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from degradation.config import CONF, flatten, options
+from degradation.config import CONF, flatten, options, read_option, read_yaml, validate
 from degradation.errors import UserError
+from degradation.setting import Setting
 
 PATHS = ("run_dir", "data.dir", "runs", "out", "benchmark.out")  # keys whose value is a path
 HELP = """python -m experiments.{name} [-m] [KEY=VALUE ...]
@@ -24,6 +28,9 @@ HELP = """python -m experiments.{name} [-m] [KEY=VALUE ...]
   -m, --multirun  a job for each combination of values: -m model=plain20,plain56 seed=0,1
   --cfg job       print the configuration, and do nothing else
   --help          this
+
+With -m, and for reproduce and record, hydra/launcher=NAME runs several jobs at a time, here or on a
+cluster, and hydra.launcher.KEY=VALUE sets it: docs/cluster.md.
 
 Groups, and the files of conf/ to choose from: GROUP=NAME
 
@@ -36,10 +43,19 @@ Keys, and what they are without being set: KEY=VALUE
 
 @dataclass(frozen=True)
 class Job:
-    """One composed configuration, and the overrides that it was composed from."""
+    """One composed configuration, and the overrides that it was composed from.
+
+    `launcher` has those that choose and set a launcher of Hydra; without, jobs run here in turn.
+    """
 
     config: DictConfig
     overrides: list[str]
+    launcher: list[str] = field(default_factory=list)
+
+    @cached_property
+    def setting(self) -> Setting:
+        """The setting of a run; raises `UserError` for the first value that is not allowed."""
+        return Setting.of(validate(self.config))
 
 
 def compose(config_name: str, overrides: list[str]) -> DictConfig:
@@ -47,15 +63,12 @@ def compose(config_name: str, overrides: list[str]) -> DictConfig:
 
     Raises `UserError`, one line, for whatever Hydra refuses.
     """
-    try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            for override in _parse(overrides):
-                _check(override)
-            config = hydra.compose(config_name, overrides)
-            OmegaConf.to_container(config, resolve=True)  # its errors name the key, others do not
-            OmegaConf.resolve(config)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_line(error, config_name, overrides)) from error
+    with explained(config_name, overrides):
+        for override in _parse(overrides):
+            _check(override)
+        config = hydra.compose(config_name, overrides)
+        OmegaConf.to_container(config, resolve=True)  # its errors name the key, others do not
+        OmegaConf.resolve(config)
     for key in sorted(OmegaConf.missing_keys(config)):
         raise UserError(f"{key}=???: allowed: a value")
     return config
@@ -69,7 +82,7 @@ def compose_jobs(
     There are none where it only asks for something to be printed. `imply` gives overrides that
     count before the given ones. Raises `UserError` for what cannot be composed.
     """
-    flags, given = _read(arguments)
+    flags, given, launcher = _read(arguments)
     if flags.help or flags.cfg:
         config = compose(config_name, given)
         text = OmegaConf.to_yaml(config)
@@ -78,8 +91,24 @@ def compose_jobs(
     combinations = _combinations(given) if flags.multirun else [given]
     if not combinations:
         raise UserError("-m: no job: a glob() or range() of the sweep has no value")
-    jobs = [Job(compose(config_name, [*imply(kept), *kept]), kept) for kept in combinations]
+    jobs = [
+        Job(compose(config_name, [*imply(kept), *kept]), kept, launcher) for kept in combinations
+    ]
     return jobs, flags.multirun
+
+
+@contextlib.contextmanager
+def explained(config_name: str, overrides: list[str]) -> Iterator[None]:
+    """Initialise Hydra for the body, and turn its errors into `UserError`, one line each."""
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            yield
+    except (yaml.YAMLError, UnicodeDecodeError):
+        for path in sorted(CONF.rglob("*.yaml")):
+            read_yaml(path.relative_to(CONF).as_posix())  # its error names the file
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_line(error, config_name, overrides)) from error
 
 
 def key_of(override: str) -> str:
@@ -91,8 +120,13 @@ def quote_path(argument: str) -> str:
     """Quote the value of a key in `PATHS`: names of run folders have commas, which Hydra reads."""
     key, equals, value = argument.partition("=")
     if key in PATHS and value not in ("", "null") and value[0] not in "'\"":
-        return f"{key}{equals}'" + value.replace("'", r"\'") + "'"
+        return f"{key}{equals}{quote(value)}"
     return argument
+
+
+def quote(text: str) -> str:
+    """Quote a text for Hydra's parser of overrides."""
+    return "'" + text.replace("'", r"\'") + "'"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -100,8 +134,8 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; --help says what is allowed")
 
 
-def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Tell flags from overrides, wherever they stand."""
+def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
+    """Tell flags, overrides, and overrides of the launcher apart, wherever they stand."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-c", "--cfg", choices=["job"])
@@ -114,7 +148,9 @@ def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             "--help"
         )
     # Without + and ++: there are no keys to add, and those that there are need none.
-    return flags, [quote_path(argument.lstrip("+")) for argument in rest]
+    given = [quote_path(argument.lstrip("+")) for argument in rest]
+    launcher = [o for o in given if o.startswith(("hydra/launcher=", "hydra.launcher."))]
+    return flags, [o for o in given if o not in launcher], launcher
 
 
 def _parse(overrides: list[str]) -> list[Override]:
@@ -124,11 +160,8 @@ def _parse(overrides: list[str]) -> list[Override]:
 
 def _combinations(given: list[str]) -> list[list[str]]:
     """List the overrides of each job of a sweep."""
-    try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            (jobs,) = BasicSweeper.split_arguments(_parse(given), max_batch_size=None) or [[]]
-    except HydraException as error:
-        raise UserError(_line(error, "", given)) from error
+    with explained("", given):
+        (jobs,) = BasicSweeper.split_arguments(_parse(given), max_batch_size=None) or [[]]
     return jobs
 
 
@@ -139,8 +172,8 @@ def _check(override: Override) -> None:
         raise UserError(f"{text}: cannot be read; allowed: key=value")
     if key.startswith(("hydra.", "hydra/")):
         raise UserError(
-            f"{text}: allowed: keys of the command; jobs run here, one after the other, and "
-            "Hydra's folders and logs are off"
+            f"{text}: allowed: keys of the command, and those of hydra/launcher; Hydra's folders "
+            "and logs are off"
         )
     if "${hydra:" in text:
         raise UserError(f"{text}: allowed: keys of this command, such as ${{seed}}")
@@ -152,6 +185,7 @@ def _check(override: Override) -> None:
         value = override.value()
         if not isinstance(value, str) or value not in options(key):
             raise UserError(f"{text}: allowed: one of {', '.join(options(key))}")
+        read_option(key, value)
 
 
 def _line(error: Exception, config_name: str, overrides: list[str]) -> str:

@@ -9,8 +9,9 @@ import sys
 from itertools import product
 
 from degradation.config import ROOT, folder_of, validate
-from experiments.command import command, run_alone
+from experiments.command import command
 from experiments.compose import Job
+from experiments.launch import run_alone
 from experiments.planned import PlannedRun, all_complete, plan_run, train_missing
 
 
@@ -31,6 +32,7 @@ def planned(job: Job) -> list[list[PlannedRun]]:
                 ],
                 "choose another folder with out=",
                 folder_of("out", job.config.out, ROOT),
+                job.launcher,
             )
             for seed, model in product(part.seeds, part.models)
         ]
@@ -47,23 +49,25 @@ def check(job: Job) -> None:
 def start(job: Job) -> int:
     """Train what is missing; when a part of the plan is complete, write its report.
 
-    Reports of earlier parts on its schedule are written again, for they set their runs beside it.
+    Reports of earlier parts on its schedule are written again, for they set their runs beside it. A
+    launcher gets the runs of all parts at once.
     """
-    parts = job.config.plan
-    for number, runs in enumerate(planned(job)):
-        if code := train_missing(runs):
+    plan, parts = job.config.plan, planned(job)
+    batches = [range(len(plan))] if job.launcher else [[number] for number in range(len(plan))]
+    for batch in batches:
+        runs = [run for number in batch for run in parts[number]]
+        if code := train_missing(runs, job.launcher):
             return code
         if not all_complete(runs):
             continue
-        for part in parts[: number + 1]:
-            if part.schedule != parts[number].schedule:
-                continue
-            words = [f"schedule={part.schedule}", f"runs={job.config.out}"]
-            words += [*runtime(job), *part.overrides]
+        schedules = {plan[number].schedule for number in batch}
+        known = [part for part in plan[: batch[-1] + 1] if part.schedule in schedules]
+        for schedule, *overrides in dict.fromkeys((p.schedule, *p.overrides) for p in known):
+            words = [f"schedule={schedule}", f"runs={job.config.out}", *runtime(job), *overrides]
             if code := run_alone("experiments.report", words):
                 return code
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(command("record", check, start))
+    sys.exit(command("record", check, start, launches=True))

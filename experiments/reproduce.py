@@ -13,12 +13,12 @@ from omegaconf import OmegaConf
 from degradation.config import RUNS, check_models, read_figures, recorded, relative, validate
 from degradation.errors import UserError
 from degradation.report import drawn, find_runs, models_of, write_report
-from degradation.schema import SEEDS
 from degradation.training.tracking import Tracker, run_id
 from experiments.command import command
 from experiments.compose import Job
 from experiments.planned import PlannedRun, all_complete, plan_run, train_missing
 from experiments.report import imply_network, refuse_decided, request
+from experiments.run import imply_tracking
 
 
 def check(job: Job) -> None:
@@ -28,7 +28,7 @@ def check(job: Job) -> None:
     read_figures()  # those that the report will draw
     validate(config)
     if config.seeds is None:
-        raise UserError(f"seeds=null: allowed: {SEEDS}")
+        raise UserError("seeds=null: allowed: a list such as [0,1,2]")
     check_models("figure.panels", drawn(config.figure))
     planned(job, config.seeds[:1])  # not every network has every key
 
@@ -40,7 +40,7 @@ def planned(job: Job, seeds: Iterable[int]) -> list[PlannedRun]:
     shared.insert(0, f"tracking.group={figure.name}")  # unless another is asked for
     remedy = "move it elsewhere, or overwrite=true"
     return [
-        plan_run([*shared, f"model={model}", f"seed={seed}"], remedy)
+        plan_run([*shared, f"model={model}", f"seed={seed}"], remedy, launcher=job.launcher)
         for seed, model in product(seeds, models_of(figure))
     ]
 
@@ -57,12 +57,17 @@ def check_alone(runs: list[PlannedRun]) -> None:
             )
 
 
+def imply(overrides: list[str]) -> list[str]:
+    """Imply what `run` and `report` do."""
+    return [*imply_tracking(overrides), *imply_network(overrides)]
+
+
 def start(job: Job) -> int:
     """Train what is missing, then write the report; the first run that fails ends it."""
     config, figure = job.config, OmegaConf.to_container(job.config.figure)
     runs = planned(job, config.seeds)
     check_alone(runs)
-    if code := train_missing(runs, config.overwrite):
+    if code := train_missing(runs, job.launcher, config.overwrite):
         return code
     if not all_complete(runs):
         return 0
@@ -75,7 +80,7 @@ def start(job: Job) -> int:
         mode=config.tracking.mode,
         project=config.tracking.project,
         folder=folder,
-        run_id=run_id(relative(folder)),
+        run_id=run_id(folder),
         name=f"{folder.name} {config.schedule.name}",
         group=config.tracking.group or figure["name"],
         tags=[figure["name"], config.schedule.name],
@@ -89,4 +94,4 @@ def start(job: Job) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command("reproduce", check, start, imply_network))
+    sys.exit(command("reproduce", check, start, imply, launches=True))

@@ -1,33 +1,32 @@
 """Train one network: `python -m experiments.run model=plain56`, or several with `-m`."""
 
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
-from omegaconf import DictConfig
-
-from degradation.config import RUNS, folder_of, relative, validate
+from degradation.config import RUNS, folder_of, options, relative
 from degradation.data.archives import FOLDER, find_files
 from degradation.errors import UserError
-from degradation.records import RunFolder, cpu_has_bf16
-from degradation.setting import Setting
+from degradation.records import RunFolder
 from degradation.training.identity import ELSEWHERE, check_same_run
 from experiments.command import command, import_quietly
-from experiments.compose import Job
-
-if TYPE_CHECKING:
-    from degradation.training.devices import Gpu
+from experiments.compose import Job, key_of
 
 
 def check(job: Job) -> None:
     """Check a job's configuration, as `check_run` does, and what is in its folder."""
-    check_run(job.config)
-    run_folder(job.config)
+    check_run(job)
+    run_folder(job)
 
 
-def check_run(config: DictConfig) -> None:
-    """Check the configuration of a run, and what is at the places that it names."""
-    validate(config)
+def check_run(job: Job) -> None:
+    """Check the configuration of a run, and what is at the places that it names.
+
+    What is on this machine does not matter to a run that a launcher may take to another.
+    """
+    config = job.config
+    _ = job.setting  # every value is allowed
     if config.run_dir is not None:
         path = folder_of("run_dir", config.run_dir)
         if path.is_file():
@@ -37,24 +36,25 @@ def check_run(config: DictConfig) -> None:
                 f"run_dir={path}: its {stranger} is not a run's; allowed: a run's folder, or one "
                 "without such a file"
             )
+    if job.launcher:
+        return
     if config.runtime.name == "gpu":
-        first_gpu()
+        devices().list_gpus()
     place = config.data.get("dir")
     if place is not None and not find_files(folder_of("data.dir", place)):
         raise UserError(f"data.dir={place}: no CIFAR-10 there; allowed: {FOLDER}")
 
 
-def run_folder(config: DictConfig, root: Path = RUNS, remedy: str = ELSEWHERE) -> RunFolder:
-    """Return the folder of a run whose configuration is checked: its own, or its place in `root`.
+def run_folder(job: Job, root: Path = RUNS, remedy: str = ELSEWHERE) -> RunFolder:
+    """Return the folder of a run: its own, or its place in `root`.
 
     Raises `UserError` if it holds another run, unless `overwrite` is set; `remedy` is what the
     user can do then.
     """
-    setting = Setting.of(validate(config))
-    own = config.run_dir and folder_of("run_dir", config.run_dir)
-    folder = RunFolder(own or setting.folder(root))
-    if not config.overwrite:
-        check_same_run(folder, setting, remedy=remedy)
+    own = job.config.run_dir and folder_of("run_dir", job.config.run_dir)
+    folder = RunFolder(own or job.setting.folder(root))
+    if not job.config.overwrite:
+        check_same_run(folder, job.setting, remedy=remedy)
     return folder
 
 
@@ -62,7 +62,7 @@ def check_together(jobs: list[Job]) -> None:
     """Raise `UserError` if two jobs of a sweep would have one folder."""
     taken = set()
     for job in jobs:
-        path = run_folder(job.config).path
+        path = run_folder(job).path
         if path in taken:
             raise UserError(
                 f"{' '.join(job.overrides)}: its folder, {relative(path)}, is that of another job; "
@@ -77,20 +77,26 @@ def start(job: Job) -> None:
     # After everything that may be refused: importing TensorFlow takes seconds.
     # A run on the processor that is half on a GPU would not be the run it says it is.
     module = import_quietly("degradation.training.run", gpus=gpu)
-    module.train(job.config, run_folder(job.config), first_gpu() if gpu else None)
+    module.train(job.config, run_folder(job), devices().take_gpu() if gpu else None)
 
 
-def cpu_precision(config: DictConfig) -> str:
-    """Return the precision that runs train in on this processor."""
-    auto = "bfloat16" if cpu_has_bf16() else "float32"
-    return auto if config.runtime.precision == "auto" else config.runtime.precision
+def devices() -> ModuleType:
+    """Import the one way to know what TensorFlow will see, with this driver and these libraries."""
+    return import_quietly("degradation.training.devices", gpus=True)
 
 
-def first_gpu() -> "Gpu":
-    """Return the GPU that runs with runtime=gpu train on; raises `UserError` if there is none."""
-    # The one way to know what TensorFlow will see, with this driver and these libraries.
-    return import_quietly("degradation.training.devices", gpus=True).first_gpu()
+def imply_tracking(overrides: list[str]) -> list[str]:
+    """Take W&B's own switch, WANDB_MODE, where `overrides` do not say how to track.
+
+    Raises `UserError` for a mode that there is not here.
+    """
+    mode = os.environ.get("WANDB_MODE", "").replace("dryrun", "offline")
+    if not mode or {"tracking", "tracking.mode"} & set(map(key_of, overrides)):
+        return []
+    if mode not in options("tracking"):
+        raise UserError(f"WANDB_MODE={mode}: allowed: {', '.join(options('tracking'))}")
+    return [f"tracking={mode}"]
 
 
 if __name__ == "__main__":
-    sys.exit(command("config", check, start, together=check_together))
+    sys.exit(command("config", check, start, imply_tracking, check_together))

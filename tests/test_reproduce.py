@@ -11,10 +11,10 @@ from command_line import REPOSITORY, files, make_tree
 from command_line import run as run_cold
 from omegaconf import OmegaConf
 from processes import Ended, run
-from report_samples import auto_precision, texts, write_run
+from report_samples import texts, write_run
 
 import degradation.config
-from degradation.records import RunFolder
+from degradation.records import RunFolder, cpu_precision
 from degradation.report import build_figure, find_runs, models_of, select
 from experiments import planned as planning
 from experiments.compose import Job, compose
@@ -49,6 +49,39 @@ def report(tree: Path, *overrides: str) -> Ended:
     return run(*overrides, name="report", tree=tree)
 
 
+def reported(tree: Path, *overrides: str) -> str:
+    """Report without a word of warning, and give what is printed."""
+    ended = report(tree, *overrides)
+    assert (ended.code, ended.err) == (0, "")
+    return ended.out
+
+
+def page(tree: Path, name: str = "report", runs: str = "runs") -> str:
+    return (tree / "results" / runs / "short" / f"{name}.md").read_text()
+
+
+def refusal(ended: Ended) -> str:
+    """Return the one line of a command that was refused before it did anything."""
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    return ended.err
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    return make_tree(tmp_path / "tree")
+
+
+@pytest.fixture
+def runs(tree) -> Path:
+    return tree / "results" / "runs"
+
+
+def write_runs(runs: Path, models, seeds=(0,), **options) -> None:
+    for model in models:
+        for seed in seeds:
+            write_run(runs, model, seed, **options)
+
+
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory):
     """Reproduce Figure 1 in a tree that has recorded runs of the same networks already."""
@@ -73,14 +106,6 @@ def test_both_networks_are_trained_though_recorded_runs_are_there(reproduced):
         assert f"network   {model}, {parameters:,} trainable parameters" in result.stdout
 
 
-def test_figure_is_drawn_as_png_and_svg(reproduced):
-    tree, _ = reproduced
-    png = (tree / RUNS / PICTURE).read_bytes()
-    width, height = struct.unpack(">II", png[16:24])
-    assert png.startswith(b"\x89PNG") and width > 1000 and height > 500
-    assert "<svg" in (tree / RUNS / DRAWING).read_text()
-
-
 def test_end_of_the_output_has_errors_claims_and_paths(reproduced):
     tree, result = reproduced
     plain20, plain56 = (RunFolder(folder_of(tree, model)).rows()[-1] for model in MODELS)
@@ -103,13 +128,17 @@ def test_the_report_says_how_to_make_it_again(reproduced):
     text = (tree / RUNS / f"report,{VARIANT}.md").read_text()
     batch, train, test, ghost = CHANGES  # in the order of the folder's name
     changes = " ".join([batch, "data=synthetic", ghost, test, train])
-    command = f"figure=figure1 schedule=smoke 'seeds=[0]' {changes}   #"
-    assert f".venv/bin/python -m experiments.reproduce {command}" in text
+    command = f"run -m model=plain20,plain56 schedule=smoke seed=0 {changes}\n"
+    assert f".venv/bin/python -m experiments.{command}" in text
     assert "tracking" not in text and str(tree) not in text
 
 
-def test_tree_holds_nothing_else(reproduced):
+def test_the_figure_is_drawn_and_nothing_else_is_left(reproduced):
     tree, _ = reproduced
+    png = (tree / RUNS / PICTURE).read_bytes()
+    width, height = struct.unpack(">II", png[16:24])
+    assert png.startswith(b"\x89PNG") and width > 1000 and height > 500
+    assert "<svg" in (tree / RUNS / DRAWING).read_text()
     assert {path.name for path in tree.iterdir()} == {"conf", "experiments", "src", "results"}
     assert {path.name for path in (tree / RUNS).iterdir()} == {
         *(f"plain20,{VARIANT}", f"plain56,{VARIANT}", *named(VARIANT))
@@ -133,31 +162,35 @@ def test_again_trains_nothing_and_draws_the_same(reproduced):
         assert name in named(VARIANT) or modified == before[name][0]
 
 
-def test_a_finished_run_of_another_configuration_is_refused_before_anything_is_trained(tmp_path):
-    """A folder is named after what differs from conf/, and conf/ may have been another then."""
-    tree = make_tree(tmp_path / "tree")
-    runs = tree / "results" / "runs"
-    write_run(runs, "plain56", schedule="smoke", settings={"optimizer.rate": 0.05})
+@pytest.mark.parametrize(
+    ("folders", "settings", "words"),
+    [
+        (
+            ["smoke/plain56"],  # its name does not say it: conf/ was another when it was trained
+            {"optimizer.rate": 0.05},
+            ["smoke/plain56/seed0 holds another run", "optimizer.rate is 0.05 there and 0.1 here"],
+        ),
+        (
+            ["smoke-old/plain20"],  # after `mv smoke smoke-old`, the report could not choose
+            {},
+            ["smoke-old/plain20/seed0 is the run whose place is results/runs/smoke/p"],
+        ),
+        (
+            ["smoke-old/plain20", "smoke/plain20"],  # after `cp -r`
+            {},
+            ["smoke-old/plain20/seed0 is the run whose place is results/runs/smoke/p"],
+        ),
+    ],
+)
+def test_what_is_in_the_way_is_refused_before_anything_is_trained(
+    tree, runs, folders, settings, words
+):
+    about = {"schedule": "smoke", "settings": settings, "precision": cpu_precision()}
+    for folder in folders:
+        write_run(runs, Path(folder).name, folder=runs / folder / "seed0", **about)
     before = files(tree / "results")
-    result = run("figure=figure1", "schedule=smoke", name="reproduce", tree=tree)
-    assert (result.code, result.out) == (2, "") and result.err.count("\n") == 1
-    assert "smoke/plain56/seed0 holds another run" in result.err
-    assert "optimizer.rate is 0.05 there and 0.1 here" in result.err
-    assert files(tree / "results") == before
-
-
-@pytest.mark.parametrize("there", [["smoke-old"], ["smoke-old", "smoke"]])
-def test_a_run_that_is_elsewhere_too_is_refused_before_anything_is_trained(tmp_path, there):
-    """As after `mv short short-old` or `cp -r`: the report would not know which one to take."""
-    tree = make_tree(tmp_path / "tree")
-    runs = tree / "results" / "runs"
-    for folder in there:
-        place = runs / folder / "plain20" / "seed0"
-        write_run(runs, schedule="smoke", folder=place, precision=auto_precision())
-    before = files(tree / "results")
-    result = run("figure=figure1", "schedule=smoke", name="reproduce", tree=tree)
-    assert (result.code, result.out) == (2, "") and result.err.count("\n") == 1
-    assert "smoke-old/plain20/seed0 is the run whose place is results/runs/smoke/p" in result.err
+    line = refusal(run("figure=figure1", "schedule=smoke", name="reproduce", tree=tree))
+    assert [word for word in words if word not in line] == []
     assert files(tree / "results") == before
 
 
@@ -174,7 +207,7 @@ def test_a_run_that_fails_ends_the_reproduction_with_its_code(reproduced):
         result = run(*SETTINGS, name="reproduce", tree=tree)
         assert result.code == 2
         assert result.err.count("\n") == 1 and "data.fingerprint" in result.err
-        assert "plain56" not in result.out and "report " not in result.out
+        assert "trainable parameters" not in result.out and "report " not in result.out
         assert files(tree / RUNS) == before
     finally:
         manifest.write_text(content)
@@ -191,165 +224,125 @@ def test_runs_are_grouped_by_figure_unless_asked_otherwise(tmp_path, monkeypatch
 # Reports on runs that are there, without training
 
 
-def test_report_without_a_figure_covers_what_there_is(tmp_path):
-    tree = make_tree(tmp_path / "tree")
-    for model in ("plain20", "plain56", "resnet20"):
-        write_run(tree / "results" / "recorded", model)
-    write_run(tree / "results" / "recorded", "resnet56", variant="rate=0.05")
-    result = run_cold(tree, "report", "runs=results/recorded")
-    assert (result.returncode, result.stderr) == (0, "")
-    folder = tree / "results" / "recorded" / "short"
+def test_report_without_a_figure_covers_what_there_is(tree):
+    recorded = tree / "results" / "recorded"
+    write_runs(recorded, MODELS)
+    write_run(recorded, "resnet20", 1)
+    write_run(recorded, "resnet56", variant="rate=0.05")
+    reported(tree, "runs=results/recorded")
     in_part = {"figure6.png", "figure6.svg"}  # Figure 1 does not show ResNet-20
-    assert {path.name for path in folder.iterdir() if path.is_file()} == REPORTS | in_part
-    text = (folder / "report.md").read_text()
+    written = {path.name for path in (recorded / "short").iterdir() if path.is_file()}
+    assert written == REPORTS | in_part
+    text = page(tree, runs="recorded")
     assert "| ResNet-20 |" in text and "| ResNet-56 |" not in text
-    assert "experiments.reproduce figure=figure1 schedule=short 'seeds=[0]'" in text
-    assert "experiments.run model=resnet20 schedule=short seed=0   # ResNet-20\n" in text
+    assert "experiments.run -m model=plain20,plain56 schedule=short seed=0\n" in text
+    assert "experiments.run model=resnet20 schedule=short seed=1\n" in text
     assert "Beside the recorded runs" not in text
-    assert "resnet20/seed0" in (folder / "curves.csv").read_text()
+    assert "resnet20/seed1" in (recorded / "short" / "curves.csv").read_text()
 
-    other = run_cold(tree, "report", "runs=results/recorded", "optimizer.rate=0.05")
-    assert (other.returncode, other.stderr) == (0, "")
-    otherwise = (folder / "report,rate=0.05.md").read_text()
+    reported(tree, "runs=results/recorded", "optimizer.rate=0.05")
+    otherwise = page(tree, "report,rate=0.05", "recorded")
     assert "| ResNet-56 |" in otherwise
-    assert "model=resnet56 schedule=short seed=0 optimizer.rate=0.05   # ResNet-56\n" in otherwise
-    assert (folder / "report.md").read_text() == text
+    assert "model=resnet56 schedule=short seed=0 optimizer.rate=0.05\n" in otherwise
+    assert page(tree, runs="recorded") == text
 
 
-def test_networks_of_no_figure_have_a_command_each(tmp_path):
-    tree = make_tree(tmp_path / "tree")
-    for model, seeds in {"vgg13": (0, 1), "vgg16": (0,)}.items():
-        for seed in seeds:
-            write_run(tree / "results" / "runs", model, seed)
-    assert report(tree).code == 0
-    text = (tree / "results/runs/short/report.md").read_text()
-    assert "run -m model=vgg13 schedule=short seed=0,1   # vgg13\n" in text
-    assert "run model=vgg16 schedule=short seed=0   # vgg16\n" in text
+def mine(text: str) -> str:
+    return text.replace("name: figure1", "name: mine")
 
 
-@pytest.mark.parametrize("command", ["report", "reproduce"])
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("command", "change", "reason"),
     [
-        (lambda text: text, "name=figure1: allowed: mine"),  # it would overwrite that one
         (
-            lambda text: text.replace("name: figure1", "name: mine").replace("source:", "from:"),
-            "source: missing, and needed",
-        ),
-        (
-            lambda text: text.replace("name: figure1", "name: mine").replace("models:", "nets:"),
-            "allowed: a list of panels",
-        ),
-        (
-            lambda text: text.replace("name: figure1", "name: mine\ndraws: layers"),
-            "draws=layers: allowed: errors, responses",
-        ),
-        (lambda text: f"{text}  - [", "cannot be read"),
+            "report",
+            lambda text: text,
+            "allowed: keys and values, with name: mine",
+        ),  # it would overwrite that one
+        ("reproduce", lambda text: mine(text).replace("source:", "from:"), "from="),
+        ("report", lambda text: mine(text).replace("models:", "nets:"), "figure.panels"),
+        ("reproduce", lambda text: mine(text) + "\ndraws: layers", "draws=layers: allowed: "),
+        ("report", lambda text: f"{text}  - [", "cannot be read"),
     ],
     ids=["name", "key", "panels", "draws", "yaml"],
 )
 def test_a_figure_of_ones_own_that_is_wrong_is_refused_by_its_file(
-    tmp_path, command, change, reason
+    tree, runs, command, change, reason
 ):
     """Before anything trains, and whichever figure was asked for: the report draws all of them."""
-    tree = make_tree(tmp_path / "tree")
     # The package finds conf/ beside itself.
     for part in ("conf", "src"):
         (tree / part).unlink()
         shutil.copytree(REPOSITORY / part, tree / part)
     figures = tree / "conf" / "figure"
     (figures / "mine.yaml").write_text(change((figures / "figure1.yaml").read_text()))
-    write_run(tree / "results" / "runs", "plain20", schedule="smoke")
+    write_run(runs, "plain20", schedule="smoke")
     before = files(tree / "results")
-    result = run("figure=figure1", "schedule=smoke", name=command, tree=tree)
-    assert (result.code, result.out) == (2, "") and result.err.count("\n") == 1
-    assert result.err.startswith("error: conf/figure/mine.yaml: ") and reason in result.err
+    line = refusal(run("figure=figure1", "schedule=smoke", name=command, tree=tree))
+    assert line.startswith("error: conf/figure/mine.yaml: ") and reason in line
     assert files(tree / "results") == before
 
 
-def test_report_on_a_figure_that_is_named_covers_the_rest_as_well(tmp_path):
-    tree = make_tree(tmp_path / "tree")
-    for model in (*MODELS, "resnet20"):
-        write_run(tree / "results" / "runs", model)
+def test_report_on_a_figure_that_is_named_covers_the_rest_as_well(tree, runs):
+    write_runs(runs, [*MODELS, "resnet20"])
     write_run(tree / "results" / "recorded", "plain20")
-    assert report(tree).code == 0
-    text = (tree / "results/runs/short/report.md").read_text()
-    assert "Beside the recorded runs" in text and "| plain-20 | short | " in text
+    reported(tree)
+    assert "| plain-20 | " in page(tree).partition("Beside the recorded runs")[2]
     before = files(tree / "results")
-    result = report(tree, "figure=figure1")
-    assert (result.code, result.err) == (0, "")
-    assert {n: c for n, (_, c) in files(tree / "results").items()} == {
-        n: c for n, (_, c) in before.items()
-    }
+    reported(tree, "figure=figure1")
+    after = files(tree / "results")
+    assert {n: c for n, (_, c) in after.items()} == {n: c for n, (_, c) in before.items()}
 
 
-def test_report_names_the_unfinished_runs_that_it_would_be_about(tmp_path):
-    tree = make_tree(tmp_path / "tree")
-    for model in MODELS:
-        for seed in (0, 1):
-            write_run(tree / "results" / "runs", model, seed)
+def test_report_names_the_runs_and_seeds_that_it_leaves_out_or_lacks(tree, runs):
+    """Unfinished runs that it would be about; and seeds: fewer do not take back what more said."""
+    write_runs(runs, MODELS, (0, 1))
     for model, seed, options in [
         *[("plain20", 2, {}), ("resnet20", 0, {})],
         *[("plain20", 0, {"variant": "rate=0.05"}), ("plain20", 0, {"schedule": "smoke"})],
     ]:
-        write_run(tree / "results" / "runs", model, seed, status="interrupted", **options)
-    lines = [
-        f"left out  results/runs/short/{run_}: interrupted, not complete"
-        for run_ in ("plain20/seed2", "resnet20/seed0")
-    ]
-    result = report(tree, "seeds=[0,1]")
-    assert (result.code, result.err) == (0, "")
-    assert [line for line in result.out.splitlines() if "left out" in line] == lines
-    folder = tree / "results" / "runs" / "short"
-    for suffix, told in (("md", "- `{}`: {}"), ("html", "<code>{}</code>: {}")):
-        page = (folder / f"report.{suffix}").read_text()
-        assert "Left out of everything above" in page
-        for run_ in ("plain20/seed2", "resnet20/seed0"):
-            assert told.format(run_, "interrupted, not complete") in page
-    result = report(tree, "figure=figure1")
-    assert [line for line in result.out.splitlines() if "left out" in line] == lines[:1]
+        write_run(runs, model, seed, status="interrupted", **options)
+    unfinished = ["short/plain20/seed2", "short/resnet20/seed0"]
+    lines = [f"left out  results/runs/{one}: interrupted, not complete" for one in unfinished]
+    elsewhere = write_run(runs, "plain20", status="interrupted", folder=runs / "mine")
+    (elsewhere / "config.yaml").write_text("no: configuration\n")
+    lines.insert(0, "left out  results/runs/mine: interrupted, not complete")
+    unfinished.insert(0, "mine")
+
+    def told(*overrides: str) -> list[str]:
+        starts = tuple(f"{word:<10}" for word in ("left out", "missing"))
+        return [one for one in reported(tree, *overrides).splitlines() if one.startswith(starts)]
+
+    assert told() == told("seeds=[0,1]") == lines
+    for suffix, written in (("md", "- `{}`: {}"), ("html", "<code>{}</code>: {}")):
+        text = (runs / "short" / f"report.{suffix}").read_text()
+        assert "Left out of everything above" in text
+        for one in unfinished:
+            assert written.format(one, "interrupted, not complete") in text
+    assert told("figure=figure1") == lines
+    seeds = {
+        "left out  seeds [1]: finished, not among seeds=[0,4]",
+        "missing   seeds [4]: no finished run",
+    }
+    assert seeds <= set(told("seeds=[0,4]"))
 
 
-def test_report_names_the_seeds_that_it_leaves_out_or_lacks(tmp_path):
-    """What a report on all seeds said is not taken back in silence by one on fewer."""
-    tree = make_tree(tmp_path / "tree")
-    for seed in (0, 1, 2):
-        write_run(tree / "results" / "runs", "plain20", seed)
-    write_run(tree / "results" / "runs", "plain20", 3, schedule="smoke")
-    result = report(tree, "seeds=[0,4]")
-    assert (result.code, result.err) == (0, "")
-    assert "left out  seeds [1,2]: finished, not among seeds=[0,4]\n" in result.out
-    assert "missing   seeds [4]: no finished run\n" in result.out
-    result = report(tree)
-    starts = tuple(f"{word:<10}" for word in ("left out", "missing"))
-    assert not [line for line in result.out.splitlines() if line.startswith(starts)]
-
-
-def test_strict_fails_on_a_claim_that_did_not_come_out(tmp_path):
-    tree = make_tree(tmp_path / "tree")
-    for model in MODELS:
-        write_run(tree / "results" / "runs", model)
+def test_strict_fails_on_a_claim_that_did_not_come_out(tree, runs):
+    """On a figure it wants none about other networks, without runs or with too few."""
+    write_runs(runs, MODELS)
     result = report(tree, "strict=true")
     assert result.code == 1
     assert result.err.startswith("error: strict=true: ") and result.err.count("\n") == 1
     assert "1 (undecided)" in result.err and "3 (runs missing)" in result.err
     assert "not asked" not in result.err
-    assert (tree / "results/runs/short/report.html").is_file()
+    assert (runs / "short" / "report.html").is_file()
 
-
-def test_strict_on_a_figure_wants_no_claim_about_other_networks(tmp_path):
-    """Neither about those without runs nor about those with too few."""
-    tree = make_tree(tmp_path / "tree")
-    for model in MODELS:
-        for seed in range(3):
-            write_run(tree / "results" / "runs", model, seed)
+    write_runs(runs, MODELS, (1, 2))
     result = report(tree, "strict=true")
     assert (result.code, "1 (" in result.err, "3 (runs missing)" in result.err) == (1, False, True)
-    for model in ("resnet20", "resnet56"):
-        write_run(tree / "results" / "runs", model)
+    write_runs(runs, ["resnet20", "resnet56"])
     assert "3 (undecided)" in report(tree, "strict=true").err
-    result = report(tree, "strict=true", "figure=figure1")
-    assert (result.code, result.err) == (0, "")
+    reported(tree, "strict=true", "figure=figure1")
 
 
 @pytest.mark.parametrize(
@@ -377,27 +370,20 @@ def test_strict_on_a_figure_wants_no_claim_about_other_networks(tmp_path):
         (["seeds=[4]"], ["no finished run on", "there are runs for schedule=short 'seeds=[0]'"]),
     ],
 )
-def test_report_says_which_runs_are_missing_and_how_to_train_them(tmp_path, overrides, words):
-    tree = make_tree(tmp_path / "tree")
-    write_run(tree / "results" / "runs", "plain20", 0)
+def test_report_says_which_runs_are_missing_and_how_to_train_them(tree, runs, overrides, words):
+    write_run(runs, "plain20", 0)
     before = files(tree / "results")
-    result = report(tree, *overrides)
-    assert (result.code, result.out) == (2, "")
-    assert result.err.count("\n") == 1
-    for word in words:
-        assert word in result.err
+    line = refusal(report(tree, *overrides))
+    assert [word for word in words if word not in line] == []
     assert files(tree / "results") == before
 
 
-def test_a_figure_of_other_networks_is_made_again_of_these(tmp_path):
-    tree = make_tree(tmp_path / "tree")
-    for model in ("plain20", "plain44"):
-        write_run(tree / "results" / "runs", model)
-    assert report(tree, "figure=figure1", OTHERS).code == 0
-    text = (tree / "results" / "runs" / "short" / "report.md").read_text()
+def test_a_figure_of_other_networks_is_made_again_of_these(tree, runs):
+    write_runs(runs, ["plain20", "plain44"])
+    reported(tree, "figure=figure1", OTHERS)
     named = f"figure=figure1 '{OTHERS}'"
-    assert f"experiments.reproduce {named} schedule=short 'seeds=[0]'   #" in text
-    assert f"experiments.report {named} runs=results/runs schedule=short" in text
+    assert "experiments.run -m model=plain20,plain44 schedule=short seed=0\n" in page(tree)
+    assert f"experiments.report {named} runs=results/runs schedule=short" in page(tree)
 
 
 # Reports on a variant
@@ -405,90 +391,71 @@ def test_a_figure_of_other_networks_is_made_again_of_these(tmp_path):
 THIN = "model.widths=[16,32,64,128]"
 
 
-def write_thin(folder: Path, *models: str) -> None:
-    for model in models:
-        settings = {"model.widths": [16, 32, 64, 128]}
-        write_run(folder, model, variant="widths=16-32-64-128", settings=settings)
-
-
-def test_a_report_finds_the_runs_that_the_refusal_names(tmp_path):
+def test_a_report_finds_the_runs_that_the_refusal_names(tree, runs):
     """The refusal of a report gives the arguments for others; they work, without a figure too."""
-    tree = make_tree(tmp_path / "tree")
-    write_thin(tree / "results" / "runs", "plain18", "plain34", "resnet18", "resnet34")
-    refusal = report(tree)
-    assert refusal.code == 2 and refusal.err.count("\n") == 1
-    *_, named, _ = shlex.split(refusal.err.partition("; there are runs for ")[2])
+    thin = {"variant": "widths=16-32-64-128", "settings": {"model.widths": [16, 32, 64, 128]}}
+    write_runs(runs, ["plain18", "plain34", "resnet18", "resnet34"], **thin)
+    *_, named, _ = shlex.split(refusal(report(tree)).partition("; there are runs for ")[2])
     assert named == THIN
-    result = report(tree, named)
-    assert (result.code, result.err) == (0, "")
-    assert "figure4,widths=16-32-64-128.png" in result.out
+    assert "figure4,widths=16-32-64-128.png" in reported(tree, named)
     # Of two values for a key the commands have the last, as of ARGS in a Makefile.
     first = "model.widths=[64,128,256,512]"
-    assert report(tree, "figure=figure4", first, THIN).code == 0
-    text = (tree / "results/runs/short/report,widths=16-32-64-128.md").read_text()
-    assert f"figure=figure4 schedule=short 'seeds=[0]' '{THIN}'   #" in text
+    reported(tree, "figure=figure4", first, THIN)
+    text = page(tree, "report,widths=16-32-64-128")
+    assert f"schedule=short seed=0 '{THIN}'\n" in text
     assert first not in text
 
 
-def test_a_precision_that_was_asked_for_picks_the_runs_that_asked_for_it(tmp_path):
+def test_a_precision_that_was_asked_for_picks_the_runs_that_asked_for_it(tree, runs):
     """A precision that was asked for is another experiment than `auto`, whatever that picked."""
-    tree = make_tree(tmp_path / "tree")
-    runs = tree / "results" / "runs"
     write_run(runs, "plain20", 0, precision="bfloat16")
     write_run(runs, "plain20", 1, precision="float32")
-    write_run(runs, "plain20", 2, variant="precision=float32", precision="float32")
-    write_run(runs, "plain20", 3, variant="precision=bfloat16", precision="bfloat16")
-    for overrides, seeds in {
-        (): ["0, 1"],
-        ("runtime.precision=float32",): ["2"],
-        ("runtime.precision=bfloat16",): ["3"],
-    }.items():
-        result = report(tree, *overrides)
-        assert (result.code, result.err) == (0, "")
-        suffix = "".join(f",{override.removeprefix('runtime.')}" for override in overrides)
-        text = (runs / "short" / f"report{suffix}.md").read_text()
-        assert f"'seeds=[{seeds[0].replace(' ', '')}]'{''.join(f' {o}' for o in overrides)}" in text
+    for seed, precision in ((2, "float32"), (3, "bfloat16")):
+        write_run(runs, "plain20", seed, variant=f"precision={precision}", precision=precision)
+    reported(tree)
+    assert "'seeds=[0,1]'\n" in page(tree)
+    for seed, precision in ((2, "float32"), (3, "bfloat16")):
+        reported(tree, f"runtime.precision={precision}")
+        text = page(tree, f"report,precision={precision}")
+        assert f"'seeds=[{seed}]' runtime.precision={precision}" in text
 
 
-def test_both_precisions_of_a_network_are_set_side_by_side(tmp_path):
-    tree = make_tree(tmp_path / "tree")
-    runs = tree / "results" / "runs"
-    for seed in (0, 1, 2):
-        write_run(runs, "plain20", seed)
-        write_run(runs, "plain20", seed, variant="precision=float32", precision="float32")
-        write_run(runs, "plain20", seed, variant="rate=0.05", precision="float32")
-    assert report(tree).code == 0
+def test_both_precisions_of_a_network_are_set_side_by_side(tree, runs):
+    seeds = (0, 1, 2)
+    write_runs(runs, ["plain20"], seeds)
+    for variant in ("precision=float32", "rate=0.05"):
+        write_runs(runs, ["plain20"], seeds, variant=variant, precision="float32")
+    reported(tree)
     (line,) = [
         line
-        for line in (runs / "short" / "report.md").read_text().splitlines()
+        for line in page(tree).splitlines()
         if line.startswith("| plain-20 ") and line.endswith(" **agree** |")
     ]
     assert "0, 1, 2" in line
-    assert report(tree, "seeds=[0,2]").code == 0
-    assert "| plain-20 | 0, 2 |" in (runs / "short" / "report.md").read_text()
+    reported(tree, "seeds=[0,2]")
+    assert "| plain-20 | 0, 2 |" in page(tree)
 
 
-def test_a_folder_that_is_a_schedules_own_gets_its_report_in_place(tmp_path):
-    tree = make_tree(tmp_path / "tree")
+def test_a_folder_that_is_a_schedules_own_gets_its_report_in_place(tree):
     for schedule in ("paper", "short"):
         write_run(tree / "mine", "plain20", schedule=schedule)
-    result = report(tree, "runs=mine/paper", "schedule=paper")
-    assert (result.code, result.err) == (0, "")
+    reported(tree, "runs=mine/paper", "schedule=paper")
     assert (tree / "mine/paper/report.md").is_file()
     assert {path.name for path in (tree / "mine/paper").iterdir() if path.is_dir()} == {"plain20"}
 
 
-def test_a_plain_twin_is_not_called_what_it_was_made_from(tmp_path):
+def test_a_plain_twin_is_not_called_what_it_was_made_from(tree, runs):
     """ResNet-20 without shortcuts: no network of the paper's, and none of its claims."""
-    tree = make_tree(tmp_path / "tree")
-    settings = {"model.shortcut": None}
-    for model in ("resnet20", "resnet56"):
-        write_run(tree / "results/runs", model, variant="shortcut=null", settings=settings)
-    result = report(tree, "model.shortcut=null")
-    assert (result.code, result.err) == (0, "")
-    text = (tree / "results/runs/short/report,shortcut=null.md").read_text()
+    write_runs(
+        runs,
+        ["resnet20", "resnet56"],
+        variant="shortcut=null",
+        settings={"model.shortcut": None},
+    )
+    out = reported(tree, "model.shortcut=null")
+    text = page(tree, "report,shortcut=null")
     assert "| resnet20 |" in text and "| ResNet-20 |" not in text
-    (claim,) = [line for line in result.out.splitlines() if line.startswith("3  ResNet-56 has")]
+    (claim,) = [line for line in out.splitlines() if line.startswith("3  ResNet-56 has")]
     assert claim.endswith(" runs missing")
 
 
@@ -503,9 +470,8 @@ def test_a_plain_twin_is_not_called_what_it_was_made_from(tmp_path):
 def test_figures_of_the_relatives(tmp_path, figure, models):
     spec = OmegaConf.load(FIGURES / f"{figure}.yaml")
     assert models_of(spec) == list(models)
-    for model in models:
-        write_run(tmp_path / "runs", model)
-    runs = select(find_runs(tmp_path / "runs"), models, "short")
+    write_runs(tmp_path, models)
+    runs = select(find_runs(tmp_path), models, "short")
     written = texts(build_figure(OmegaConf.to_container(spec), runs))
     assert spec.title in written and f"After {spec.source}." in written
     assert "The paper does not train" in written
@@ -519,7 +485,7 @@ def test_what_an_interrupted_overwriting_has_left_as_it_was_is_named(
     runs = [planning.PlannedRun(None, folder, []) for folder in folders]
     codes = iter([0, 130])
     monkeypatch.setattr(planning, "run_alone", lambda *_: next(codes))
-    assert planning.train_missing(runs, overwrite) == (130 if overwrite else 0)
+    assert planning.train_missing(runs, overwrite=overwrite) == (130 if overwrite else 0)
     left = degradation.config.relative(folders[2].path)
     told = f"warning: still as they were before overwrite=true: {left}\n"
     assert capsys.readouterr().err == (told if overwrite else "")

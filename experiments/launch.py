@@ -1,0 +1,194 @@
+"""Jobs in processes of their own: one after the other, or as a launcher of Hydra has them."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+
+from degradation.config import ROOT
+from degradation.errors import IN_USE, Stopped, UserError
+from degradation.output import say
+from experiments.compose import explained, key_of, quote
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)  # of Slurm, before a time limit
+INTERRUPTED = tuple(128 + number for number in (*STOPS, *WARNINGS))
+LAUNCHED = ROOT / "results" / "launched"  # what launchers write: their jobs' output
+QUIET = (
+    "hydra.sweep.subdir=.",
+    "hydra.output_subdir=null",
+    "hydra/job_logging=none",
+    "hydra/hydra_logging=none",
+)
+
+
+def run_jobs(module: str, jobs: list[list[str]], launcher: list[str]) -> int:
+    """Run `python -m module overrides…` for each job; return the worst exit code.
+
+    Without `launcher`, the overrides that choose and set one, they run one after the other, and
+    none after one that a signal has stopped. With one, as `launch` does.
+    """
+    if launcher:
+        return launch(module, jobs, launcher)
+    worst = 0
+    for overrides in jobs:
+        say(f"\n{' '.join(overrides)}")
+        # A process of its own gives each job TensorFlow as a single run would find it.
+        code = run_alone(module, overrides)
+        worst = max(worst, code)
+        if code in INTERRUPTED:
+            break
+    return worst
+
+
+def run_alone(module: str, overrides: list[str], label: str = "") -> int:
+    """Run `python -m module overrides…` in a process of its own and return its exit code.
+
+    Signals that ask to stop are passed on, and the process is waited for: it saves first, but for
+    SIGQUIT. Those that are ignored here (nohup) are ignored there as well, and warnings of a time
+    limit are left to who already listens to them. Ctrl-Z pauses both. With `label` each line of its
+    output is printed after it, for processes that share a terminal.
+    """
+    early, passed_on = [], []
+
+    def keep(number, frame):
+        early.append(number)
+
+    def pass_on(number, frame):
+        passed_on.append(number)
+        child.send_signal(number)
+
+    def pause(number, frame):
+        child.send_signal(number)
+        # Not SIGSTOP: without a shell above that could continue it, nothing must stop.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.signal(number, pause)
+        child.send_signal(signal.SIGCONT)
+
+    # Before the child starts: a signal that ended this process alone would leave it an orphan.
+    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    heard += [number for number in WARNINGS if signal.getsignal(number) is signal.SIG_DFL]
+    before = {number: signal.signal(number, keep) for number in heard}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} if label else {}
+    try:
+        # `with`: whatever happens here, the child is waited for.
+        with subprocess.Popen(
+            [sys.executable, "-m", module, *overrides],
+            process_group=0,  # Ctrl-C reaches this process alone, so that the child sees it once
+            **pipes,
+        ) as child:
+            for number in heard:
+                signal.signal(number, pass_on)
+            for number in early:
+                pass_on(number, None)
+            if signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN:
+                before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, pause)
+            for line in child.stdout or ():
+                say(f"{label} | {line.rstrip()}")
+            code = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    code = code if code >= 0 else 128 - code
+    # Even if it finished before it could stop, or failed in stopping, nothing comes after it.
+    return 128 + passed_on[-1] if passed_on and code not in INTERRUPTED else code
+
+
+# ---------------------------------------------------------------- launchers
+
+
+def check_launcher(chosen: list[str]) -> None:
+    """Raise `UserError` if the overrides in `chosen` do not make a launcher."""
+    _with_launcher("", chosen, LAUNCHED, lambda launcher: None)
+
+
+def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> int:
+    """Hand the jobs to a launcher and wait for all; return the worst exit code.
+
+    A job whose folder another process is writing counts as done. A signal that asks to stop ends
+    jobs on this machine, which save first, and the waiting for those on others, which go on.
+    """
+    folder = LAUNCHED / time.strftime("%Y%m%d-%H%M%S")
+    stop = folder / "stop"  # once it is there, no further job begins
+
+    def end(number, frame):
+        stop.touch()
+        children = psutil.Process().children(recursive=True)
+        if not (runs := [child for child in children if module in child.cmdline()]):
+            raise Stopped(number, f"while waiting for {len(jobs)} jobs, which go on where they are")
+        for run in runs:
+            run.send_signal(signal.SIGTERM)
+
+    say(f"{len(jobs)} jobs by {' '.join(chosen)}; their output: {folder.relative_to(ROOT)}")
+    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heard}
+    try:
+        results = _with_launcher(module, chosen, folder, lambda it: it.launch(jobs, 0))
+        codes = [result.return_value for result in results]
+    except Exception as error:  # of an engine that cannot run the jobs, or has lost one
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{' '.join(chosen)}: {reason}", exit_code=1) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return max((code for code in codes if code != IN_USE), default=0)
+
+
+class Task:
+    """What a launcher calls for each job: the command, in a process of its own."""
+
+    def __init__(self, module: str, folder: Path):
+        self.module, self.folder = module, folder
+
+    def __call__(self, config: DictConfig) -> int:
+        """Run the job, unless a stop was asked for; return its exit code."""
+        if (self.folder / "stop").exists():
+            return 128 + signal.SIGTERM
+        overrides = list(HydraConfig.get().overrides.task)
+        os.environ["TQDM_DISABLE"] = "1"  # bars of several runs would paint over one another
+        told = [o for o in overrides if key_of(o) in ("model", "schedule", "seed")]
+        return run_alone(self.module, overrides, label=" ".join(told or overrides))
+
+
+def _with_launcher(module: str, chosen: list[str], folder: Path, use: Callable[[Launcher], list]):
+    """Make a launcher, while Hydra is initialised, and `use` it."""
+    logging.getLogger("hydra").setLevel(logging.WARNING)
+    name = module.rpartition(".")[2]
+    config_name = "config" if name in ("", "run") else name
+    own = [f"hydra.sweep.dir={quote(str(folder))}", f"hydra.job.name={name or 'none'}", *QUIET]
+    with explained(config_name, chosen):
+        engine = GlobalHydra.instance().hydra
+
+        def compose(given: list[str]) -> DictConfig:
+            mode = RunMode.MULTIRUN
+            return engine.compose_config(config_name, given, mode, with_log_configuration=False)
+
+        known = engine.config_loader.get_group_options("hydra/launcher")
+        engines = [override for override in chosen if key_of(override) == "hydra/launcher"]
+        for override in engines:
+            if override.partition("=")[2] not in known:
+                raise UserError(f"{override}: allowed: one of {', '.join(known)}")
+        keys = [f"hydra.launcher.{key}" for key in compose(engines).hydra.launcher]
+        for override in chosen:
+            if override not in engines and not key_of(override).startswith((*keys,)):
+                raise UserError(f"{override}: unknown key; allowed: {', '.join(sorted(keys))}")
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=HydraContext(engine.config_loader, Callbacks()),
+            task_function=Task(module, folder),
+            config=compose([*own, *chosen]),
+        )
+        return use(launcher)
