@@ -1,4 +1,4 @@
-"""The README, taken at its word: its section on adding a network, the names and the targets."""
+"""README and docs, taken at their word: how a network is added, the names and the targets."""
 
 import importlib
 import re
@@ -12,14 +12,11 @@ from processes import run
 
 from degradation.config import options
 
-TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+ADDING = (REPOSITORY / "docs" / "adding.md").read_text(encoding="utf-8")
+TEXT = "\n".join([README, *(p.read_text() for p in (REPOSITORY / "docs").glob("*.md"))])
 QUICK = ["schedule=smoke", "data=synthetic", "data.train_images=100", "data.test_images=50"]
 QUICK += ["tracking=disabled", "optimizer.batch=16", "optimizer.ghost_batch=8"]
-
-
-def section(title: str) -> str:
-    """What stands under a heading of the second level."""
-    return TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +28,8 @@ def tree(tmp_path_factory) -> Path:
     # The package finds conf/ beside itself: a copy of it, too.
     (tree / "src").unlink()
     shutil.copytree(REPOSITORY / "src", tree / "src")
-    (file,) = re.findall(r"`(conf/model/\w+\.yaml)`:\n", section("Add a network"))
-    (content,) = re.findall(r"```yaml\n(.*?)```", section("Add a network"), re.DOTALL)
+    (file,) = re.findall(r"`(conf/model/\w+\.yaml)`:\n", ADDING)
+    (content,) = re.findall(r"```yaml\n(.*?)```", ADDING, re.DOTALL)
     (tree / file).write_text(content, encoding="utf-8")
     add_family(tree)
     return tree
@@ -42,7 +39,7 @@ def add_family(tree: Path) -> None:
     """Add a family as the section says: a function in BUILDERS, its keys in NETWORKS, a file."""
     (tree / "conf/model/mine.yaml").write_text("name: mine\nbuilder: mine\nfilters: 4\n")
     schema = tree / "src/degradation/schema.py"
-    keys = 'class Mine(Network):\n    builder: Literal["mine"]\n    filters: integer(1)\n\n\n'
+    keys = 'class Mine(Network):\n    builder: Literal["mine"]\n    filters: PositiveInt\n\n\n'
     entry = 'NETWORKS = {\n    "mine": Mine,\n'
     schema.write_text(schema.read_text().replace("NETWORKS = {\n", keys + entry))
     with (tree / "src/degradation/models/networks.py").open("a") as networks:
@@ -58,7 +55,7 @@ def add_family(tree: Path) -> None:
 
 
 def test_a_network_is_added_as_the_readme_says(tree):
-    (line,) = re.findall(r"`\.venv/bin/python -m experiments\.(run .*?)`", section("Add a network"))
+    (line,) = re.findall(r"`\.venv/bin/python -m experiments\.(run .*?)`", ADDING)
     command, *overrides = shlex.split(line)
     result = run(*overrides, *QUICK, name=command, tree=tree)
     assert (result.code, result.err) == (0, "")
@@ -74,22 +71,21 @@ def test_a_family_is_added_as_the_readme_says(tree):
     result = run("model=mine", "model.filters=0", *QUICK, tree=tree)
     assert (result.code, result.err) == (
         2,
-        "error: model.filters=0: allowed: an integer of 1 or more\n",
+        "error: model.filters=0: allowed: greater than 0\n",
     )
 
 
 def test_files_and_names_that_the_section_points_to_are_there():
-    text = section("Add a network")
-    for path in re.findall(r"`((?:conf|src)/[\w/.]+)`", text):
+    for path in re.findall(r"`((?:conf|src)/[\w/.]+)`", ADDING):
         assert (REPOSITORY / path).exists() or path == "conf/model/plain26.yaml"
-    named = dict(re.findall(r"`(\w+)` in\s+`src/([\w/]+)\.py`", text))
+    named = dict(re.findall(r"`(\w+)` in\s+`src/([\w/]+)\.py`", ADDING))
     assert named.keys() == {"BUILDERS", "NETWORKS", "BLOCKS", "BLOCK_LAYERS", "SGD", "LearningRate"}
     for name, module in named.items():
         assert getattr(importlib.import_module(module.replace("/", ".")), name)
 
 
 def test_networks_that_the_table_of_other_networks_names_exist():
-    rows = [line for line in section("Other networks").splitlines() if line.startswith("| `")]
+    rows = [line for line in ADDING.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert len(named) > 15 and {"resnet1202", "vgg13skip"} <= named
     assert named <= set(options("model"))
@@ -108,3 +104,9 @@ def test_targets_of_make_exist():
     targets = set(re.findall(r"^([\w-]+):(?!=)", makefile, re.MULTILINE))
     mentioned = set(re.findall(r"(?:`|^)make ([a-z][\w-]*)", TEXT, re.MULTILINE))
     assert {"reproduce-figure1", "report", "test"} <= mentioned <= targets
+
+
+def test_links_lead_to_files():
+    for page in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            assert link.startswith("https://") or (page.parent / link).exists(), (page.name, link)
