@@ -18,7 +18,7 @@ PIP = env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT $(RUN) pip install --no-user -
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce-figure1 reproduce-figure4 reproduce-figure6 reproduce-figure7 report models benchmark record test lint
+.PHONY: help setup reproduce-figure1 reproduce-figure4 reproduce-figure6 reproduce-figure7 reproduce-why report models benchmark record test lint
 
 help: ## list the targets (this)
 	@awk -F ':[^#]*## ' '/^## ?/ { sub(/^## ?/, ""); print } \
@@ -43,6 +43,9 @@ reproduce-figure6: $(READY) ## the same for Figure 6, plain and residual network
 
 reproduce-figure7: $(READY) ## the same for Figure 7, the strength of the layers' responses
 	$(REPRODUCE)
+
+reproduce-why: $(READY) ## train the runs of docs/why.md that are missing in results/runs/why (about 6 hours), then write their report
+	$(RUN) experiments.record only=why out=results/runs $(ARGS)
 
 report: $(READY) ## figures, tables and verdict from the runs that are there, without training
 	$(RUN) experiments.report schedule=$(SCHEDULE) $(ARGS)
@@ -70,6 +73,9 @@ lint: $(READY) ## check style and formatting
 ##   SCHEDULE=short     paper, medium, short, brief or smoke; for reproduce-figure4 brief is the default
 ##   SEEDS=0            for reproduce-figure…: one seed, or several (0,1,2)
 ##   ARGS=              more for the command: Hydra overrides such as ARGS="data=synthetic", or pytest's options
+
+# Here TensorFlow is the one backend that Keras has, whatever the user's keras.json says.
+keras_on_tensorflow = import os; os.environ.setdefault('KERAS_BACKEND', 'tensorflow')
 
 # An environment that has the CUDA libraries keeps them; GPU=1 adds them to one that has not.
 has_cuda := $(wildcard .venv/lib/python*/site-packages/nvidia/cudnn)
@@ -100,4 +106,5 @@ endif
 	@$(PIP) --no-build-isolation $(requirements:%=--requirement %)
 	@echo "Set-up 3/3: the package"
 	@$(PIP) --no-build-isolation --no-deps --editable .
+	@echo "$(keras_on_tensorflow)" > "$$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/keras_backend.pth"
 	@echo "$(CURDIR) $$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" > $@
