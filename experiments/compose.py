@@ -80,7 +80,7 @@ def compose_jobs(
     """Compose the jobs of a command line, and say whether they are a sweep.
 
     There are none where it only asks for something to be printed. `imply` gives overrides that
-    count before the given ones. Raises `UserError` for what cannot be composed.
+    stand before the given ones, which win. Raises `UserError` for what cannot be composed.
     """
     flags, given, launcher = _read(arguments)
     if flags.help or flags.cfg:

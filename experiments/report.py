@@ -71,4 +71,4 @@ def start(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command("report", check, start, imply_network))
+    sys.exit(command("report", check, start, imply=imply_network))

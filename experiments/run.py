@@ -17,7 +17,7 @@ from experiments.compose import Job, key_of
 def check(job: Job) -> None:
     """Check a job's configuration, as `check_run` does, and what is in its folder."""
     check_run(job)
-    run_folder(job)
+    run_folder(job)  # raises if another run is there
 
 
 def check_run(job: Job) -> None:
@@ -26,7 +26,7 @@ def check_run(job: Job) -> None:
     What is on this machine does not matter to a run that a launcher may take to another.
     """
     config = job.config
-    _ = job.setting  # every value is allowed
+    _ = job.setting  # raises for a value that is not allowed
     if config.run_dir is not None:
         path = folder_of("run_dir", config.run_dir)
         if path.is_file():
@@ -99,4 +99,4 @@ def imply_tracking(overrides: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(command("config", check, start, imply_tracking, check_together))
+    sys.exit(command("config", check, start, imply=imply_tracking, together=check_together))

@@ -31,7 +31,7 @@ class TestSection:
             for seed in (0, 1, 2):
                 write_run(tmp_path, model, seed, **MACHINE)
         assert section("short", select(find_runs(tmp_path), None, "short")) == (
-            "The paper's claims: 2 same direction, 5 runs missing. "
+            "The paper's claims: 2 same direction, 5 not judged (runs missing). "
             "[The report](results/recorded/short/report.md) has the details.\n"
         )
 

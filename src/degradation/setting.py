@@ -45,6 +45,10 @@ class Setting:
     Two runs are of one experiment if their settings are equal. Settings compare, and hash, by what
     differs from the defaults of the schema: a key that is added later, with a default, changes
     none, nor does an edited file of `conf/`. `values` has every key, dotted, defaults included.
+
+    `identity` is what settings compare by; `changes`, what a command line says beside network,
+    schedule and seed; `variant`, that as a folder's name; `overrides`, as words of a command line;
+    `departures`, what of it the paper has not.
     """
 
     identity: tuple[tuple[str, Any], ...]
@@ -82,7 +86,7 @@ class Setting:
 
     @cached_property
     def changes(self) -> dict[str, Any]:
-        """What differs from the options by the names of network and schedule, and from defaults.
+        """What differs from the named network's file, the named schedule, and otherwise defaults.
 
         By dotted key, sorted: what a command line has to say beside `model=`, `schedule=` and
         `seed=`. Networks and schedules of one's own are compared with their files in `conf/`; of
@@ -93,7 +97,7 @@ class Setting:
         return {
             key: value
             for key, value in sorted(self.values.items(), key=lambda item: _short(item[0]))
-            if (key in chosen if key not in named else value != named[key])
+            if (value != named[key] if key in named else key in chosen)
         }
 
     def _named(self, group: str) -> dict[str, Any]:

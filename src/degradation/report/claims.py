@@ -134,7 +134,8 @@ def headline(findings: list[Finding]) -> str:
     if not findings:
         return "The paper makes no claim about these networks."
     counts = Counter(finding.verdict for finding in findings)
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    words = {RUNS_MISSING: f"not judged ({RUNS_MISSING})"}
+    told = ", ".join(f"{counts[v]} {words.get(v, v)}" for v in VERDICTS if counts[v])
     effects = [effect for finding in findings for effect in finding.effects]
     if not effects or any(effect.difference.low is not None for effect in effects):
         return f"The paper's claims: {told}."

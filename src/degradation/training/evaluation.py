@@ -1,4 +1,7 @@
-"""A saved network on the images that its run was tested on."""
+"""After training: a saved network on the images that its run was tested on.
+
+While a run trains, `Learner.evaluate` evaluates.
+"""
 
 import math
 import warnings
