@@ -19,6 +19,7 @@ class Reference:
 
     def __init__(self, model):
         self.layer = model.get_layer
+        self.bare = not of_type(model, layers.BatchNormalization)
 
     def conv(self, x, name, stride=1):
         layer = self.layer(f"{name}_conv")
@@ -27,6 +28,8 @@ class Reference:
         return y + layer.bias if layer.use_bias else y
 
     def norm(self, x, name):
+        if self.bare:
+            return x
         layer = self.layer(f"{name}_bn")
         moments = tf.nn.moments(x, [0, 1, 2])
         return tf.nn.batch_normalization(x, *moments, layer.beta, layer.gamma, 1e-5)
@@ -157,9 +160,12 @@ def densenet(net, x, bottleneck=False):
         ("resnet20", {"depth": 14, "shortcut": "A"}, partial(cifar, option="A")),
         ("resnet20", {"depth": 14, "shortcut": "B"}, partial(cifar, option="B")),
         ("resnet20", {"depth": 14, "shortcut": "C"}, partial(cifar, option="C")),
+        ("plain20", {"depth": 14, "norm": "none"}, cifar),
+        ("resnet20", {"depth": 14, "shortcut": "B", "norm": "none"}, partial(cifar, option="B")),
         ("resnet50", {**STAGES, "stem": "imagenet"}, bottleneck),
         ("preresnet20", {"depth": 14}, preactivation),
         ("preresnet20", {"depth": 14, "shortcut": "C"}, partial(preactivation, projected=True)),
+        ("preresnet20", {"depth": 14, "norm": "none"}, preactivation),
         ("resnet50_relu_first", STAGES, relu_first),
         ("resnet34_dense512", {"widths": [4, 8, 8, 16], "depths": [1, 1, 1, 1]}, dense512),
         (*FAMILIES["VGG"], vgg),

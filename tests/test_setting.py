@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from degradation import config as configuration
 from degradation import schema, setting
-from degradation.config import CONF, validate
+from degradation.config import CONF, options, validate
 from degradation.errors import UserError
 from degradation.records import RunFolder
 from degradation.setting import Setting
@@ -43,12 +43,20 @@ NAMES = [
     (["schedule=smoke", "schedule.iterations=9"], "iterations=9"),
     (["schedule.drops=[100,200]"], "drops=100-200"),
     (["runtime.precision=float32"], "precision=float32"),
+    (["model=plain56", "model.norm=none", "model.init=gaussian"], "init=gaussian,norm=none"),
+    (["model=plain56", "optimizer.warmup.min_depth=20"], "warmup.min_depth=20"),
 ]
 
 
 @pytest.mark.parametrize(("overrides", "variant"), NAMES)
 def test_name_shows_every_override_that_changes_the_result_sorted(overrides, variant):
     assert make(*overrides).variant == variant
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_no_two_keys_have_one_name(model):
+    keys = {**make(f"model={model}").values, **make("data=synthetic").values}
+    assert len({setting._short(key) for key in keys}) == len(keys)
 
 
 @pytest.mark.parametrize(("overrides", "variant"), NAMES)
@@ -71,6 +79,7 @@ def test_a_folder_gives_the_setting_that_it_was_made_with(overrides, variant):
         "data.search=[elsewhere]",
         "runtime.threads=1",
         "tracking=disabled",
+        "probe=layers",
         "run_dir=elsewhere",
         "overwrite=true",
     ],

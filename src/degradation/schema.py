@@ -173,6 +173,12 @@ class Tracking(Values):
         return self
 
 
+class Probe(Values):
+    """`conf/probe/`: what is measured beside the training, of which nothing depends on it."""
+
+    name: Literal["none", "layers"] = "none"
+
+
 class Panel(Values):
     """One panel of a figure: its networks, and `also` those that it shows where there are runs."""
 
@@ -214,6 +220,8 @@ class CifarResnet(Network):
     depth: int
     shortcut: Shortcut = None
     block: Literal["basic", "preactivation"] = "basic"
+    init: Literal["he", "dirac", "gaussian"] = "he"
+    norm: Literal["batch", "none"] = "batch"
 
     @model_validator(mode="after")
     def _whole_blocks(self):
@@ -318,6 +326,7 @@ class Part(Values):
     models: SomeOf[Text]
     seeds: Seeds
     overrides: ListOf[Text]
+    out: Text | None = None
 
 
 class Configuration(Values):
@@ -329,6 +338,7 @@ class Configuration(Values):
     optimizer: Optimizer = None
     runtime: Annotated[Cpu | Gpu, Field(discriminator="name")] = None
     tracking: Tracking = None
+    probe: Probe = None
     figure: Figure = None
     benchmark: Benchmark = None
     seed: Seed = 0
@@ -339,6 +349,7 @@ class Configuration(Values):
     strict: bool = False
     plan: SomeOf[Part] = ()
     out: Text = "results/recorded"
+    only: Text | None = None
     models: SomeOf[Text] | None = None
     speed: bool = False
 

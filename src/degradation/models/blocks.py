@@ -1,7 +1,9 @@
 """What networks are made of: convolutions, residual blocks and their shortcuts, the classifier.
 
 A block is a function of its input, the number of its filters, its `Position` and the option of its
-shortcut: None for a plain block, or A, B, C of He et al. 2015, section 3.3.
+shortcut: None for a plain block, or A, B, C of He et al. 2015, section 3.3. Those of `cifar_resnet`
+are also told by `init` how kernels begin, a name in `INITIALIZERS`, and by `norm` whether batch
+normalisation follows convolutions, `batch`, or their biases are all there is, `none`.
 """
 
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 import keras
+import numpy as np
 from keras import layers
 
 from degradation.models.layers import BatchNormalization, ZeroPadShortcut
@@ -34,8 +37,40 @@ class Position(NamedTuple):
 # ---------------------------------------------------------------- layers
 
 
-def conv(x, filters: int, stride: int = 1, size: int = 3, *, bias: bool = False, name: str):
-    """A convolution, He-initialised, whose windows centre on every `stride`-th pixel."""
+@keras.saving.register_keras_serializable(package="degradation")
+class Dirac(keras.initializers.HeNormal):
+    """The identity plus half of He's noise, after DiracNets (Zagoruyko & Komodakis 2017).
+
+    A kernel `[height, width, in, out]` begins as a Dirac delta: a one at its middle for each of the
+    first min(in, out) channels. The noise is half of what He's initialisation would draw.
+    """
+
+    def __call__(self, shape, dtype=None):
+        """Draw a kernel of this shape."""
+        height, width, *channels = shape
+        delta = np.zeros(shape, np.float32)
+        delta[height // 2, width // 2] = np.eye(*channels)
+        return delta + 0.5 * super().__call__(shape, dtype)
+
+
+INITIALIZERS = {
+    "he": keras.initializers.HeNormal,
+    "dirac": Dirac,
+    "gaussian": partial(keras.initializers.RandomNormal, stddev=0.01),
+}
+
+
+def conv(
+    x,
+    filters: int,
+    stride: int = 1,
+    size: int = 3,
+    *,
+    bias: bool = False,
+    init: str = "he",
+    name: str,
+):
+    """A convolution whose windows centre on every `stride`-th pixel."""
     padding = "same"
     if stride > 1 and size > 1:
         # Keras' "same" pads an even map only after it, which moves the windows off the pixels
@@ -48,20 +83,35 @@ def conv(x, filters: int, stride: int = 1, size: int = 3, *, bias: bool = False,
         strides=stride,
         padding=padding,
         use_bias=bias,
-        kernel_initializer="he_normal",
+        kernel_initializer=INITIALIZERS[init](),
         name=f"{name}_conv",
     )(x)
 
 
-def conv_bn(x, filters: int, stride: int = 1, size: int = 3, *, bias: bool = False, name: str):
-    """A convolution followed by batch normalisation."""
-    x = conv(x, filters, stride, size, bias=bias, name=name)
-    return BatchNormalization(name=f"{name}_bn")(x)
+def bn(x, norm: str = "batch", *, name: str):
+    """Batch normalisation, or nothing."""
+    return x if norm == "none" else BatchNormalization(name=f"{name}_bn")(x)
 
 
-def conv_bn_relu(x, filters: int, stride: int = 1, size: int = 3, *, bias: bool = False, name: str):
+def conv_bn(
+    x,
+    filters: int,
+    stride: int = 1,
+    size: int = 3,
+    *,
+    bias: bool = False,
+    init: str = "he",
+    norm: str = "batch",
+    name: str,
+):
+    """A convolution followed by batch normalisation, or by none and with biases."""
+    x = conv(x, filters, stride, size, bias=bias or norm == "none", init=init, name=name)
+    return bn(x, norm, name=name)
+
+
+def conv_bn_relu(x, filters: int, stride: int = 1, size: int = 3, *, name: str, **how):
     """`conv_bn`, and a ReLU."""
-    return layers.ReLU(name=f"{name}_relu")(conv_bn(x, filters, stride, size, bias=bias, name=name))
+    return layers.ReLU(name=f"{name}_relu")(conv_bn(x, filters, stride, size, name=name, **how))
 
 
 def conv_relu_bn(x, filters: int, stride: int = 1, size: int = 3, *, name: str):
@@ -70,9 +120,9 @@ def conv_relu_bn(x, filters: int, stride: int = 1, size: int = 3, *, name: str):
     return BatchNormalization(name=f"{name}_bn")(x)
 
 
-def bn_relu(x, name: str):
+def bn_relu(x, norm: str = "batch", *, name: str):
     """What comes before a convolution in a network of pre-activation blocks."""
-    return layers.ReLU(name=f"{name}_relu")(BatchNormalization(name=f"{name}_bn")(x))
+    return layers.ReLU(name=f"{name}_relu")(bn(x, norm, name=name))
 
 
 def classifier(x, classes: int, l2: float | None = None):
@@ -120,13 +170,13 @@ def basic(
     filters: int,
     position: Position,
     shortcut: str | None,
-    bias: bool = False,
     project: Callable = projection,
+    **how,
 ):
     """Two 3×3 convolutions (Figure 5, left)."""
-    y = conv_bn_relu(x, filters, position.stride, bias=bias, name=f"{position.name}_1")
-    y = conv_bn(y, filters, bias=bias, name=f"{position.name}_2")
-    y = add_shortcut(y, x, position, shortcut, project)
+    y = conv_bn_relu(x, filters, position.stride, name=f"{position.name}_1", **how)
+    y = conv_bn(y, filters, name=f"{position.name}_2", **how)
+    y = add_shortcut(y, x, position, shortcut, partial(project, **how))
     return layers.ReLU(name=f"{position.name}_2_relu")(y)
 
 
@@ -142,7 +192,14 @@ def bottleneck(x, filters: int, position: Position, shortcut: str | None):
     return layers.ReLU(name=f"{position.name}_3_relu")(y)
 
 
-def preactivation(x, filters: int, position: Position, shortcut: str | None):
+def preactivation(
+    x,
+    filters: int,
+    position: Position,
+    shortcut: str | None,
+    init: str = "he",
+    norm: str = "batch",
+):
     """Two 3×3 convolutions, a batch normalisation and ReLU before each (He et al. 2016).
 
     Figure 4(e) there. Nothing follows the addition, so that an identity shortcut stays one through
@@ -150,12 +207,13 @@ def preactivation(x, filters: int, position: Position, shortcut: str | None):
     authors' code, and in the network's first block, as in their appendix: there the activation is
     the stem's. A projection is always of what is activated: it has no batch norm of its own.
     """
-    activated = x if position == (1, 1) else bn_relu(x, name=f"{position.name}_1")
-    y = conv(activated, filters, position.stride, name=f"{position.name}_1")
-    y = conv(bn_relu(y, name=f"{position.name}_2"), filters, name=f"{position.name}_2")
+    alone = partial(conv, bias=norm == "none", init=init)
+    activated = x if position == (1, 1) else bn_relu(x, norm, name=f"{position.name}_1")
+    y = alone(activated, filters, position.stride, name=f"{position.name}_1")
+    y = alone(bn_relu(y, norm, name=f"{position.name}_2"), filters, name=f"{position.name}_2")
     projected = shortcut == "C" or position.stride != 1 or x.shape[-1] != filters
     start = activated if projected else x
-    return add_shortcut(y, start, position, shortcut, project=partial(conv, size=1))
+    return add_shortcut(y, start, position, shortcut, project=partial(alone, size=1))
 
 
 def relu_first(x, filters: int, position: Position, shortcut: str | None):

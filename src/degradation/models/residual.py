@@ -16,15 +16,26 @@ from degradation.models.blocks import (
 
 
 def cifar_resnet(
-    name: str, depth: int, shortcut: str | None = None, block: str = "basic", classes: int = 10
+    name: str,
+    depth: int,
+    shortcut: str | None = None,
+    block: str = "basic",
+    init: str = "he",
+    norm: str = "batch",
+    classes: int = 10,
 ) -> keras.Model:
     """Build a network of 6n+2 layers for CIFAR-10 (section 4.2).
 
     A 3×3 convolution, then n blocks of two 3×3 convolutions in each of three stages, with 16, 32
     and 64 filters on maps of 32×32, 16×16 and 8×8, global average pooling and a dense layer.
+
+    `init` is how the kernels of convolutions begin: He normal; `dirac`, near the identity, but for
+    the stem's; `gaussian`, N(0, 0.01). With `norm="none"` convolutions have biases, and no batch
+    normalisation follows them. Neither is the paper's.
     """
-    blocks = (depth - 2) // 6
-    return resnet(name, "cifar", block, [16, 32, 64], [blocks] * 3, shortcut, classes=classes)
+    blocks, how = (depth - 2) // 6, {"init": init, "norm": norm}
+    widths, depths = [16, 32, 64], [blocks] * 3
+    return resnet(name, "cifar", block, widths, depths, shortcut, classes=classes, **how)
 
 
 def resnet(
@@ -36,25 +47,36 @@ def resnet(
     shortcut: str | None = None,
     head: str = "linear",
     classes: int = 10,
+    **how: str,
 ) -> keras.Model:
     """Build a network from its parts: plain without `shortcut`, residual with option A, B or C.
 
     Stage i is `depths[i]` blocks of `widths[i]` filters; each stage but the first begins by halving
     the map. `stem` is what comes before them, `head` what comes after: names in `STEMS`, `HEADS`
     and, for `block`, in `degradation.models.blocks.BLOCKS`. Table 1 has the paper's for ImageNet.
+    `how` is `init` and `norm` of `cifar_resnet`, for stem and blocks that take them.
     """
     images = keras.Input((32, 32, 3), name="images", dtype="float32")
-    x = STEMS[stem](images, widths[0])
+    x = STEMS[stem](images, widths[0], **how)
     for stage, (filters, blocks) in enumerate(zip(widths, depths, strict=True), start=1):
         for number in range(1, blocks + 1):
-            x = BLOCKS[block](x, filters, Position(stage, number), shortcut)
-    if block == "preactivation":
-        x = bn_relu(x, name="end")  # its blocks activate what comes in, not what goes out
+            x = BLOCKS[block](x, filters, Position(stage, number), shortcut, **how)
+    if block == "preactivation":  # its blocks activate what comes in, not what goes out
+        x = bn_relu(x, how.get("norm", "batch"), name="end")
     logits = HEADS[head](x, classes)
     return keras.Model(images, logits, name=name)
 
 
 # ---------------------------------------------------------------- stems
+
+
+def cifar_stem(images, filters: int, init: str = "he", **how):
+    """A 3×3 convolution, which leaves the size of the map as it is.
+
+    With `init="dirac"` it is He's: what comes in are three colours, not features to be handed on.
+    """
+    init = "he" if init == "dirac" else init
+    return conv_bn_relu(images, filters, name="stem", init=init, **how)
 
 
 def imagenet_stem(images, filters: int, bias: bool = False):
@@ -71,7 +93,7 @@ def bordered_stem(images, filters: int):
 
 
 STEMS = {
-    "cifar": partial(conv_bn_relu, name="stem"),  # 3×3, which leaves the size of the map as it is
+    "cifar": cifar_stem,
     "imagenet": imagenet_stem,
     "bordered": bordered_stem,
     "relu_first": partial(conv_relu_bn, name="stem"),

@@ -44,8 +44,7 @@ def convolutions(model: keras.Model) -> list[dict]:
     the batch normalisation that directly follows it: √(mean γ² + Var β), but for epsilon; None
     where none does.
     """
-    ways = _ways(model)
-    total = max(ways.values())
+    main = main_path(model)
     found = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
     norms = {
         id(layer.input): layer
@@ -58,8 +57,15 @@ def convolutions(model: keras.Model) -> list[dict]:
             "response_std": _response_std(norms.get(id(layer.output))),
             "kernel_norm": float(np.linalg.norm(layer.kernel.numpy())),
         }
-        for layer in sorted(found, key=lambda layer: ways[layer.name] < total)
+        for layer in sorted(found, key=lambda layer: layer.name not in main)
     ]
+
+
+def main_path(model: keras.Model) -> set[str]:
+    """Names of the layers on the longest way: projections, and what follows them, are beside it."""
+    ways = _ways(model)
+    longest = max(ways.values())
+    return {name for name, weighted in ways.items() if weighted == longest}
 
 
 def _ways(model: keras.Model) -> dict[str, int]:
