@@ -84,7 +84,7 @@ def test_files_of_schedules_have_what_the_code_has(name):
     }
 
 
-@pytest.mark.parametrize("group", ["optimizer", "data", "runtime", "tracking"])
+@pytest.mark.parametrize("group", ["optimizer", "data", "runtime", "tracking", "probe"])
 def test_defaults_of_files_are_those_of_the_schema(group):
     """A key at its default is no part of what a run is: so file and schema must not differ."""
     for option in options(group):

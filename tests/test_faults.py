@@ -117,12 +117,14 @@ def test_other_data_between_two_starts(tmp_path, monkeypatch):
 
 
 def test_loss_that_is_not_finite(tmp_path):
-    """The run ends as failed; the same command ends it again, at the same place."""
+    """The run ends as diverged; the same command ends it again, at the same place."""
     folder = RunFolder(tmp_path / "run")
-    lines = [only_line(train(folder, "optimizer.rate=1e30"), code=1) for _ in range(2)]
+    broken = ("optimizer.rate=1e30", "probe=layers")  # which measures it before that is known
+    lines = [only_line(train(folder, *broken), code=1) for _ in range(2)]
     assert lines[0] == lines[1]
     manifest = folder.manifest()
-    assert manifest["status"] == "failed"
+    assert manifest["status"] == "diverged"
+    assert f" at iteration {manifest['diverged_at']}; " in lines[0]
     assert f"error: {manifest['failure']}" == lines[0]
     assert manifest["failure"].startswith(("the loss is nan at iteration ", "the loss is inf at"))
     assert manifest["failure"].endswith("; the last learning rate was 1e+30")
@@ -130,6 +132,8 @@ def test_loss_that_is_not_finite(tmp_path):
     assert not (folder.path / "model.keras").exists()
     for row in folder.rows():
         assert all(map(math.isfinite, row.values()))
+    last = folder.probe()[-1]
+    assert last["update"] == manifest["diverged_at"] - 1 and math.isnan(last["loss"])
 
 
 def test_last_update_breaks_the_network(tmp_path):
@@ -138,7 +142,8 @@ def test_last_update_breaks_the_network(tmp_path):
     one = ["schedule.iterations=1", "schedule.drops=[]", "optimizer.rate=1e30"]
     line = only_line(train(folder, *one), code=1)
     assert "the test loss is nan at iteration 1; the last learning rate was 1e+30" in line
-    assert (folder.status, folder.rows()) == ("failed", [])
+    assert (folder.status, folder.rows()) == ("diverged", [])
+    assert folder.manifest()["diverged_at"] == 1
     assert folder.load_checkpoint() is None
 
 

@@ -21,6 +21,7 @@ from sabotage import kill
 from degradation import records
 from degradation.errors import IN_USE, UserError
 from degradation.records import RunFolder, lock, machine, replace_file, write_atomically
+from degradation.records.run_folder import PROBE_COLUMNS
 
 ROW = {
     "iteration": 200,
@@ -59,7 +60,8 @@ def refusal(action, exit_code):
 
 def test_a_folder_without_files_reads_as_empty(tmp_path):
     folder = RunFolder(tmp_path / "none")
-    assert (folder.config(), folder.manifest(), folder.rows(), folder.layers()) == ({}, {}, [], [])
+    assert (folder.config(), folder.manifest(), folder.rows()) == ({}, {}, [])
+    assert folder.layers() == folder.probe() == []
     assert (folder.status, folder.load_checkpoint()) == (None, None)
     assert not folder.path.exists()
 
@@ -97,6 +99,16 @@ def test_layers_come_back_exactly(run):
         "layer,response_std,kernel_norm\nconv_1,0.30000000000000004,1e-17\nshortcut,,2.0\n"
     )
     assert run.layers() == rows
+
+
+def test_probe_comes_back_exactly(run):
+    rows = [
+        {"update": 0, "layer": "conv_1", "cosine": 1.0, "kernel_norm": 0.1 + 0.2},
+        {"update": 0, "layer": "network", "loss": np.inf, "shattering": None},
+    ]
+    run.write_probe(rows)
+    assert run.probe() == [dict.fromkeys(PROBE_COLUMNS) | row for row in rows]
+    assert type(run.probe()[0]["update"]) is int
 
 
 # The last one is code, which must not be run.

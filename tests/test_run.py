@@ -105,10 +105,11 @@ def test_manifest_has_every_field(finished):
         *("packages", "cpu", "gpu", "cores", "memory_gib", "threads", "thread_pools", "xla"),
         *("precision", "dataset", "switches"),
         *("started", "ended", "wall_seconds", "images_per_second", "wandb_id", "final", "best"),
-        *("resumes", "protocol"),
+        *("resumes", "protocol", "probe"),
     }
     expected = {"status": "complete", "model": "plain20", "parameters": 75_290, "seed": 0}
     expected |= {"schedule": "smoke", "resumes": [], "gpu": None, "protocol": 2, "xla": False}
+    expected["probe"] = "none"
     assert expected.items() <= manifest.items()
     assert manifest["packages"].keys() == {
         *("python", "tensorflow", "keras", "numpy", "hydra-core", "wandb")
@@ -137,10 +138,11 @@ def test_manifest_sums_the_metrics_up(finished):
 def test_config_is_the_resolved_one(finished):
     config = yaml.safe_load((finished[1] / "config.yaml").read_text())
     assert config.keys() == {
-        *("model", "data", "schedule", "optimizer", "runtime", "tracking"),
+        *("model", "data", "schedule", "optimizer", "runtime", "tracking", "probe"),
         *("seed", "run_dir", "overwrite"),
     }
-    assert config["model"] == {"name": "plain20", "builder": "cifar_resnet", "depth": 8}
+    named = {"name": "plain20", "builder": "cifar_resnet", "depth": 8}
+    assert config["model"] == named | {"init": "he", "norm": "batch"}
     assert config["schedule"]["drops"] == [4, 6] and config["tracking"]["mode"] == "offline"
 
 

@@ -36,6 +36,13 @@ METRIC_COLUMNS = (
 LAYER_COLUMNS = ("layer", "response_std", "kernel_norm")
 """The columns of layers.csv: `degradation.models.summary.convolutions` says what they are."""
 
+PROBE_COLUMNS = (
+    *("update", "layer", "kernel_norm", "kernel_gradient_norm", "output_gradient_norm"),
+    *("relative_step", "cosine", "response_std", "dead_share", "effective_rank"),
+    *("loss", "shattering"),
+)
+"""The columns of probe.csv: `degradation.training.probe.Probe.measure` says what they are."""
+
 PROTOCOL = 2
 """The training protocol that runs follow, in their manifest; the first one's had no such entry."""
 
@@ -45,16 +52,16 @@ EARLIER = "the earlier protocol (decay on all weights, whole batches, moving ave
 # In the order in which `clear` deletes them. If it dies half-way, nothing is left that another run
 # could go on from, and what has lost its rows or its network has no manifest.
 _MEMBERS = (
-    *("checkpoint", "manifest.json", "metrics.csv", "layers.csv", "model.keras", "mean.npy"),
-    *("wandb", "config.yaml"),
+    *("checkpoint", "manifest.json", "metrics.csv", "layers.csv", "probe.csv"),
+    *("model.keras", "mean.npy", "wandb", "config.yaml"),
 )
 
 # How the cells of a table are read, by column; the others are numbers.
-_CELLS = {"iteration": int, "layer": str}
+_CELLS = {"iteration": int, "update": int, "layer": str}
 
 
 class RunFolder:
-    """The folder of one run: configuration, manifest, metrics, layers and checkpoints.
+    """The folder of one run: configuration, manifest, metrics, layers, probe and checkpoints.
 
     Files are replaced whole and atomically. Absent files read as empty. A damaged file raises
     `UserError` (exit code 2), a fault of the file system `UserError` with exit code 1; either names
@@ -66,7 +73,7 @@ class RunFolder:
 
     @property
     def status(self) -> str | None:
-        """`running`, `interrupted`, `failed` or `complete`; None if there is no manifest."""
+        """`running`, `interrupted`, `failed`, `diverged` or `complete`; None without a manifest."""
         return self.manifest().get("status")
 
     def config(self) -> dict[str, Any]:
@@ -84,6 +91,10 @@ class RunFolder:
     def layers(self) -> list[dict[str, Any]]:
         """Return the rows of layers.csv, `layer` as text, the rest as float or None for blank."""
         return self._read("layers.csv", _parse_table, absent=[])
+
+    def probe(self) -> list[dict[str, Any]]:
+        """Return the rows of probe.csv, `update` as int, the rest as those of `layers`."""
+        return self._read("probe.csv", _parse_table, absent=[])
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.yaml from plain dicts, lists, strings and numbers; makes the folder."""
@@ -119,6 +130,10 @@ class RunFolder:
     def write_layers(self, rows: list[dict[str, Any]]) -> None:
         """Replace layers.csv by `rows`, which have the keys `LAYER_COLUMNS`; None is a blank."""
         write_atomically(self.path / "layers.csv", _format_table(LAYER_COLUMNS, rows))
+
+    def write_probe(self, rows: list[dict[str, Any]]) -> None:
+        """Replace probe.csv by `rows` of `PROBE_COLUMNS`; what one has not, or None, is a blank."""
+        write_atomically(self.path / "probe.csv", _format_table(PROBE_COLUMNS, rows))
 
     def save_checkpoint(
         self, iteration: int, arrays: dict[str, np.ndarray], state: dict[str, Any]

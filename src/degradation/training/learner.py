@@ -17,6 +17,13 @@ from degradation.training.protocol import SGD, LearningRate, parts_of
 from degradation.training.steps import make_averaging, make_evaluation, make_update
 
 
+class Diverged(UserError):
+    """The loss is not a finite number: the run cannot go on, and came out so."""
+
+    def __init__(self, message: str):
+        super().__init__(message, exit_code=1)
+
+
 class Learner:
     """Model, optimiser, learning rate and counts of one run, taken from its configuration.
 
@@ -52,7 +59,7 @@ class Learner:
     def update(self) -> float:
         """Make the next update and count it; return its learning rate.
 
-        Raises `UserError`, exit code 1, if the loss, before the update, is not a finite number.
+        Raises `Diverged` if the loss, before the update, is not a finite number.
         """
         iteration, batch = self.meter.iteration, self.sampler.batch
         rate = self.rate(iteration)
@@ -72,8 +79,8 @@ class Learner:
 
         The moving averages are set to moments averaged over training batches, for this and for the
         model that is saved; training reads none. `rate` is that of the last update. Raises
-        `UserError`, exit code 1, if the loss is not a finite number: an update that breaks the
-        network shows in the loss after it.
+        `Diverged` if the loss is not a finite number: an update that breaks the network shows in
+        the loss after it.
         """
         self._average(self.sampler.plan_averaging(self.meter.iteration))
         losses, predictions = self._evaluate()
@@ -114,10 +121,9 @@ class Learner:
 
     def _check_finite(self, loss: float, name: str, rate: float) -> None:
         if not math.isfinite(loss):
-            raise UserError(
+            raise Diverged(
                 f"the {name} is {loss} at iteration {self.meter.iteration}; the last learning rate "
-                f"was {rate:g}",
-                exit_code=1,
+                f"was {rate:g}"
             )
 
     def _variables(self) -> dict[str, keras.Variable]:

@@ -10,7 +10,7 @@ from degradation.data import Dataset
 from degradation.errors import Stopped, UserError
 from degradation.output import complain
 from degradation.records import PROTOCOL, Checkpoint, RunFolder, utc_now
-from degradation.training.learner import Learner
+from degradation.training.learner import Diverged, Learner
 from degradation.training.tracking import run_id
 
 
@@ -37,6 +37,7 @@ def start(
             "fingerprint": dataset.fingerprint,
             "canonical": dataset.canonical,
         },
+        probe=config.probe.name,
         **environment,
         started=utc_now(),
         resumes=[],
@@ -44,7 +45,9 @@ def start(
     )
 
 
-def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any]) -> None:
+def resume(
+    config: DictConfig, folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any]
+) -> None:
     """Note in the manifest that a run goes on, and warn if machine or program are others.
 
     The manifest describes those that go on; the note keeps which code had trained until then.
@@ -70,7 +73,11 @@ def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any
     }
     resumes = [*before.get("resumes", []), entry]
     folder.update_manifest(
-        drop=("ended", "failure"), status="running", resumes=resumes, **environment
+        drop=("ended", "failure", "diverged_at"),
+        status="running",
+        probe=config.probe.name,
+        resumes=resumes,
+        **environment,
     )
 
 
@@ -97,10 +104,14 @@ def end(folder: RunFolder, learner: Learner, status: str, **fields: Any) -> None
 
 
 def fault(folder: RunFolder, learner: Learner, error: BaseException) -> None:
-    """Note in the manifest, if it can be written, that a run was interrupted or failed."""
+    """Note in the manifest, if it can be written, what ended a run before its end."""
     # Where the disk is full, the fault that ended the run is the one to report.
     with contextlib.suppress(UserError):
         if isinstance(error, Stopped):
             end(folder, learner, "interrupted")
+            return
+        failure = {"failure": str(error) or type(error).__name__}
+        if isinstance(error, Diverged):
+            end(folder, learner, "diverged", **failure, diverged_at=learner.meter.iteration)
         else:
-            end(folder, learner, "failed", failure=str(error) or type(error).__name__)
+            end(folder, learner, "failed", **failure)

@@ -38,6 +38,12 @@ class Progress:
         self._describe(rate, meter.train_error, meter.images_per_second)
         self._bar.update()
 
+    def leave_out(self, seconds: float) -> None:
+        """Leave so many seconds out of the pace: of a probe, which most updates are without."""
+        if self._first:
+            began, iteration = self._first
+            self._first = began + seconds, iteration
+
     def evaluated(self, row: dict[str, float]) -> None:
         """Show an evaluation: in the bar, or where there is none in a line of its own."""
         rate, error, speed = (

@@ -27,6 +27,7 @@ from degradation.training.devices import Gpu, set_up, threads_for
 from degradation.training.identity import check_same_run
 from degradation.training.interrupts import StopRequest, stop_requests
 from degradation.training.learner import Learner
+from degradation.training.probe import UPDATES, Probe
 from degradation.training.progress import Progress
 from degradation.training.protocol import parts_of
 from degradation.training.tracking import Tracker
@@ -70,6 +71,8 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             }
             set_up(environment["precision"], threads, config.seed, gpu)
             learner = Learner(config, dataset)
+            # Before a checkpoint replaces the initial weights.
+            probe = Probe(learner.model, dataset) if config.probe.name == "layers" else None
             environment["xla"] = learner.xla
             _announce(config, folder, dataset, learner, environment)
 
@@ -85,14 +88,14 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             if not checkpoint or folder.status is None:
                 manifest.start(config, folder, dataset, learner, environment)
             if checkpoint:
-                manifest.resume(folder, checkpoint, environment)
+                manifest.resume(config, folder, checkpoint, environment)
                 say(f"{'resumed':<10}after {checkpoint.iteration:,} iterations")
             folder.write_rows(learner.meter.rows)
 
             # The updates, and how they ended.
             tracker = _tracker(config, folder, learner, resumed=checkpoint is not None)
             try:
-                _fit(config, folder, learner, tracker, stop)
+                _fit(config, folder, learner, probe, tracker, stop)
                 _keep_network(folder, learner)
                 results = manifest.results(learner)
                 tracker.summarize(**results)
@@ -108,23 +111,35 @@ def _fit(
     config: DictConfig,
     folder: RunFolder,
     learner: Learner,
+    probe: Probe | None,
     tracker: Tracker,
     stop: StopRequest,
 ) -> None:
     """Update until the schedule ends: a row every evaluation, a checkpoint now and then."""
     total, meter = config.schedule.iterations, learner.meter
+    # Rows of now, and of a future that was given up, are measured again, to the same bits.
+    probed = [row for row in folder.probe() if row["update"] < meter.iteration] if probe else []
 
     def save() -> float:
         arrays, state = learner.checkpoint()
         folder.save_checkpoint(meter.iteration, arrays, state)
         return time.monotonic()
 
+    def measure() -> None:
+        if probe and meter.iteration in UPDATES:
+            began = time.monotonic()
+            probed.extend(probe.measure(meter.iteration, learner.rate(meter.iteration)))
+            folder.write_probe(probed)
+            progress.leave_out(time.monotonic() - began)
+
     saved = time.monotonic()
     progress = Progress(meter, total, learner.measured)
     try:
+        measure()
         while meter.iteration < total:
             rate = learner.update()
             progress.update(rate)
+            measure()
             if meter.iteration == total or meter.iteration % config.schedule.evaluate_every == 0:
                 row = learner.evaluate(rate)
                 folder.write_rows(meter.rows)

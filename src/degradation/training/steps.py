@@ -74,7 +74,7 @@ def make_learn(
             logits, _, declared = model.stateless_call(
                 values, averages, images, training=True, return_losses=True
             )
-            loss = tf.reduce_mean(_cross_entropy(labels, logits))
+            loss = tf.reduce_mean(cross_entropy(labels, logits))
             total = sum(declared, start=loss)  # such as a kernel's regulariser; most have none
         wrong = tf.math.count_nonzero(tf.argmax(logits, -1, tf.int32) != labels, dtype=tf.int32)
         return tape.gradient(total, values), loss, wrong
@@ -82,7 +82,7 @@ def make_learn(
     differentiate = _side_by_side(differentiate, parts, xla)
 
     def learn(batch):
-        state = _state(model)
+        state = state_of(model)
         gradients, losses, wrong = zip(*(differentiate(*state, *x) for x in batch), strict=True)
         mean = [tf.add_n(of_parts) / parts for of_parts in zip(*gradients, strict=True)]
         optimizer.apply(mean, weights)
@@ -101,25 +101,15 @@ def make_averaging(
     averages over all parts in place of its moving averages ("strictly computed using average (not
     moving average)", the authors' deep-residual-networks README).
     """
-    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
-    if not norms:
+    averages, moments_of = make_moments(model)
+    if not averages:
         return lambda plans: None
-    averages = [average for x in norms for average in (x.moving_mean, x.moving_variance)]
-    shares = [1.0 - x.momentum for x in norms for _ in range(2)]
-    places = {id(v): place for place, v in enumerate(model.non_trainable_variables)}
     cut = _make_cut(dataset, parts)
-
-    def measure(values, before, images):
-        _, after = model.stateless_call(values, before, images, training=True)
-        # One step of a moving average that begins at 0 gives the moment, times its share.
-        moved = [after[places[id(average)]] for average in averages]
-        return tf.concat([x / share for x, share in zip(moved, shares, strict=True)], axis=0)
-
-    measure = _side_by_side(measure, parts)
+    measure = _side_by_side(lambda *given: tf.concat(moments_of(*given), axis=0), parts)
 
     @tf.function(input_signature=_PLAN)
     def moments(*plan):
-        values, before = _state(model)
+        values, before = state_of(model)
         zeros = [tf.zeros_like(x) for x in before]
         return [measure(values, zeros, images) for images, _ in cut(*plan)]
 
@@ -131,6 +121,29 @@ def make_averaging(
             average.assign(moment)
 
     return run
+
+
+def make_moments(
+    model: keras.Model,
+) -> tuple[list[keras.Variable], Callable[..., list[tf.Tensor]]]:
+    """List the moving averages of `model`, and make what measures, in a graph, a batch's moments.
+
+    It is given the values of the trainable variables, zeros for the others, and images. For each of
+    the averages, in order, it gives the mean or biased variance `[channels]` by which its batch
+    normalisation normalises these images in training.
+    """
+    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    averages = [average for x in norms for average in (x.moving_mean, x.moving_variance)]
+    shares = [1.0 - x.momentum for x in norms for _ in range(2)]
+    places = {id(v): place for place, v in enumerate(model.non_trainable_variables)}
+
+    def moments(values, zeros, images):
+        _, after = model.stateless_call(values, zeros, images, training=True)
+        # One step of a moving average that begins at 0 gives the moment, times its share.
+        moved = [after[places[id(average)]] for average in averages]
+        return [x / share for x, share in zip(moved, shares, strict=True)]
+
+    return averages, moments
 
 
 def make_evaluation(
@@ -147,13 +160,13 @@ def make_evaluation(
     def classify(values, averages, images, labels):
         images = preprocess(images, mean)
         logits, _ = model.stateless_call(values, averages, images, training=False)
-        return _cross_entropy(labels, logits), tf.argmax(logits, -1, tf.int32)
+        return cross_entropy(labels, logits), tf.argmax(logits, -1, tf.int32)
 
     classify = _side_by_side(classify, parts)
 
     @tf.function
     def evaluate(bounds):
-        state = _state(model)
+        state = state_of(model)
         slices = [slice(*tf.unstack(pair)) for pair in tf.unstack(bounds)]
         results = [classify(*state, images[s], labels[s]) for s in slices]
         losses, predictions = zip(*results, strict=True)
@@ -202,7 +215,7 @@ def _side_by_side(function: Callable, parts: int, xla: bool = False) -> Callable
     return call
 
 
-def _state(model: keras.Model) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+def state_of(model: keras.Model) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Values of the trainable variables and of the others, as `stateless_call` takes them."""
     return tuple(
         [tf.convert_to_tensor(variable.value) for variable in variables]
@@ -210,5 +223,6 @@ def _state(model: keras.Model) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     )
 
 
-def _cross_entropy(labels, logits):
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy of each image, `[n]`, of int labels `[n]` and logits `[n, classes]`."""
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

@@ -1,0 +1,177 @@
+"""What every convolution of a network in training is like, at a few updates: `probe=layers`."""
+
+from collections import defaultdict
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from degradation.data import Dataset
+from degradation.data.pipeline import mean_image, preprocess
+from degradation.models.summary import convolutions, main_path
+from degradation.training.steps import cross_entropy, make_moments, state_of
+
+UPDATES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600, 4000)
+"""After how many updates there are measurements: most of them where weights change fastest."""
+
+IMAGES = 512
+PERTURBED = 64  # of them; the others' moments normalise these
+NOISE = 0.05  # standard deviation, of preprocessed pixels
+
+
+class Probe:
+    """Measurements of a network in training, which stays as it is, to the last bit.
+
+    They are of the first `IMAGES` training images, as they are, in one batch that is normalised by
+    its own moments, in the precision of the training. The `model` that a probe is made of must have
+    its initial weights, with which later ones are compared.
+    """
+
+    def __init__(self, model: keras.Model, dataset: Dataset):
+        found = [model.get_layer(row["layer"]) for row in convolutions(model)]
+        self._kernels = {layer.name: layer.kernel for layer in found}
+        self._initial = {name: kernel.numpy() for name, kernel in self._kernels.items()}
+        main, readers = main_path(model), _readers(model)
+        relus = {x.name: _relu_after(x, readers) for x in found if x.name in main}
+        relus = {name: relu for name, relu in relus.items() if relu}
+        self._activated = list(relus)
+        self._model = model
+        self._open = keras.Model(  # the same network, which also gives what is in it
+            model.input, [model.output, *(layer.output for layer in (*found, *relus.values()))]
+        )
+        mean = mean_image(dataset.train_images)
+        self._images = preprocess(tf.constant(dataset.train_images[:IMAGES]), mean)
+        self._labels = tf.constant(dataset.train_labels[:IMAGES])
+        self._look = tf.function(self._look_at_layers)
+        self._shattering = tf.function(self._look_at_noise)
+
+    def measure(self, update: int, rate: float) -> list[dict]:
+        """Give the rows of probe.csv after `update` updates; `rate` is that of the next one.
+
+        A row a convolution, in the order of layers.csv:
+
+        - `kernel_norm`, `response_std`: as in layers.csv. All norms are Euclidean.
+        - `kernel_gradient_norm`, `output_gradient_norm`: of the gradient of the mean cross-entropy
+          by the kernel, and by the convolution's output on all images.
+        - `relative_step`: rate·‖gradient‖/‖kernel‖, without momentum and decay.
+        - `cosine`: of the angle between the kernel and the initial one.
+        - `dead_share`: the share of channels whose ReLU is above 0 nowhere in any image.
+        - `effective_rank` of the ReLU's output as a matrix [images, height·width·channels]: the
+          exponential of the entropy of its singular values, which are divided by their sum (Roy and
+          Vetterli 2007).
+
+        The ReLU is the first after the convolution, in residual blocks after the addition; the last
+        two are of the main path alone. Then a row with `layer` = `network`:
+
+        - `loss`: the mean cross-entropy.
+        - `shattering` (after Balduzzi et al. 2017): the mean cosine between the gradients of the
+          true logit by an image and by the image with noise, where other images' moments are fixed;
+          0 for an image without a gradient.
+
+        What a row lacks, or is None, does not apply; what is not finite is NaN or infinite.
+        """
+        loss, measured = tf.nest.map_structure(float, self._look())
+        rows = []
+        with np.errstate(all="ignore"):  # of a network that has just diverged
+            for row in convolutions(self._model):
+                name, norm = row["layer"], row["kernel_norm"]
+                gradient = measured[name]["kernel_gradient_norm"]
+                relative_step = float(np.divide(rate * gradient, norm))
+                cosine = _cosine(self._kernels[name].numpy(), self._initial[name])
+                seen = measured[name] | {"relative_step": relative_step, "cosine": cosine}
+                rows.append({"update": update, **row, **seen})
+        network = {"layer": "network", "loss": loss, "shattering": float(self._shattering())}
+        return [*rows, {"update": update, **network}]
+
+    def _look_at_layers(self):
+        """The loss; and by each convolution's name what is of its gradients and of its ReLU."""
+        values, averages = state_of(self._open)
+        places = {id(v): place for place, v in enumerate(self._open.trainable_variables)}
+        kernels = [values[places[id(kernel)]] for kernel in self._kernels.values()]
+        with tf.GradientTape() as tape:
+            tape.watch(kernels)
+            (logits, *outputs), _ = self._open.stateless_call(
+                values, averages, self._images, training=True
+            )
+            loss = tf.reduce_mean(cross_entropy(self._labels, logits))
+        responses, activations = outputs[: len(kernels)], outputs[len(kernels) :]
+        gradients = zip(*tape.gradient(loss, [kernels, responses]), strict=True)
+        measured = {
+            name: {"kernel_gradient_norm": _norm(kernel), "output_gradient_norm": _norm(response)}
+            for name, (kernel, response) in zip(self._kernels, gradients, strict=True)
+        }
+        for name, x in zip(self._activated, activations, strict=True):
+            measured[name] |= {"dead_share": _dead_share(x), "effective_rank": _effective_rank(x)}
+        return loss, measured
+
+    def _look_at_noise(self):
+        """The mean cosine between gradients by images without noise and with it."""
+        # Small synthetic data have fewer images.
+        count = min(PERTURBED, len(self._images) // 2)
+        clean, others = self._images[:count], self._images[count:]
+        noise = np.random.default_rng(0).normal(0.0, NOISE, clean.shape).astype(np.float32)
+        images = tf.concat([clean, clean + noise], axis=0)
+        labels = tf.tile(self._labels[:count], [2])
+
+        values, state = state_of(self._open)
+        averages, moments_of = make_moments(self._open)
+        moments = moments_of(values, [tf.zeros_like(x) for x in state], others)
+        fixed = {id(average): x for average, x in zip(averages, moments, strict=True)}
+        variables = self._open.non_trainable_variables
+        state = [fixed.get(id(v), value) for v, value in zip(variables, state, strict=True)]
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            (logits, *_), _ = self._open.stateless_call(values, state, images, training=False)
+            answers = tf.gather(logits, labels, batch_dims=1)
+        # An answer depends on its own image alone, so that each image has its own gradient.
+        gradients = tf.reshape(tape.gradient(answers, images), [2, count, -1])
+        # Where a gradient is 0, as behind a dead layer, it is like no other.
+        norms = tf.norm(gradients, axis=-1, keepdims=True)
+        one, other = tf.unstack(tf.math.divide_no_nan(gradients, norms))
+        return tf.reduce_mean(tf.reduce_sum(one * other, axis=-1))
+
+
+def _readers(model: keras.Model) -> dict[int, list[keras.layers.Layer]]:
+    """The layers that read a tensor, by its identity, in the order of `model.layers`."""
+    readers = defaultdict(list)
+    for layer in model.layers:
+        for tensor in keras.tree.flatten(layer.input):
+            readers[id(tensor)].append(layer)
+    return readers
+
+
+def _relu_after(layer: keras.layers.Layer, readers: dict) -> keras.layers.ReLU | None:
+    """The first ReLU after `layer`, if nothing but normalisations and additions is between."""
+    for reader in readers[id(layer.output)]:
+        if isinstance(reader, keras.layers.ReLU):
+            return reader
+        between = keras.layers.BatchNormalization, keras.layers.Add
+        if isinstance(reader, between) and (relu := _relu_after(reader, readers)):
+            return relu
+    return None
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    one, other = (x.astype(np.float64).ravel() for x in (one, other))
+    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
+
+
+def _norm(x: tf.Tensor) -> tf.Tensor:
+    return tf.norm(tf.cast(x, tf.float32))
+
+
+def _dead_share(x: tf.Tensor) -> tf.Tensor:
+    alive = tf.reduce_any(x > 0, axis=[0, 1, 2])
+    return tf.reduce_mean(tf.cast(~alive, tf.float32))
+
+
+def _effective_rank(x: tf.Tensor) -> tf.Tensor:
+    """Effective rank of `[n, height, width, channels]`; NaN if all is 0, or anything not finite."""
+    rows = tf.reshape(tf.cast(x, tf.float32), [x.shape[0], -1])
+    # Singular values are roots of the Gram matrix's eigenvalues, which is small.
+    gram = tf.cast(tf.matmul(rows, rows, transpose_b=True), tf.float64)
+    # Decomposing what is not finite is an error; zeros give 0/0.
+    gram = tf.where(tf.reduce_all(tf.math.is_finite(gram)), gram, tf.zeros_like(gram))
+    singular = tf.sqrt(tf.maximum(tf.linalg.eigvalsh(gram), 0.0))
+    share = singular / tf.reduce_sum(singular)
+    return tf.exp(-tf.reduce_sum(tf.math.xlogy(share, share)))

@@ -1,0 +1,131 @@
+"""What is measured beside the training, against numpy; and that it changes nothing."""
+
+import signal
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from processes import finish, train
+from sabotage import at_update, kill
+from same_run import differences
+from small_networks import FAMILIES, build_small, shake
+
+from degradation.data import load_dataset
+from degradation.models import build_model
+from degradation.models.layers import BatchNormalization
+from degradation.records import RunFolder
+from degradation.training.probe import Probe
+
+OF_GRADIENTS = {"kernel_gradient_norm", "output_gradient_norm", "relative_step"}
+OF_RELUS = {"dead_share", "effective_rank"}
+OF_ALL = {"update", "layer", "kernel_norm", "response_std", "cosine", *OF_GRADIENTS}
+
+
+@pytest.fixture(scope="module")
+def synthetic():
+    return load_dataset("synthetic", root=None, train_images=100, test_images=30)
+
+
+def measured(probe: Probe, update: int = 0, rate: float = 0.1) -> dict[str, dict]:
+    return {row["layer"]: row for row in probe.measure(update, rate)}
+
+
+def test_measurements_by_hand(synthetic):
+    """Of a convolution in a residual block, whose ReLU comes after the addition."""
+    model = build_small("resnet20", depth=8)
+    probe = Probe(model, synthetic)
+    conv, norm, relu = map(
+        model.get_layer, (f"stage1_block1_2_{x}" for x in ("conv", "bn", "relu"))
+    )
+    initial = conv.kernel.numpy()
+    shake(model)
+    conv.kernel.assign_add(np.random.default_rng(0).normal(0, 0.1, initial.shape))
+    for block in ("stem", "stage1_block1_2"):  # of which the addition then has none above 0
+        norm = model.get_layer(f"{block}_bn")
+        norm.gamma.assign([0.0] * 4 + [1.0] * 12)
+        norm.beta.assign([-1.0] * 4 + [0.0] * 12)
+    rows = measured(probe, update=5, rate=0.3)
+
+    images = (synthetic.train_images - synthetic.train_images.mean(axis=0)) / 64
+    parts = keras.Model(model.input, [model.output, conv.output, relu.output])
+    with tf.GradientTape() as tape:
+        logits, response, output = parts(images.astype(np.float32), training=True)
+        losses = keras.losses.sparse_categorical_crossentropy(
+            synthetic.train_labels, logits, from_logits=True
+        )
+        loss = tf.reduce_mean(losses)
+    by_kernel, by_output = map(np.linalg.norm, tape.gradient(loss, [conv.kernel.value, response]))
+    kernel = conv.kernel.numpy()
+    singular = np.linalg.svd(output.numpy().reshape(100, -1), compute_uv=False)
+    share = singular / singular.sum()
+    expected = {
+        "kernel_norm": np.linalg.norm(kernel),
+        "kernel_gradient_norm": by_kernel,
+        "output_gradient_norm": by_output,
+        "relative_step": 0.3 * by_kernel / np.linalg.norm(kernel),
+        "cosine": np.sum(kernel * initial) / np.linalg.norm(kernel) / np.linalg.norm(initial),
+        "response_std": np.sqrt(12 / 16 + 4 / 16 * 12 / 16),
+        "dead_share": 4 / 16,
+        "effective_rank": np.exp(-np.sum(share * np.log(share))),
+    }
+    row = rows[conv.name]
+    assert row.keys() == OF_ALL | OF_RELUS and row["update"] == 5
+    assert {key: row[key] for key in expected} == pytest.approx(expected, rel=1e-4)
+    assert rows["network"].keys() == {"update", "layer", "loss", "shattering"}
+    assert rows["network"]["loss"] == pytest.approx(float(loss), rel=1e-5)
+    assert -1 < rows["network"]["shattering"] < 1
+
+
+def test_gradients_of_a_linear_network_do_not_shatter(synthetic):
+    """Its gradient is the same everywhere, as long as an image's moments are not its own."""
+    images = keras.Input((32, 32, 3))
+    x = BatchNormalization()(keras.layers.Conv2D(4, 3, name="conv")(images))
+    logits = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x))
+    rows = measured(Probe(keras.Model(images, logits), synthetic))
+    assert rows["network"]["shattering"] == pytest.approx(1.0, abs=1e-5)
+    assert rows["conv"].keys() == OF_ALL  # no ReLU
+
+
+@pytest.mark.parametrize(
+    ("family", "without"),
+    [
+        ("basic", set()),
+        ("bottleneck, option C", {"shortcut"}),
+        ("pre-activation, option B", {"shortcut"}),
+        ("DenseNet", {"_2", "transition"}),
+    ],
+)
+def test_relus_are_those_of_the_main_path(synthetic, family, without):
+    """A projection has none, nor has what is concatenated or pooled before one."""
+    name, settings = FAMILIES[family]
+    rows = measured(Probe(build_model(name, **settings), synthetic))
+    lacking = {
+        layer for layer, row in rows.items() if layer != "network" and not row.keys() >= OF_RELUS
+    }
+    assert lacking == {layer for layer in rows if any(part in layer for part in without)}
+
+
+def test_a_probe_changes_nothing_and_goes_on_to_the_last_bit(whole, tmp_path):
+    """A run with it ends as one without; killed and resumed, its own file is the same, too."""
+    peace, folder = RunFolder(tmp_path / "peace"), RunFolder(tmp_path / "run")
+    finish(peace, "probe=layers")
+    assert differences(peace, whole) == []
+    assert (peace.manifest()["probe"], whole.manifest()["probe"]) == ("layers", "none")
+    assert not (whole.path / "probe.csv").exists()
+
+    rows, names = peace.probe(), [row["layer"] for row in peace.layers()]
+    assert [(row["update"], row["layer"]) for row in rows] == [
+        (update, name) for update in (0, 1, 2, 5, 10) for name in (*names, "network")
+    ]
+    assert rows[0]["cosine"] == 1.0 > rows[-2]["cosine"]
+    assert rows[0]["loss"] is rows[len(names)]["kernel_norm"] is None
+
+    for iteration, done in ((2, 1), (6, 5), (10, 5)):
+        ended = train(folder, "probe=layers", faults=[partial(at_update, iteration, kill)])
+        assert ended.code == -signal.SIGKILL
+        assert folder.probe()[-1]["update"] == done
+    finish(folder, "probe=layers")
+    assert differences(folder, whole) == []
+    assert (folder.path / "probe.csv").read_bytes() == (peace.path / "probe.csv").read_bytes()
