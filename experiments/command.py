@@ -27,10 +27,10 @@ def command(
 ) -> int:
     """Run the command that `conf/<config_name>.yaml` configures; return its exit code.
 
-    Arguments come from `sys.argv`; `imply` gives overrides that stand before them, which win. A sweep (`-m`)
-    validates every job, and all of them `together`, before the first starts, runs each in a process
-    of its own, all of them, and returns the worst code. With `launches` a launcher is taken without
-    `-m`, too: `start` hands it runs.
+    Arguments come from `sys.argv`; `imply` gives overrides that stand before them, which win. A
+    sweep (`-m`) validates every job, and all of them `together`, before the first starts, runs each
+    in a process of its own, all of them, and returns the worst code. With `launches` a launcher is
+    taken without `-m`, too: `start` hands it runs.
     """
     prepare_streams()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how a child ended

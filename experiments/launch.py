@@ -19,7 +19,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from degradation.config import ROOT
-from degradation.errors import IN_USE, Stopped, UserError
+from degradation.errors import Stopped, UserError
 from degradation.output import say
 from experiments.compose import explained, key_of, quote
 
@@ -42,7 +42,7 @@ def run_jobs(module: str, jobs: list[list[str]], launcher: list[str]) -> int:
     none after one that a signal has stopped. With one, as `launch` does.
     """
     if launcher:
-        return launch(module, jobs, launcher)
+        return max(launch(module, jobs, launcher))
     worst = 0
     for overrides in jobs:
         say(f"\n{' '.join(overrides)}")
@@ -116,10 +116,10 @@ def check_launcher(chosen: list[str]) -> None:
     _with_launcher("", chosen, LAUNCHED, lambda launcher: None)
 
 
-def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> int:
-    """Hand the jobs to a launcher and wait for all; return the worst exit code.
+def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
+    """Hand the jobs to a launcher and wait for all; return their exit codes.
 
-    A job whose folder another process is writing counts as done. A signal that asks to stop ends
+    A signal that asks to stop ends
     jobs on this machine, which save first, and the waiting for those on others, which go on.
     """
     folder = LAUNCHED / time.strftime("%Y%m%d-%H%M%S")
@@ -138,14 +138,13 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> int:
     before = {number: signal.signal(number, end) for number in heard}
     try:
         results = _with_launcher(module, chosen, folder, lambda it: it.launch(jobs, 0))
-        codes = [result.return_value for result in results]
+        return [result.return_value for result in results]
     except Exception as error:  # of an engine that cannot run the jobs, or has lost one
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{' '.join(chosen)}: {reason}", exit_code=1) from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return max((code for code in codes if code != IN_USE), default=0)
 
 
 class Task:

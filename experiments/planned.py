@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import RUNS, relative
 from degradation.errors import IN_USE, UserError
@@ -13,6 +16,8 @@ from experiments.compose import Job, compose, quote_path
 from experiments.launch import launch, run_alone
 from experiments.run import check_run, run_folder
 
+ENDED = ("complete", "diverged")  # training a diverged run again gives the same
+
 
 @dataclass(frozen=True)
 class PlannedRun:
@@ -22,16 +27,32 @@ class PlannedRun:
     folder: RunFolder
     overrides: list[str]
 
+    @property
+    def name(self) -> str:
+        """Its folder, as messages name it."""
+        return relative(self.folder.path)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its loss ceased to be finite: an outcome, which has no place in a report."""
+        return self.folder.status == "diverged"
+
 
 def plan_run(
-    overrides: list[str], remedy: str, root: Path = RUNS, launcher: Sequence[str] = ()
+    overrides: list[str],
+    seed: int,
+    remedy: str,
+    root: Path = RUNS,
+    launcher: Sequence[str] = (),
 ) -> PlannedRun:
-    """Plan the run of some overrides, in its place below `root`.
+    """Plan the run of some overrides and a seed, in its place below `root`.
 
     Raises `UserError` for a run that there cannot be, for one with a place of its own, and for one
     in whose place there is another: `remedy` is what the user can do then.
     """
-    job = Job(compose("config", overrides), overrides, [*launcher])
+    config = OmegaConf.merge(_composed(tuple(overrides)), {"seed": seed})
+    overrides = [*overrides, f"seed={seed}"]
+    job = Job(config, overrides, [*launcher])
     if job.config.run_dir is not None:
         raise UserError(
             f"run_dir={job.config.run_dir}: a planned run's folder follows from the plan"
@@ -43,38 +64,55 @@ def plan_run(
     return PlannedRun(job.setting, folder, overrides)
 
 
+@cache
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
+    """Compose a run but for its seed, once for all seeds: Hydra takes its time."""
+    return compose("config", [*overrides])
+
+
 def train_missing(
     runs: list[PlannedRun], launcher: Sequence[str] = (), overwrite: bool = False
 ) -> int:
-    """Train what is not complete; the first that fails ends it. Gives the exit code.
+    """Train what has not ended; the first that fails ends it. Gives the exit code.
 
     Each has a process of its own, one after the other, or with `launcher` as that has them. A run
     that another process is writing is skipped, after a line that says so: commands can share a
-    plan. With `overwrite` complete runs are trained again.
+    plan. One that diverges is an outcome like completion. With `overwrite` runs that have ended
+    are trained again.
     """
     missing = []
     for run in runs:
-        if run.folder.status == "complete" and not overwrite:
-            say(f"{relative(run.folder.path)} is complete")
-        else:
+        if run.folder.status not in ENDED or overwrite:
             missing.append(run)
+        elif run.diverged:
+            say(f"{run.name} has diverged at iteration {run.folder.manifest()['diverged_at']:,}")
+        else:
+            say(f"{run.name} is complete")
     if launcher and missing:
-        return launch("experiments.run", [run.overrides for run in missing], [*launcher])
+        codes = launch("experiments.run", [run.overrides for run in missing], [*launcher])
+        return max(_fault(run, code) for run, code in zip(missing, codes, strict=True))
     for number, run in enumerate(missing, 1):
-        say(f"\n{relative(run.folder.path)}")
-        code = run_alone("experiments.run", run.overrides)
-        if code not in (0, IN_USE):
-            if left := [r for r in missing[number:] if r.folder.status == "complete"]:
-                folders = ", ".join(relative(r.folder.path) for r in left)
+        say(f"\n{run.name}")
+        if code := _fault(run, run_alone("experiments.run", run.overrides)):
+            if left := [r for r in missing[number:] if r.folder.status in ENDED]:
+                folders = ", ".join(r.name for r in left)
                 complain(f"warning: still as they were before overwrite=true: {folders}")
             return code
     return 0
 
 
-def all_complete(runs: list[PlannedRun]) -> bool:
-    """Say whether all runs are there; if not, in a line, what becomes of their report."""
-    unfinished = [run for run in runs if run.folder.status != "complete"]
-    if unfinished:
-        names = ", ".join(relative(run.folder.path) for run in unfinished)
-        say(f"no report before all runs are complete; another process is writing {names}")
-    return not unfinished
+def _fault(run: PlannedRun, code: int) -> int:
+    """The exit code of a run, 0 if the next may begin: others write it, or it has diverged."""
+    return 0 if code == IN_USE or code == 1 and run.diverged else code
+
+
+def reportable(runs: list[PlannedRun]) -> bool:
+    """Say whether all runs have ended, and one is complete; if not, in a line, why no report is."""
+    if open_runs := [run.name for run in runs if run.folder.status not in ENDED]:
+        others = f"another process is writing {', '.join(open_runs)}"
+        say(f"no report before all runs have ended; {others}")
+        return False
+    if all(run.diverged for run in runs):
+        say(f"no report, for all runs diverged: {', '.join(run.name for run in runs)}")
+        return False
+    return True

@@ -6,6 +6,7 @@ goes to the runs.
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import product
 
 from omegaconf import OmegaConf
@@ -16,7 +17,7 @@ from degradation.report import drawn, find_runs, models_of, write_report
 from degradation.training.tracking import Tracker, run_id
 from experiments.command import command
 from experiments.compose import Job
-from experiments.planned import PlannedRun, all_complete, plan_run, train_missing
+from experiments.planned import PlannedRun, plan_run, reportable, train_missing
 from experiments.report import imply_network, refuse_decided, request
 from experiments.run import imply_tracking
 
@@ -40,7 +41,7 @@ def planned(job: Job, seeds: Iterable[int]) -> list[PlannedRun]:
     shared.insert(0, f"tracking.group={figure.name}")  # unless another is asked for
     remedy = "move it elsewhere, or overwrite=true"
     return [
-        plan_run([*shared, f"model={model}", f"seed={seed}"], remedy, launcher=job.launcher)
+        plan_run([*shared, f"model={model}"], seed, remedy, launcher=job.launcher)
         for seed, model in product(seeds, models_of(figure))
     ]
 
@@ -63,18 +64,26 @@ def imply(overrides: list[str]) -> list[str]:
 
 
 def start(job: Job) -> int:
-    """Train what is missing, then write the report; the first run that fails ends it."""
+    """Train what is missing, then write the report; the first run that fails ends it.
+
+    If runs diverged, the figure is drawn as far as the others go, as its file has it.
+    """
     config, figure = job.config, OmegaConf.to_container(job.config.figure)
     runs = planned(job, config.seeds)
     check_alone(runs)
     if code := train_missing(runs, job.launcher, config.overwrite):
         return code
-    if not all_complete(runs):
+    if not reportable(runs):
         return 0
 
-    page = write_report(request(config, RUNS, job.overrides))
+    asked = request(config, RUNS, job.overrides)
+    if any(run.diverged for run in runs):
+        asked = replace(asked, figure=None, figure_overrides=[])
+    page = write_report(asked)
     pictures = {picture.png.stem.partition(",")[0]: picture.png for picture in page.pictures}
-    picture = pictures[figure["name"]]
+    picture = pictures.get(figure["name"])
+    if picture is None:
+        return 0
     folder = picture.with_suffix("")
     tracker = Tracker(
         mode=config.tracking.mode,

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
 from command_line import files, make_tree
 from command_line import run as run_cold
 from processes import run
@@ -15,7 +14,7 @@ from degradation.report import find_runs
 from experiments import record
 from experiments.compose import Job, compose
 
-ROOT = Path(__file__).resolve().parents[1]
+RECORDED = Path(__file__).resolve().parents[1] / "results" / "recorded"
 PART = "{schedule: smoke, models: [plain20], seeds: [0], overrides: ['data=synthetic']}"
 
 
@@ -26,18 +25,12 @@ def write_synthetic(out: Path, **options) -> Path:
     return write_run(out, schedule="smoke", dataset=about, precision=cpu_precision(), **options)
 
 
-def test_every_recorded_run_is_planned():
-    plan = yaml.safe_load((ROOT / "conf" / "record.yaml").read_text())["plan"]
-    planned = {
-        (part["schedule"], model, seed, "".join(part["overrides"]).removeprefix("runtime."))
-        for part in plan
-        for model in part["models"]
-        for seed in part["seeds"]
-    }
-    recorded = find_runs(ROOT / "results" / "recorded")
+def test_every_recorded_run_is_planned_and_taken_for_what_it_is():
+    recorded = [*find_runs(RECORDED), *find_runs(RECORDED / "why")]
     if not recorded:
         pytest.skip("no run is recorded yet")
-    assert {(run.schedule, run.model, run.seed, run.variant) for run in recorded} <= planned
+    parts = record.planned(Job(compose("record", []), []))
+    assert {run.path for run in recorded} <= {run.folder.path for part in parts for run in part}
 
 
 def test_what_is_missing_is_trained_and_reported(tmp_path):
@@ -76,7 +69,7 @@ def test_a_run_that_another_process_is_writing_is_skipped(tmp_path):
     made = RunFolder(out / "resnet20,data=synthetic" / "seed0")
     assert (made.status, made.manifest()["threads"]) == ("complete", 1)
     assert not list(out.glob("report*"))
-    assert "no report before all runs are complete" in ended.out
+    assert "no report before all runs have ended" in ended.out
     assert run(plan, name="record", tree=tree).code == 0
     assert (out / "report,data=synthetic.html").exists()
 
@@ -92,10 +85,73 @@ def test_a_part_is_reported_before_a_later_one_is_trained(tmp_path):
     assert "plain-20" in (out / "smoke" / "report,data=synthetic.md").read_text()
 
 
-def test_the_plan_takes_the_recorded_runs_for_what_they_are():
-    parts = record.planned(Job(compose("record", []), []))
-    if not any(run.folder.status for part in parts for run in part):
-        pytest.skip("no run of the plan is recorded yet")
+def test_a_part_may_have_a_folder_of_its_own_for_runs_and_report(tmp_path):
+    """Its baselines are not the recorded ones again; a probe is no part of what a run is."""
+    tree = make_tree(tmp_path)
+    out = tree / "results" / "recorded"
+    for root in (out, out / "why"):
+        write_synthetic(root, variant="data=synthetic")
+    own = PART.replace("c']", "c', 'probe=layers'], out: '${out}/why'")
+    ended = run(f"plan=[{PART},{own}]", name="record", tree=tree)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.count("seed0 is complete") == 2
+    for root in (out, out / "why"):
+        assert "| plain-20 |" in (root / "smoke" / "report,data=synthetic.md").read_text()
+
+
+def test_the_parts_of_one_folder_may_be_had_alone(tmp_path):
+    """As `make reproduce-why` has them, in results/runs."""
+    chosen = compose("record", ["only=why", f"out={tmp_path}"])
+    found = {part.out for part in record.parts_of(Job(chosen, []))}
+    assert found == {f"{tmp_path}/why"}
+
+
+def test_a_run_that_diverged_is_an_outcome_and_not_trained_again(tmp_path):
+    """Nor does it end the command; a report leaves it out, and there is none without others."""
+    tree = make_tree(tmp_path)
+    out = tree / "results" / "recorded"
+    failure = "the loss is nan at iteration 5; the last learning rate was 0.1"
+    diverged = {"status": "diverged", "diverged_at": 5, "failure": failure}
+    write_synthetic(out, seed=0, variant="data=synthetic")
+    write_synthetic(out, seed=1, variant="data=synthetic", **diverged)
+    settings = {"model.norm": "none"}
+    alone = write_synthetic(out, variant="data=synthetic,norm=none", settings=settings, **diverged)
+    before = files(alone)
+    bare = PART.replace("c']", "c', 'model.norm=none']")
+    ended = run(f"plan=[{PART.replace('[0]', '[0, 1]')},{bare}]", name="record", tree=tree)
+    assert (ended.code, ended.err) == (0, "")
+    kind = "results/recorded/smoke/plain20,data=synthetic"
+    assert f"{kind}/seed1 has diverged at iteration 5\n" in ended.out
+    assert f"no report, for all runs diverged: {kind},norm=none/seed0\n" in ended.out
+    assert files(alone) == before
+    page = (out / "smoke" / "report,data=synthetic.md").read_text()
+    assert "seed1`: diverged at iteration 5" in page
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        [],
+        pytest.param(["hydra/launcher=joblib", "hydra.launcher.n_jobs=1"], marks=pytest.mark.slow),
+    ],
+)
+def test_after_a_run_that_diverges_the_next_one_is_trained(tmp_path, launcher):
+    tree = make_tree(tmp_path)
+    small = "'data.train_images=100', 'data.test_images=50', 'tracking=disabled'"
+    good = PART.replace("c']", f"c', {small}]")
+    bad = good.replace("d']", "d', 'optimizer.rate=1e30']")
+    ended = run(f"plan=[{bad},{good}]", *launcher, name="record", tree=tree)
+    assert ended.code == 0
+    kinds = ["data=synthetic,rate=1e+30,test_images=50,train_images=100"]
+    kinds.append(kinds[0].replace("rate=1e+30,", ""))
+    folders = [tree / f"results/recorded/smoke/plain20,{kind}/seed0" for kind in kinds]
+    assert [RunFolder(folder).status for folder in folders] == ["diverged", "complete"]
+    assert f"no report, for all runs diverged: results/recorded/smoke/plain20,{kinds[0]}/seed0" in (
+        ended.out
+    )
+    assert [path.name for path in folders[0].parents[1].glob("report*.md")] == [
+        f"report,{kinds[1]}.md"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +167,7 @@ def test_the_plan_takes_the_recorded_runs_for_what_they_are():
             "run_dir=elsewhere: a planned run's folder follows from the plan",
         ),
         ("out=", "out=: allowed: at least 1 character"),
+        ("only=else", "only=else: allowed: recorded, why, or null"),
     ],
 )
 def test_a_wrong_plan_is_refused_in_one_line(tmp_path, override, line):

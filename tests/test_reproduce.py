@@ -221,6 +221,26 @@ def test_runs_are_grouped_by_figure_unless_asked_otherwise(tmp_path, monkeypatch
     assert [(c.model.name, c.tracking.group) for c in configs] == [(m, group) for m in MODELS]
 
 
+@pytest.mark.parametrize("seeds", [[1], [0, 1]])
+def test_a_run_that_diverged_is_left_out_of_the_figure_and_not_trained_again(tree, runs, seeds):
+    """The figure is drawn as far as there are others, and the report says what is left out."""
+    for model in MODELS:
+        for seed in (0, 1):
+            gone = model == "plain56" and seed in seeds
+            fate = {"status": "diverged", "diverged_at": 7} if gone else {}
+            write_run(runs, model, seed, "smoke", precision=cpu_precision(), **fate)
+    before = files(runs)
+    settings = ["figure=figure1", "schedule=smoke", "seeds=[0,1]", "tracking=disabled"]
+    ended = run(*settings, name="reproduce", tree=tree)
+    assert (ended.code, ended.err) == (0, "")
+    assert "smoke/plain56/seed1 has diverged at iteration 7\n" in ended.out
+    assert before.items() <= files(runs).items()
+    assert (runs / "smoke" / "figure1.png").exists()
+    text = (runs / "smoke" / "report.md").read_text()
+    assert "plain56/seed1`: diverged at iteration 7" in text
+    assert ("| plain-56 |" in text) == (len(seeds) == 1)
+
+
 # Reports on runs that are there, without training
 
 
