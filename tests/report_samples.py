@@ -65,6 +65,43 @@ def make_rows(schedule: dict, ends: tuple[float, float], seed: int, unseen: str)
     return rows
 
 
+def probe_rows(
+    depth: int, factor: float, seed: int = 0, growth: float = 1.0, until: int = 4000
+) -> list[dict]:
+    """Rows of probe.csv: gradients `factor` times larger in the second layer than in the last.
+
+    That is so at first, and soon less. Until update 20 the second kernel grows by `growth` and
+    turns accordingly, the last one not.
+    """
+    noise = np.random.default_rng([depth, seed])
+    rows, last = [], depth - 1
+    for update in [
+        u for u in (0, 1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600, 4000) if u <= until
+    ]:
+        damage = min(update / 20, 1)
+        for layer in range(1, last + 1):
+            early = (last - layer) / (last - 2)  # 1 for the second layer, 0 for the last
+            grown = growth ** (damage * early**3)
+            norm = 5 * grown
+            gradient = 0.03 * factor ** (early * (1 - 0.8 * damage)) * np.exp(noise.normal(0, 0.1))
+            rows.append(
+                {
+                    "update": update,
+                    "layer": f"conv{layer}",
+                    "kernel_norm": norm,
+                    "kernel_gradient_norm": gradient,
+                    "output_gradient_norm": gradient / 10,
+                    "relative_step": 0.1 * gradient / norm,
+                    "cosine": 1 / grown,
+                    "response_std": 1.0,
+                    "dead_share": 0.0625 * (layer == last),
+                    "effective_rank": 200.0 - layer,
+                }
+            )
+        rows.append({"update": update, "layer": "network", "loss": 2.3, "shattering": 1 / depth})
+    return rows
+
+
 def write_run(
     root: Path,
     model: str = "plain20",
@@ -123,8 +160,12 @@ def make_config(model: str, schedule: str, seed: int, variant: str, settings: di
         "seed": seed,
     }
     for key, value in settings.items():
-        group, name = key.split(".")
-        config[group] = config[group] | {name: value}
+        *groups, name = key.split(".")
+        values = config
+        for group in groups:
+            values[group] = dict(values[group])
+            values = values[group]
+        values[name] = value
     return config
 
 

@@ -236,7 +236,8 @@ class TestHeadline:
             (["reproduced"] * 7, "The paper's claims: 7 reproduced."),
             (
                 ["undecided", "not reproduced", "runs missing", "reproduced"],
-                "The paper's claims: 1 reproduced, 1 not reproduced, 1 undecided, 1 not judged (runs missing).",
+                "The paper's claims: 1 reproduced, 1 not reproduced, 1 undecided, "
+                "1 not judged (runs missing).",
             ),
         ],
     )

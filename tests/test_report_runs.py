@@ -48,6 +48,10 @@ class TestFindRuns:
                 lambda run: change_manifest(run, status="failed", failure="loss is nan\nmore"),
                 "failed, not complete: loss is nan",
             ),
+            (
+                lambda run: change_manifest(run, status="diverged", diverged_at=1234),
+                "diverged at iteration 1,234",
+            ),
             (lambda run: change_manifest(run, protocol=None), "earlier protocol"),
             (lambda run: change_manifest(run, dataset=None), "cannot be read"),
             (lambda run: (run / "manifest.json").write_text("{"), "manifest.json is damaged"),
@@ -176,6 +180,7 @@ class TestRun:
         ("settings", "departures"),
         [
             ({"optimizer.name": "cosine"}, ["optimizer=cosine"]),
+            ({"model.init": "dirac", "model.norm": "none"}, ["init=dirac", "norm=none"]),
             ({"data.dir": "/elsewhere", "schedule.evaluate_every": 80}, []),
             ({"data.name": "synthetic", "data.train_images": 2000}, ["data=synthetic"]),
         ],

@@ -156,13 +156,22 @@ def draw_pictures(
 def _draw(spec: dict[str, Any], runs: list[Run], path: Path) -> Picture:
     """Draw a figure and write it to `path`, with either suffix."""
     figure, runs = build_figure(spec, runs), _shown(spec, runs)
-    text, title = caption(spec, runs), spec["title"]
+    alt = f"{spec['title']}: {', '.join(by_network(runs))}"
+    return write_picture(figure, path, spec["title"], caption(spec, runs), alt)
+
+
+@matplotlib.style.context(STYLE)
+def write_picture(figure: Figure, path: Path, title: str, text: str, alt: str) -> Picture:
+    """Write a figure to `path`, with either suffix; the first line of `text` is its caption.
+
+    Raises `UserError` (exit code 1) if a file cannot be written.
+    """
     files = [path.with_name(f"{path.name}.{suffix}") for suffix in UNDATED]
     for file, undated in zip(files, UNDATED.values(), strict=True):
         about = {"Title": title, "Description": text} | undated
         with replace_file(file) as temporary:
             figure.savefig(temporary, format=file.suffix[1:], metadata=about)
-    return Picture(text.split("\n")[0], f"{title}: {', '.join(by_network(runs))}", *files)
+    return Picture(text.split("\n")[0], alt, *files)
 
 
 @matplotlib.style.context(STYLE)
@@ -187,7 +196,7 @@ def _build_errors(spec: dict[str, Any], runs: list[Run]) -> Figure:
     height = max(HEIGHT, LINE * max(map(len, panels)))  # all names fit
     draw = partial(draw_errors, limit=limit, gap=limit * LINE / height, schedule=schedule)
     text = "\n".join([caption(spec, runs), *cut])
-    return _lay_out(spec, text, [panels], draw, "error (%)", height)
+    return lay_out(spec, text, [panels], draw, "error (%)", height, _beside([panels], DIGITISED))
 
 
 def _build_depth(spec: dict[str, Any], runs: list[Run]) -> Figure:
@@ -197,7 +206,8 @@ def _build_depth(spec: dict[str, Any], runs: list[Run]) -> Figure:
     limit = 1.08 * max(curve.top for curve in sum(panels, []))
     draw = partial(draw_ends, limit=limit, gap=limit * LINE / HEIGHT)
     spec = spec | {"panels": [{"title": f"{WORDS[column]} error"} for column in columns]}
-    return _lay_out(spec, caption(spec, runs), [panels], draw, "final error (%)", HEIGHT)
+    text, beside = caption(spec, runs), _beside([panels], DIGITISED)
+    return lay_out(spec, text, [panels], draw, "final error (%)", HEIGHT, beside)
 
 
 def _build_responses(spec: dict[str, Any], runs: list[Run]) -> Figure:
@@ -207,28 +217,42 @@ def _build_responses(spec: dict[str, Any], runs: list[Run]) -> Figure:
     limit = 1.05 * max(curve.top for curve in curves)
     layers = max(curve.seeds.index.max() for curve in curves)
     draw = partial(draw_responses, limit=limit, layers=layers)
-    return _lay_out(spec, caption(spec, runs), grid, draw, "standard deviation", 0.6 * HEIGHT)
+    text, beside = caption(spec, runs), _beside(grid, DIGITISED_RESPONSES)
+    return lay_out(spec, text, grid, draw, "standard deviation", 0.6 * HEIGHT, beside)
 
 
-def _lay_out(
+def _beside(grid: list[list[list[Curve]]], name: str) -> str:
+    """Name what lies faint under the curves of some panels; "" if nothing does."""
+    curves = [curve for panels in grid for curve in sum(panels, [])]
+    return name if any(curve.paper is not None for curve in curves) else ""
+
+
+def lay_out(
     spec: dict[str, Any],
     text: str,
-    grid: list[list[list[Curve]]],
-    draw: Callable[[Axes, list[Curve]], None],
+    grid: list[list[Any]],
+    draw: Callable[[Axes, Any], None],
     ylabel: str,
     height: float,
+    beside: str = "",
+    sharey: str | bool = "row",
+    narrowest: float = NARROWEST,
 ) -> Figure:
-    """Put rows of panels, their axes `height` inches high, between the title and `text`."""
+    """Put rows of panels, their axes `height` inches high, between the title and `text`.
+
+    `grid` has what `draw` draws in each panel. `beside` names the paper's faint lines, if any. The
+    figure is wider than the page where the axes would be less than `narrowest`.
+    """
     titles = [panel["title"] for panel in spec["panels"]]
     page = ONE_PANEL if len(titles) == 1 else FULL_PAGE
     layout = ConstrainedLayoutEngine(w_pad=MARGIN, h_pad=MARGIN, wspace=0, hspace=0)
     figure = Figure(figsize=SHEET, dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
-    rows = figure.subplots(len(grid), len(titles), sharey=True, squeeze=False)
+    rows = figure.subplots(len(grid), len(titles), sharey=sharey, squeeze=False)
     for row, panels in zip(rows, grid, strict=True):
         row[0].set_ylabel(ylabel, fontsize=TEXT)
-        for axes, curves in zip(row, panels, strict=True):
-            draw(axes, curves)
+        for axes, shown in zip(row, panels, strict=True):
+            draw(axes, shown)
     if len(titles) > 1:
         for axes, title in zip(rows[0], titles, strict=True):
             axes.set_title(title, fontsize=TEXT, loc="left", pad=15)
@@ -237,10 +261,10 @@ def _lay_out(
     style = {"x": MARGIN / page, "ha": "left", "parse_math": False}
     figure.suptitle(title, fontsize=TITLE, weight="bold", **style)
     figure.supxlabel(_wrap(text, TEXT_PER_INCH * page), fontsize=SMALL, linespacing=1.3, **style)
-    if any(curve.paper is not None for panels in grid for curve in sum(panels, [])):
+    if beside:
         figure.legend(
             [Line2D([], [], color="black", **PAPER_LINE)],
-            [DIGITISED_RESPONSES if _draws(spec) == "responses" else DIGITISED],
+            [beside],
             loc="outside upper left",
             title="\n".join(" " for _ in title.splitlines()),  # the figure's title stands there
             title_fontsize=TITLE,
@@ -255,7 +279,7 @@ def _lay_out(
     figure.draw_without_rendering()
     count = np.array([len(titles), len(grid)])
     around = figure.get_size_inches() * (1 - count * rows[0, 0].get_position().size)
-    least = around + count * (NARROWEST, height)
+    least = around + count * (narrowest, height)
     figure.set_size_inches(max(least[0], page), least[1])
     return figure
 

@@ -16,7 +16,17 @@ from degradation.report.comparison import compare, compare_precisions
 from degradation.report.export import write_export
 from degradation.report.figures import draw_pictures, drawable
 from degradation.report.page import Page, fill, section, summary_text, write_page
-from degradation.report.runs import Run, by_network, drawn, find_runs, models_of, select
+from degradation.report.runs import (
+    WHY,
+    Run,
+    by_network,
+    drawn,
+    find_diverged,
+    find_runs,
+    models_of,
+    select,
+)
+from degradation.report.why import draw_why, tell
 from degradation.schema import show
 from degradation.setting import Setting
 
@@ -76,17 +86,30 @@ def write_report(asked: Request) -> Page:
     if asked.figure:
         figures[asked.figure["name"]] = asked.figure
     whole, parts = drawable([figures[name] for name in sorted(figures)], runs)
+    why = tell(
+        runs,
+        *(
+            [run for run in there if asked.seeds is None or run.seed in asked.seeds]
+            for there in (found, find_diverged(path for path, _ in unfinished))
+        ),
+        # Other schedules have their runs without intervention in the folder around.
+        around=[*found, *(find_runs(asked.folder.parent) if asked.folder.name == WHY else [])],
+    )
     suffix = f",{variant}" if variant else ""
     with faults_as_user_errors(f"cannot make the folder {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
     page = Page(
         runs=runs,
         findings=judge(runs),
-        pictures=draw_pictures([*whole, *parts], runs, out_dir, suffix),
+        pictures=[
+            *draw_pictures([*whole, *parts], runs, out_dir, suffix),
+            *(draw_why(why, runs, out_dir, suffix) if why else []),
+        ],
         comparisons=compare(runs, find_runs(RECORDED)),
         commands=_commands(asked, runs),
         agreements=compare_precisions(of_any_precision),
         left_out=left_out,
+        why=why,
     )
     paths = [*write_page(page, out_dir, f"report{suffix}"), *write_export(runs, out_dir, suffix)]
     say(f"\n{summary_text(runs, page.findings)}\n")

@@ -26,6 +26,7 @@ from degradation.report.paper import compare_with_paper
 from degradation.report.provenance import caveats, facts, how_made, machine, run_row, shared
 from degradation.report.runs import WORDS, Run
 from degradation.report.statistics import Difference
+from degradation.report.why import Why, factor
 
 TEMPLATES = Path(__file__).parent / "templates"
 START, END = "<!-- recorded: {} -->\n", "<!-- end: {} -->"
@@ -62,6 +63,7 @@ class Page:
     commands: list[str]
     agreements: list[Agreement] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    why: Why | None = None
 
 
 def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
@@ -147,7 +149,7 @@ def _render(runs: list[Run], findings: list[Finding], brief: bool = False, **mor
     )
     templates.filters |= {
         **{"number": number, "points": points, "interval": interval, "spread": spread},
-        **{"mean": mean, "cell": cell, "link": quote},
+        **{"mean": mean, "cell": cell, "link": quote, "factor": factor},
     }
     context = {
         "brief": brief,

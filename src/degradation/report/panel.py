@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from degradation.report.paper import ORDERS, paper_curve
@@ -141,19 +141,7 @@ def draw_responses(axes: Axes, curves: list[Curve], limit: float, layers: int) -
     _draw_curves(axes, curves, limit, layers + 1)
     axes.set_xlabel(LAYERS[curves[0].column], fontsize=TEXT)
     if curves[0].column == "original":
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            ncols=len(axes.lines),
-            fontsize=SMALL,
-            labelcolor="linecolor",
-            frameon=False,
-            borderpad=0,
-            borderaxespad=0.3,
-            handlelength=0.6,
-            handletextpad=0.4,
-            columnspacing=0.7,
-        )
+        _name_above(axes, handlelength=0.6)
 
 
 def draw_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> None:
@@ -181,6 +169,83 @@ def draw_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> None
     axes.set(xlim=(depths[0] - 0.08 * span, depths[-1] + 0.08 * span), xticks=depths)
     axes.set_xlabel("layers", fontsize=TEXT)
     _name_ends(axes, curves, limit, gap)
+
+
+def draw_layers(axes: Axes, curves: list[Curve], limits: tuple[float, float], log: bool) -> None:
+    """Draw what a probe measured of each convolution against its number, a line an update.
+
+    The axis has `limits` and, with `log`, is logarithmic.
+    """
+    for number, curve in enumerate(curves):
+        width, above = (2, 4) if number == 0 else (1.1, 3)  # the first update is before training
+        style = {"color": curve.colour, "linewidth": width, "zorder": above}
+        axes.plot(curve.mean, label=curve.label, gid=curve.gid, **style)
+    axes.set(yscale="log" if log else "linear", ylim=limits)
+    if log and limits[1] < 100 * limits[0]:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.minorticks_off()
+    axes.set_xlim(0, curves[0].seeds.index[-1] + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=True))
+    axes.set_xlabel("layers", fontsize=TEXT)
+    _quiet(axes)
+
+
+def draw_interventions(axes: Axes, rows: list[Curve], beside: list[Curve], limit: float) -> None:
+    """Draw final errors, a row an intervention from the top: every seed a dot, a bar at the mean.
+
+    Networks `beside` are lines from top to bottom, in the band that their seeds span. A row may be
+    without errors. The axis ends at `limit` percent.
+    """
+    for curve, dashes in zip(beside, ("-", (0, (4, 1.6))), strict=False):
+        errors = curve.seeds.to_numpy()
+        axes.axvspan(errors.min(), errors.max(), color=curve.colour, alpha=0.2, linewidth=0)
+        style = {"color": curve.colour, "linewidth": 1.4, "linestyle": dashes}
+        axes.axvline(errors.mean(), gid=curve.gid, label=curve.label, **style)
+    if beside:
+        _name_above(axes, handlelength=1.5)
+    dot = {"marker": "o", "markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.6}
+    for place, curve in enumerate(rows):
+        errors = curve.seeds.to_numpy().ravel()
+        if errors.size:
+            # Seeds stand one above the other, so that they do not hide each other.
+            aside = 0.16 * (np.arange(errors.size) - (errors.size - 1) / 2)
+            style = {"color": curve.colour, "linestyle": "none", "zorder": 4, **dot}
+            axes.plot(errors, place + aside, gid=curve.gid, **style)
+            bar = {"color": curve.colour, "linewidth": 1.4, "zorder": 3}
+            axes.vlines(errors.mean(), place - 0.36, place + 0.36, **bar)
+    axes.set(xlim=(0, limit), ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)))
+    axes.set_yticklabels([curve.label for curve in rows])
+    _quiet(axes)
+    axes.grid(visible=False, axis="y")
+    axes.grid(axis="x", color="#E6E6E6", linewidth=0.6)
+    axes.tick_params(axis="y", length=0, labelleft=axes.get_subplotspec().is_first_col())
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    axes.set_xlabel("final error (%)", fontsize=TEXT)
+
+
+def draw_gaps(axes: Axes, gaps: dict[str, pd.DataFrame]) -> None:
+    """Draw differences of errors against the length of training, by the column of `Run.rows`.
+
+    Tables have `points`, and `low` and `high`, the ends of an interval or NaN, by iterations.
+    """
+    _, colour = FAMILIES["plain"]
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    lengths = sorted({iterations for table in gaps.values() for iterations in table.index})
+    for number, (column, table) in enumerate(gaps.items()):
+        # Side by side, so that the intervals of one length do not hide each other.
+        x = table.index * (1 + 0.15 * (number - (len(gaps) - 1) / 2))
+        style = LINES[column] | {"color": colour, "marker": "o", "markersize": 4}
+        axes.plot(x, table["points"], label=WORDS[column], gid=f"gap-{column}", **style)
+        axes.vlines(x, table["low"], table["high"], color=colour, linewidth=1)
+    _name_above(axes, handlelength=1.8)
+    axes.set(xscale="log", xlim=(lengths[0] / 1.6, lengths[-1] * 1.6), xticks=lengths)
+    axes.set_xticklabels([f"{length / 1000:g}" for length in lengths])
+    axes.xaxis.minorticks_off()
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.set_xlabel("iter. (1e3)", fontsize=TEXT)
+    axes.set_ylabel("percentage points", fontsize=TEXT)
+    _quiet(axes)
 
 
 def spread(wanted: Iterable[float], gap: float, low: float, high: float) -> list[float]:
@@ -247,11 +312,32 @@ def _frame(axes: Axes, limit: float) -> None:
     """Draw what frames the curves of every figure: quiet axes, and a grid up to `limit`."""
     axes.set_ylim(-0.015 * limit, limit)  # a curve at 0 is seen whole
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=limit > 5))
+    _quiet(axes)
+
+
+def _quiet(axes: Axes) -> None:
     axes.tick_params(labelsize=SMALL, width=0.6, color=GREY)
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set(color=GREY, linewidth=0.6)
+
+
+def _name_above(axes: Axes, handlelength: float) -> None:
+    """Name the lines that have labels, in their colours, in a line above the axes."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=len(axes.lines),
+        fontsize=SMALL,
+        labelcolor="linecolor",
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0.3,
+        handlelength=handlelength,
+        handletextpad=0.4,
+        columnspacing=0.7,
+    )
 
 
 def _name_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ NETWORKS = {"resnet1202"} | {  # that the paper trains on CIFAR-10
     f"{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56, 110)
 }
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
+WHY = "why"  # the folder of the runs for docs/why.md, beside those of other runs' schedules
+UNREADABLE = (UserError, LookupError, OSError, ValueError, TypeError, AttributeError)
 # By column of `Run.rows`: which error it is.
 WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
 
@@ -30,7 +33,7 @@ class Run:
     `setting` says which experiment it is of, `precision` which one it was computed in. `dataset` is
     the data's label, `canonical` whether it is the official archive. `rows` has a row an
     evaluation; errors are in percent. `responses` is the standard deviation of each convolution's
-    responses, by its number from 1, where there is one.
+    responses, by its number from 1, where there is one. `probe` has the rows of probe.csv.
     """
 
     setting: Setting
@@ -42,6 +45,7 @@ class Run:
     rows: pd.DataFrame
     path: Path
     responses: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+    probe: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def model(self) -> str:
@@ -152,7 +156,8 @@ def find_runs(folder: Path, on_skip: Callable[[Path, str], None] | None = None) 
     """Read the finished runs in and below `folder`, in the order of their paths.
 
     A run that is unfinished or cannot be read is left out, and `on_skip(path, reason)` is told.
-    A folder that does not exist holds no runs; one that is a link counts, once.
+    A folder that does not exist holds no runs; one that is a link counts, once. What lies in a
+    folder `WHY` below is left out: it answers another question, and has runs again that are here.
     """
     runs, seen = [], set()
     for name, subfolders, files in os.walk(folder, followlinks=True):
@@ -161,29 +166,52 @@ def find_runs(folder: Path, on_skip: Callable[[Path, str], None] | None = None) 
             subfolders.clear()
             continue
         seen.add(real)
-        subfolders.sort()
+        subfolders[:] = sorted({*subfolders} - {WHY})
         if not {"manifest.json", "metrics.csv"} & set(files):
             continue
         subfolders.clear()  # a run's checkpoint and wandb folders hold no runs
         try:
-            runs.append(_read(RunFolder(name)))
-        except (UserError, LookupError, OSError, ValueError, TypeError, AttributeError) as error:
+            runs.append(_read_finished(RunFolder(name)))
+        except UNREADABLE as error:
             reason = str(error) if isinstance(error, UserError) else f"cannot be read: {error!r}"
             if on_skip:
                 on_skip(Path(name), reason)
     return runs
 
 
-def _read(folder: RunFolder) -> Run:
+def find_diverged(folders: Iterable[Path]) -> list[Run]:
+    """Read the runs that diverged, with their rows and probe until then, among some folders."""
+    runs = []
+    for path in folders:
+        with suppress(*UNREADABLE):  # `find_runs` has told of it
+            if RunFolder(path).status == "diverged":
+                runs.append(_read(RunFolder(path)))
+    return runs
+
+
+def _read_finished(folder: RunFolder) -> Run:
     """Read one run folder; raises UserError, or what Python does, for a run to be left out."""
-    manifest, config = folder.manifest(), folder.config()
+    manifest = folder.manifest()
+    if manifest["status"] == "diverged":
+        raise UserError(f"diverged at iteration {manifest['diverged_at']:,}")
     if manifest["status"] != "complete":
         cause = (manifest.get("failure") or "").partition("\n")[0]
         raise UserError(": ".join(filter(None, [f"{manifest['status']}, not complete", cause])))
+    run = _read(folder)
+    columns, end = ["iteration", "train_error", run.measured], run.config["schedule"]["iterations"]
+    whole = set(columns) <= set(run.rows) and run.rows[columns].notna().all(axis=None)
+    if not whole or run.rows["iteration"].iloc[-1] != end:
+        raise UserError(f"metrics.csv lacks {', '.join(columns)} up to iteration {end}")
+    return run
+
+
+def _read(folder: RunFolder) -> Run:
+    """Read one run folder, as far as the run came."""
+    manifest, config = folder.manifest(), folder.config()
     if manifest.get("protocol") != PROTOCOL:
         raise UserError(f"by {EARLIER}")
     layers = enumerate(folder.layers(), 1)
-    run = Run(
+    return Run(
         setting=Setting.of(config),
         precision=manifest["precision"],
         dataset=manifest["dataset"]["label"],
@@ -193,12 +221,8 @@ def _read(folder: RunFolder) -> Run:
         rows=pd.DataFrame(folder.rows()),
         path=folder.path,
         responses=pd.Series({n: row["response_std"] for n, row in layers}, dtype=float).dropna(),
+        probe=pd.DataFrame(folder.probe()),
     )
-    columns, end = ["iteration", "train_error", run.measured], config["schedule"]["iterations"]
-    whole = set(columns) <= set(run.rows) and run.rows[columns].notna().all(axis=None)
-    if not whole or run.rows["iteration"].iloc[-1] != end:
-        raise UserError(f"metrics.csv lacks {', '.join(columns)} up to iteration {end}")
-    return run
 
 
 # ---------------------------------------------------------------- picking them

@@ -1,0 +1,287 @@
+"""Why deeper networks are worse: what the report tells of probes and interventions."""
+
+import itertools
+
+import numpy as np
+import pytest
+from report_samples import SCHEDULES as SCHEDULE_KEYS
+from report_samples import (
+    assert_inside_and_apart,
+    assert_whole_tables,
+    line,
+    make_rows,
+    probe_rows,
+    texts,
+    write_run,
+)
+
+from degradation.records import RunFolder
+from degradation.report import Request, find_runs, write_report
+from degradation.report.runs import find_diverged
+from degradation.report.why import build_why, draw_why, factor, kinds_of, measures_of, tell
+from degradation.setting import Setting
+
+PLAIN = ["plain20", "plain56"]
+CHANGES = {  # variant -> settings
+    "": {},
+    "init=dirac": {"model.init": "dirac"},
+    "warmup.min_depth=20": {"optimizer.warmup.min_depth": 20},
+    "norm=none": {"model.norm": "none"},
+    "init=gaussian,norm=none": {"model.init": "gaussian", "model.norm": "none"},
+}
+DIVERGED = {"status": "diverged", "diverged_at": 12, "failure": "the loss is not finite"}
+
+
+def write(root, model="plain56", seed=0, variant="", schedule="short", probe=None, **options):
+    """Write a finished run, with a probe if `probe` has options of `probe_rows`."""
+    settings = options.pop("settings", {}) | CHANGES[variant]
+    folder = write_run(root, model, seed, schedule, variant, settings=settings, **options)
+    if probe is not None:
+        RunFolder(folder).write_probe(probe_rows(int(model[-2:]), seed=seed, **probe))
+    return folder
+
+
+def study(root, seeds=(0, 1, 2)):
+    """Write runs as conf/record.yaml plans them; of those without batch norm some diverge."""
+    steep, flat = {"factor": 650, "growth": 4}, {"factor": 4}
+    for seed in seeds:
+        write(root, "plain20", seed, probe=flat)
+        write(root, "plain56", seed, probe=steep)
+        write(root, "resnet56", seed, probe=flat)
+        for model in PLAIN:
+            write(root, model, seed, "init=dirac", probe=flat)
+        write(root, "plain56", seed, "warmup.min_depth=20", probe=steep)
+        lost = {"probe": {"factor": 1e-3, "until": 10}, **DIVERGED} if seed == 1 else {}
+        write(root, "plain56", seed, "norm=none", **{"probe": {"factor": 1e-3}} | lost)
+        lost = {"probe": {"factor": 1e-30, "until": 2}, **DIVERGED}
+        write(root, "plain56", seed, "init=gaussian,norm=none", **lost)
+
+
+def told(root):
+    """Tell what the runs below `root` without an intervention, on `short`, show of the question."""
+    skipped = []
+    found = find_runs(root, lambda path, reason: skipped.append(path))
+    runs = [run for run in found if run.schedule == "short" and not run.variant]
+    return tell(runs, found, find_diverged(skipped), found), runs
+
+
+def report(root, variant="", schedule="short", seeds=None):
+    """Write the report on the runs below `root`; give its Markdown, and the files beside it."""
+    (run, *_) = [r for r in find_runs(root) if (r.schedule, r.variant) == (schedule, variant)]
+    write_report(Request(Setting.of(run.config), root, seeds))
+    suffix = f",{variant}" if variant else ""
+    return (root / schedule / f"report{suffix}.md").read_text()
+
+
+def rows(page: str, *cells: str) -> list[list[str]]:
+    """The rows of tables that begin with these cells."""
+    tables = [[cell.strip() for cell in row.strip("|").split("|")] for row in page.splitlines()]
+    return [row for row in tables if row[: len(cells)] == [*cells]]
+
+
+class TestMeasures:
+    def kind(self, root, **probe):
+        for seed in (0, 1):
+            write(root, "plain56", seed, probe=probe)
+        (kind,) = kinds_of(find_runs(root))
+        return kind
+
+    def test_are_of_the_layers_at_the_updates_that_docs_name(self, tmp_path):
+        kind = self.kind(tmp_path, factor=650, growth=4)
+        measured = measures_of(kind)
+        probes = [run.probe for run in kind.finished]
+        first = [p[p["update"] == 0]["kernel_gradient_norm"].to_numpy() for p in probes]
+        ratio = np.sqrt(np.prod([layers[1] / layers[54] for layers in first]))  # geometric mean
+        assert measured["factor"][0] == pytest.approx(ratio)
+        assert measured["rate"] == pytest.approx(ratio ** (1 / 53))
+        assert measured["steps"][0] > 400 > 40 > measured["steps"][1]
+        assert measured["spread"] < 10
+        assert measured["growth"] == pytest.approx(4 ** (54 / 53) ** 3)  # of the first one
+        assert measured["cosine"] == pytest.approx(1 / measured["growth"])
+        assert measured["dead"] == pytest.approx(6.25)
+        assert measured["rank"] == (pytest.approx(145), pytest.approx(145))
+        assert measured["shattering"][0] == pytest.approx(1 / 56)
+
+    def test_what_a_run_did_not_reach_has_no_number(self, tmp_path):
+        measured = measures_of(self.kind(tmp_path, factor=650, until=10))
+        assert np.isnan([measured["spread"], measured["steps"][1], measured["growth"]]).all()
+        assert measured["factor"][1] > 1 and measured["last"] == 10
+
+    def test_a_gradient_of_zero_counts(self, tmp_path):
+        folder = write(tmp_path, "plain56")
+        changed = probe_rows(56, 650)
+        for row in changed:
+            if row["layer"] == "conv2":
+                row["kernel_gradient_norm"] = 0.0
+        RunFolder(folder).write_probe(changed)
+        (kind,) = kinds_of(find_runs(tmp_path))
+        measured = measures_of(kind)
+        assert (measured["factor"][0], measured["spread"]) == (0, np.inf)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(651.3, "651"), (12_345, "12,345"), (4.126, "4.13"), (0.24, "0.24"), (1.0, "1")]
+    + [(0, "0"), (np.inf, "∞"), (np.nan, "–"), (3e-9, "3e−09"), (2.4e8, "2e+08")],
+)
+def test_factors_are_written_short(value, text):
+    assert factor(value) == text
+
+
+class TestReport:
+    def test_interventions_are_set_beside_the_same_network_without(self, tmp_path):
+        for seed in range(3):
+            for model, end in (("plain20", 20.0), ("plain56", 50.0)):
+                keys = SCHEDULE_KEYS["short"]
+                for variant, change in (("", 0.0), ("init=dirac", -13.0)):
+                    ends = make_rows(keys, (end + change, end + change), seed, "test")
+                    write(tmp_path, model, seed, variant, rows=ends)
+                if model == "plain56":
+                    same = make_rows(keys, (end, end), seed + 10, "test")
+                    write(tmp_path, model, seed, "warmup.min_depth=20", rows=same)
+        page = report(tmp_path)
+        assert_whole_tables(page)
+        (training, test) = rows(page, "plain-56", "near-identity kernels")
+        assert training[2:4] == ["0, 1, 2", "training"] and test[3] == "test"
+        assert training[5] == "−12.91" and training[7] == "**lower**"  # not all at the end yet
+        assert [row[7] for row in rows(page, "plain-56", "warm-up")] == [
+            "**no difference shown**"
+        ] * 2
+        assert [row[4:] for row in rows(page, "plain-56", "none")][0][1:] == ["", "", ""]
+        (gap, _) = rows(page, "short", "4,000", "near-identity kernels")
+        assert gap[6] == "+29.80"
+        assert "What the probes measured" not in page and "](interventions.png)" in page
+
+    def test_of_the_whole_study_there_are_figures_and_tables(self, tmp_path):
+        study(tmp_path)
+        page = report(tmp_path)
+        assert_whole_tables(page)
+        for name in ("gradients", "damage", "interventions"):
+            assert f"]({name}.png)" in page and (tmp_path / "short" / f"{name}.svg").is_file()
+        lost, _ = rows(page, "plain-56", "no batch norm")
+        assert lost[2] == "0, 1, 2 (seed 1 diverged at iteration 12)" and lost[5] != ""
+        lost, _ = rows(page, "plain-56", "no batch norm, N(0, 0.01) kernels")
+        assert lost[4:] == ["–", "", "", "**diverged**"]
+        (probed,) = rows(page, "plain-56, no batch norm, N(0, 0.01) kernels")
+        assert probed[3] == "–"
+        assert len(rows(page, "ResNet-56", "0, 1, 2")) == 0  # it is no intervention's network
+
+    def test_a_variants_own_report_has_its_own_probes_alone(self, tmp_path):
+        for variant in ("", "init=dirac", "norm=none"):
+            write(tmp_path, "plain56", variant=variant, probe={"factor": 4})
+        page = report(tmp_path, "init=dirac")
+        names = {path.name for path in (tmp_path / "short").glob("*.png")}
+        assert {"gradients,init=dirac.png", "damage,init=dirac.png"} <= names
+        assert "What interventions do" not in page
+        probed = page.partition("## What the probes measured")[2].splitlines()
+        assert [line.split(" | ")[0] for line in probed[4:6]] == [
+            *("| plain-56, near-identity kernels", "")
+        ]
+
+    def test_without_probes_and_interventions_it_says_nothing(self, tmp_path):
+        for model in PLAIN:
+            write(tmp_path, model)
+        page = report(tmp_path)
+        assert "## What" not in page and "interventions.png" not in page
+
+    def test_of_chosen_seeds_interventions_count_too(self, tmp_path):
+        for seed, variant in itertools.product((0, 1), ("", "init=dirac")):
+            write(tmp_path, "plain56", seed, variant)
+        (row, _) = rows(report(tmp_path, seeds=[1]), "plain-56", "near-identity kernels")
+        assert row[2] == "1" and row[7] == "**one seed**"
+
+    def test_in_the_folder_of_the_question_lengths_are_those_of_the_folder_around(self, tmp_path):
+        """Whose own reports do not see the runs of the question."""
+        for model in PLAIN:
+            write(tmp_path, model)
+            write(tmp_path, model, schedule="paper")
+            for variant in ("", "init=dirac"):
+                write(tmp_path / "why", model, variant=variant)
+            write(tmp_path / "why", model, variant="init=dirac", schedule="medium")
+        page = report(tmp_path / "why")
+        gaps = [(row[0], row[2]) for row in rows(page) if row[0] in SCHEDULE_KEYS and len(row) == 8]
+        changed = "near-identity kernels"
+        assert gaps[::2] == [
+            *(("short", "none"), ("short", changed)),
+            *(("medium", changed), ("paper", "none")),
+        ]
+        assert "interventions" not in report(tmp_path)
+        assert len(find_runs(tmp_path)) == 4
+
+
+class TestFigures:
+    def test_gradients_have_a_line_an_update_from_dark_to_light(self, tmp_path):
+        study(tmp_path, seeds=(0, 1))
+        why, runs = told(tmp_path)
+        figure = build_why(why, runs)["gradients"].figure
+        assert [axes.get_title("left").replace("\n", " ") for axes in figure.axes] == [
+            *("plain-20", "plain-56", "ResNet-56", "plain-56, no batch norm")
+        ]
+        deep = figure.axes[1]
+        assert deep.get_yscale() == "log" and len(deep.lines) == 13
+        probes = [run.probe for run in runs if run.model == "plain56"]
+        first = [p[p["update"] == 0]["kernel_gradient_norm"][:-1].to_numpy() for p in probes]
+        drawn = line(deep, "update-0")
+        np.testing.assert_allclose(drawn.get_ydata(), np.sqrt(np.prod(first, axis=0)))
+        assert list(drawn.get_xdata()) == list(range(1, 56))
+        grey = [np.dot(_rgb(drawn), (0.299, 0.587, 0.114)) for drawn in deep.lines]
+        assert grey == sorted(grey) and grey[-1] - grey[0] > 0.5
+        written = texts(figure)
+        measured = {row["name"]: row for row in why.measures}
+        for words in (
+            f"plain-56 {factor(measured['plain-56']['factor'][0])};",
+            f"plain-56 {factor(measured['plain-56']['spread'])};",
+            "plain-56, no batch norm: seed 1 diverged at iteration 12.",
+            "Seeds: 0, 1.",
+            "Schedule short: 4,000 iterations",
+        ):
+            assert words in written
+
+    def test_damage_is_of_the_first_updates_norms_above_directions_below(self, tmp_path):
+        study(tmp_path, seeds=(0,))
+        why, runs = told(tmp_path)
+        figure = build_why(why, runs)["damage"].figure
+        above, below = np.reshape(figure.axes, (2, 5))[:, 1]
+        assert [drawn.get_gid() for drawn in above.lines][-1] == "update-100"
+        assert line(above, "update-20").get_ydata()[1] == pytest.approx(4)
+        assert line(below, "update-20").get_ydata()[1] == pytest.approx(0.25)
+        assert "at update 20, norm and cosine: plain-20 1, 1.00; plain-56 4, 0.25;" in texts(figure)
+
+    def test_interventions_have_every_seed_as_a_dot_and_the_others_as_lines(self, tmp_path):
+        study(tmp_path)
+        for model in PLAIN:
+            write(tmp_path, model, schedule="paper")
+        why, runs = told(tmp_path)
+        training, test, gaps = build_why(why, runs)["interventions"].figure.axes
+        labels = [label.get_text() for label in training.get_yticklabels()]
+        assert labels == [
+            *("none", "near-identity kernels", "no batch norm\n1 of 3 diverged"),
+            *("no batch norm,\nN(0, 0.01) kernels\n3 of 3 diverged", "warm-up"),
+        ]
+        ends = [run.final("test_error") for run in runs if run.model == "plain56"]
+        assert list(line(test, "plain56-test_error-none").get_xdata()) == ends
+        shallow = np.mean([run.final("test_error") for run in runs if run.model == "plain20"])
+        assert line(test, "plain20-test_error-none").get_xdata()[0] == pytest.approx(shallow)
+        assert line(gaps, "gap-test_error").get_ydata()[0] == pytest.approx(np.mean(ends) - shallow)
+        assert [label.get_text() for label in gaps.get_xticklabels()] == ["4", "64"]
+
+    @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+    def test_nothing_overlaps(self, tmp_path, seeds):
+        study(tmp_path, seeds)
+        for drawing in build_why(*told(tmp_path)).values():
+            assert_inside_and_apart(drawing.figure)
+
+    def test_are_the_same_each_time(self, tmp_path):
+        study(tmp_path, seeds=(0,))
+        drawn = [draw_why(*told(tmp_path), tmp_path, suffix) for suffix in ("", "2")]
+        assert [picture.png.name for picture in drawn[1]] == [
+            *("gradients2.png", "damage2.png", "interventions2.png")
+        ]
+        for first, again in zip(*drawn, strict=True):
+            assert first.png.read_bytes() == again.png.read_bytes()
+            assert first.svg.read_bytes() == again.svg.read_bytes()
+            assert first.alt == again.alt
+
+
+def _rgb(drawn):
+    return [int(drawn.get_color()[i : i + 2], 16) / 255 for i in (1, 3, 5)]
