@@ -1,0 +1,36 @@
+"""Recorded networks as anyone uses them: images in, the recorded error out."""
+
+import numpy as np
+import pytest
+
+import degradation
+from degradation.data.cifar10 import load_cifar10
+from degradation.errors import UserError
+from degradation.models import recorded
+from degradation.records import RunFolder
+
+RUN = "paper/resnet20/seed0"
+
+
+@pytest.mark.slow
+def test_a_recorded_network_has_its_error_on_images_as_they_are(real_cifar10):
+    folder = RunFolder(recorded.RECORDED / RUN)
+    if not (folder.path / "model.keras").is_file():
+        pytest.skip(f"{RUN} is not recorded yet")
+    data = load_cifar10(real_cifar10, dir=str(real_cifar10))
+    if data.fingerprint != folder.manifest()["dataset"]["fingerprint"]:
+        pytest.skip("these are not the data that it was trained on")
+    network = degradation.load_recorded(RUN)
+    logits = network.predict(data.test_images, batch_size=500, verbose=0)
+    assert (logits.shape, logits.dtype) == ((10_000, 10), np.float32)
+    error = 100 * np.mean(logits.argmax(axis=1) != data.test_labels)
+    # To the last digit where it was trained; other processors round otherwise.
+    assert error == pytest.approx(folder.manifest()["final"]["test_error"], abs=0.05)
+
+
+def test_what_is_not_recorded_is_refused_in_one_line(monkeypatch, tmp_path):
+    with pytest.raises(UserError, match="paper/vgg16/seed0: no recorded network; allowed: "):
+        degradation.load_recorded("paper/vgg16/seed0")
+    monkeypatch.setattr(recorded, "RECORDED", tmp_path)
+    with pytest.raises(UserError, match="no recorded networks here; allowed: those of a clone"):
+        degradation.load_recorded(RUN)
