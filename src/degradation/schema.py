@@ -100,7 +100,7 @@ class Optimizer(Values):
 
 
 class Schedule(Values):
-    """`conf/schedule/`; `SCHEDULES` has its options."""
+    """`conf/schedule/`; `setting.SCHEDULES` has the same options."""
 
     name: Text
     iterations: PositiveInt
@@ -330,7 +330,7 @@ class Part(Values):
 
 
 class Configuration(Values):
-    """Every key that a command may have; what one has not, as its file in `conf/` says, is None."""
+    """The keys of all commands together; what a command lacks keeps its default here."""
 
     model: Annotated[Union[tuple(NETWORKS.values())], Field(discriminator="builder")] = None  # noqa: UP007
     data: Annotated[Cifar10 | Synthetic, Field(discriminator="name")] = None

@@ -148,7 +148,7 @@ def _render(runs: list[Run], findings: list[Finding], brief: bool = False, **mor
         keep_trailing_newline=True,
     )
     templates.filters |= {
-        **{"number": number, "points": points, "interval": interval, "spread": spread},
+        **{"number": number, "points": points, "interval": interval, "plus_minus": plus_minus},
         **{"mean": mean, "cell": cell, "link": quote, "factor": factor},
     }
     context = {
@@ -225,14 +225,14 @@ def interval(difference: Difference) -> str:
     return "–" if low is None else f"{points(low)} to {points(high)}"
 
 
-def spread(deviation: float) -> str:
+def plus_minus(deviation: float) -> str:
     """Write a standard deviation after its mean; nothing where there is none."""
     return "" if pd.isna(deviation) else f" ± {deviation:.2f}"
 
 
 def mean(errors: pd.Series) -> str:
     """Write the mean over seeds with its standard deviation: 8.75 ± 0.16."""
-    return number(errors.mean()) + spread(errors.std())
+    return number(errors.mean()) + plus_minus(errors.std())
 
 
 def cell(text: Any) -> str:

@@ -111,7 +111,7 @@ def _early(runs: list[Run]) -> list[str]:
         return []
     told = []
     deep = [run for run in runs if run.network == "plain-56"]
-    if deep and fmean(run.final("train_error") for run in deep) > BARELY:
+    if deep and "plain-20" in networks and fmean(run.final("train_error") for run in deep) > BARELY:
         told.append(
             f"After {iterations:,} iterations plain-56 has barely begun to learn: its gap is "
             "slower optimisation, far larger than the paper's few points."

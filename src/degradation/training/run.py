@@ -90,7 +90,7 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             if checkpoint:
                 manifest.resume(config, folder, checkpoint, environment)
                 say(f"{'resumed':<10}after {checkpoint.iteration:,} iterations")
-            folder.write_rows(learner.meter.rows)
+            folder.write_rows(learner.meter.rows)  # those after the checkpoint are made again
 
             # The updates, and how they ended.
             tracker = _tracker(config, folder, learner, resumed=checkpoint is not None)
