@@ -1,5 +1,6 @@
 """Jobs in processes of their own: one after the other, or as a launcher of Hydra has them."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -119,19 +120,23 @@ def check_launcher(chosen: list[str]) -> None:
 def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
     """Hand the jobs to a launcher and wait for all; return their exit codes.
 
-    A signal that asks to stop ends
-    jobs on this machine, which save first, and the waiting for those on others, which go on.
+    A signal that asks to stop ends jobs on this machine, which save first, and the waiting for
+    those on others, which go on.
     """
     folder = LAUNCHED / time.strftime("%Y%m%d-%H%M%S")
+    folder.mkdir(parents=True, exist_ok=True)
     stop = folder / "stop"  # once it is there, no further job begins
 
     def end(number, frame):
         stop.touch()
-        children = psutil.Process().children(recursive=True)
-        if not (runs := [child for child in children if module in child.cmdline()]):
+        stopped = 0
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # of one that has just ended
+                if module in child.cmdline():
+                    child.send_signal(signal.SIGTERM)
+                    stopped += 1
+        if not stopped:
             raise Stopped(number, f"while waiting for {len(jobs)} jobs, which go on where they are")
-        for run in runs:
-            run.send_signal(signal.SIGTERM)
 
     say(f"{len(jobs)} jobs by {' '.join(chosen)}; their output: {folder.relative_to(ROOT)}")
     heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]

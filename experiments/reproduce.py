@@ -16,7 +16,7 @@ from degradation.errors import UserError
 from degradation.report import drawn, find_runs, models_of, write_report
 from degradation.training.tracking import Tracker, run_id
 from experiments.command import command
-from experiments.compose import Job
+from experiments.compose import Job, key_of
 from experiments.planned import PlannedRun, plan_run, reportable, train_missing
 from experiments.report import imply_network, refuse_decided, request
 from experiments.run import imply_tracking
@@ -37,7 +37,7 @@ def check(job: Job) -> None:
 def planned(job: Job, seeds: Iterable[int]) -> list[PlannedRun]:
     """List the runs that the figure needs, seed by seed; raises `UserError` as `plan_run` does."""
     figure = job.config.figure
-    shared = [o for o in job.overrides if o.split("=")[0].split(".")[0] not in ("figure", "seeds")]
+    shared = [o for o in job.overrides if key_of(o).split(".")[0] not in ("figure", "seeds")]
     shared.insert(0, f"tracking.group={figure.name}")  # unless another is asked for
     remedy = "move it elsewhere, or overwrite=true"
     return [
