@@ -1,6 +1,5 @@
 """Loss and errors of a saved network: `python -m experiments.evaluate run_dir=FOLDER`."""
 
-import math
 import sys
 
 from degradation.config import folder_of, relative
@@ -29,8 +28,9 @@ def start(job: Job) -> None:
     if not result.same_data:
         print("warning: these are not the data that the run was trained on")
     print(f"loss      {result.loss:.4f}\nerror     {result.error:.2f} %\nper class")
-    for name, error in result.class_errors.items():
-        print(f"  {name:<12}" + ("no images" if math.isnan(error) else f"{error:6.2f} %"))
+    for row in result.classes:
+        error = f"{row['error']:6.2f} %" if row["images"] else "no images"
+        print(f"  {row['class']:<12}{error}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from same_run import differences
 
 from degradation.benchmark.contenders import stock_network
 from degradation.data import load_dataset
-from degradation.data.pipeline import BatchPlan, Sampler, augment, mean_image, preprocess
+from degradation.data.pipeline import BatchPlan, Sampler, augment, preprocess
 from degradation.models import build_model
 from degradation.records import RunFolder
 from degradation.training.devices import threads_for
@@ -33,7 +33,7 @@ def parts_of_batch(plan: BatchPlan, parts: int) -> list[BatchPlan]:
 
 
 def images_and_labels(data, plan: BatchPlan):
-    images = preprocess(data.train_images[plan.indices], mean_image(data.train_images))
+    images = preprocess(data.train_images[plan.indices], data.mean_image)
     augmented = augment(images, tf.constant(plan.offsets), tf.constant(plan.flips))
     return augmented, data.train_labels[plan.indices]
 

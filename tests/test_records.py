@@ -61,7 +61,7 @@ def refusal(action, exit_code):
 def test_a_folder_without_files_reads_as_empty(tmp_path):
     folder = RunFolder(tmp_path / "none")
     assert (folder.config(), folder.manifest(), folder.rows()) == ({}, {}, [])
-    assert folder.layers() == folder.probe() == []
+    assert folder.layers() == folder.classes() == folder.probe() == []
     assert (folder.status, folder.load_checkpoint()) == (None, None)
     assert not folder.path.exists()
 
@@ -99,6 +99,18 @@ def test_layers_come_back_exactly(run):
         "layer,response_std,kernel_norm\nconv_1,0.30000000000000004,1e-17\nshortcut,,2.0\n"
     )
     assert run.layers() == rows
+
+
+def test_classes_come_back_exactly(run):
+    rows = [
+        {"class": "cat", "images": 3, "error": 100 / 3},
+        {"class": "dog", "images": 0, "error": None},
+    ]
+    run.write_classes(rows)
+    assert (run.path / "classes.csv").read_text() == (
+        "class,images,error\ncat,3,33.333333333333336\ndog,0,\n"
+    )
+    assert run.classes() == rows
 
 
 def test_probe_comes_back_exactly(run):

@@ -91,7 +91,8 @@ def test_killed_again_and_again(whole, tmp_path):
     finish(folder)
     assert differences(folder, whole) == []
     assert [entry["iteration"] for entry in folder.manifest()["resumes"]] == [4, 4, 8, 12, 12, 12]
-    left = {"config.yaml", "manifest.json", "metrics.csv", "layers.csv", "model.keras", "mean.npy"}
+    left = {"config.yaml", "manifest.json", "metrics.csv", "layers.csv", "classes.csv"}
+    left |= {"model.keras", "mean.npy"}
     assert {Path(name).name for name in files(folder.path)} == left | {
         f"{k:08}.npz" for k in checkpoints(folder)
     }

@@ -73,8 +73,8 @@ def test_folder_holds_what_the_design_says_and_nothing_else(finished, tree):
     _, folder, there = finished
     assert {path.name for path in tree.iterdir()} == {"conf", "experiments", "src", "results"}
     assert {name.split("/")[0] for name in there} == {
-        *("config.yaml", "manifest.json", "metrics.csv", "layers.csv", "model.keras", "mean.npy"),
-        *("checkpoint", "wandb"),
+        *("config.yaml", "manifest.json", "metrics.csv", "layers.csv", "classes.csv"),
+        *("model.keras", "mean.npy", "checkpoint", "wandb"),
     }
     checkpoints = [name for name in there if name.startswith("checkpoint")]
     assert checkpoints == ["checkpoint/00000050.npz", "checkpoint/00000060.npz"]
@@ -133,6 +133,15 @@ def test_manifest_sums_the_metrics_up(finished):
     assert manifest["best"] == {"iteration": first, "test_error": lowest}
     assert manifest["wall_seconds"] >= rows[-1]["wall_seconds"] - 0.1
     assert manifest["images_per_second"] > 0
+
+
+def test_classes_add_up_to_the_error(finished):
+    folder = RunFolder(finished[1])
+    rows = folder.classes()
+    assert [row["class"] for row in rows] == [f"pattern {k}" for k in range(10)]
+    assert [row["images"] for row in rows] == [10] * 10
+    error = sum(row["error"] for row in rows) / 10
+    assert error == pytest.approx(folder.manifest()["final"]["test_error"])
 
 
 def test_config_is_the_resolved_one(finished):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from degradation.data import Dataset, load_dataset
-from degradation.data.pipeline import BatchPlan, Sampler, mean_image, preprocess
+from degradation.data.pipeline import BatchPlan, Sampler, preprocess
 from degradation.models import build_model
 from degradation.training.protocol import SGD
 from degradation.training.steps import make_evaluation, make_update
@@ -118,8 +118,8 @@ def test_evaluation_leaves_the_network_as_it_is(synthetic):
     """Moving averages included, which it also uses."""
     model = build_model("resnet20", depth=8)
     before = model.get_weights()
-    mean = mean_image(synthetic.train_images)
-    evaluate = make_evaluation(model, synthetic.test_images, synthetic.test_labels, mean)
+    images, labels = synthetic.test_images, synthetic.test_labels
+    evaluate = make_evaluation(model, images, labels, synthetic.mean_image)
     first, again = evaluate(), evaluate()
     np.testing.assert_array_equal(first[0], again[0])
     for weight, old in zip(model.get_weights(), before, strict=True):

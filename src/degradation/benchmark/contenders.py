@@ -10,7 +10,7 @@ import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
 from degradation.data import Dataset
-from degradation.data.pipeline import PADDING, SCALE, mean_image
+from degradation.data.pipeline import PADDING, SCALE
 from degradation.models.layers import BatchNormalization, ZeroPadShortcut
 from degradation.models.networks import build_model
 from degradation.training.learner import Learner
@@ -28,7 +28,7 @@ def stock_keras(config: DictConfig, dataset: Dataset) -> Step:
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    size, mean = dataset.train_images.shape[1], tf.constant(mean_image(dataset.train_images))
+    size, mean = dataset.train_images.shape[1], tf.constant(dataset.mean_image)
 
     def augment(image, label):
         image = (tf.cast(image, tf.float32) - mean) / SCALE

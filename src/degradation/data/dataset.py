@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,11 @@ class Dataset:
     def __post_init__(self):
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             array.setflags(write=False)
+
+    @cached_property
+    def mean_image(self) -> np.ndarray:
+        """Per-pixel mean of the training images: float32 `[32, 32, 3]`."""
+        return np.mean(self.train_images, axis=0, dtype=np.float64).astype(np.float32)
 
     def holdout(self, n: int) -> "Dataset":
         """Hold out the last `n` training images as the test part: a validation set (section 4.2).

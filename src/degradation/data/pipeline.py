@@ -62,11 +62,6 @@ class Sampler:
         )
 
 
-def mean_image(images: np.ndarray) -> np.ndarray:
-    """Per-pixel mean of uint8 images `[n, height, width, channels]`: float32, without `n`."""
-    return np.mean(images, axis=0, dtype=np.float64).astype(np.float32)
-
-
 def preprocess(images: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
     """Subtract the training set's mean image from uint8 images and scale to about unit variance."""
     return (tf.cast(images, tf.float32) - mean) / SCALE

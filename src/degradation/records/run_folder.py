@@ -36,6 +36,9 @@ METRIC_COLUMNS = (
 LAYER_COLUMNS = ("layer", "response_std", "kernel_norm")
 """The columns of layers.csv: `degradation.models.summary.convolutions` says what they are."""
 
+CLASS_COLUMNS = ("class", "images", "error")
+"""The columns of classes.csv: `errors_by_class` of `training.evaluation` says what they are."""
+
 PROBE_COLUMNS = (
     *("update", "layer", "kernel_norm", "kernel_gradient_norm", "output_gradient_norm"),
     *("relative_step", "cosine", "response_std", "dead_share", "effective_rank"),
@@ -52,16 +55,16 @@ EARLIER = "the earlier protocol (decay on all weights, whole batches, moving ave
 # In the order in which `clear` deletes them. If it dies half-way, nothing is left that another run
 # could go on from, and what has lost its rows or its network has no manifest.
 _MEMBERS = (
-    *("checkpoint", "manifest.json", "metrics.csv", "layers.csv", "probe.csv"),
-    *("model.keras", "mean.npy", "wandb", "config.yaml"),
+    *("checkpoint", "manifest.json", "metrics.csv", "layers.csv", "classes.csv"),
+    *("probe.csv", "model.keras", "mean.npy", "wandb", "config.yaml"),
 )
 
 # How the cells of a table are read, by column; the others are numbers.
-_CELLS = {"iteration": int, "update": int, "layer": str}
+_CELLS = {"iteration": int, "update": int, "images": int, "layer": str, "class": str}
 
 
 class RunFolder:
-    """The folder of one run: configuration, manifest, metrics, layers, probe and checkpoints.
+    """The folder of one run: configuration, manifest, metrics, layers, classes, probe, checkpoints.
 
     Files are replaced whole and atomically. Absent files read as empty. A damaged file raises
     `UserError` (exit code 2), a fault of the file system `UserError` with exit code 1; either names
@@ -91,6 +94,10 @@ class RunFolder:
     def layers(self) -> list[dict[str, Any]]:
         """Return the rows of layers.csv, `layer` as text, the rest as float or None for blank."""
         return self._read("layers.csv", _parse_table, absent=[])
+
+    def classes(self) -> list[dict[str, Any]]:
+        """Return the rows of classes.csv: `class` as text, `images` as int, `error` as float."""
+        return self._read("classes.csv", _parse_table, absent=[])
 
     def probe(self) -> list[dict[str, Any]]:
         """Return the rows of probe.csv, `update` as int, the rest as those of `layers`."""
@@ -130,6 +137,10 @@ class RunFolder:
     def write_layers(self, rows: list[dict[str, Any]]) -> None:
         """Replace layers.csv by `rows`, which have the keys `LAYER_COLUMNS`; None is a blank."""
         write_atomically(self.path / "layers.csv", _format_table(LAYER_COLUMNS, rows))
+
+    def write_classes(self, rows: list[dict[str, Any]]) -> None:
+        """Replace classes.csv by `rows`, which have the keys `CLASS_COLUMNS`; None is a blank."""
+        write_atomically(self.path / "classes.csv", _format_table(CLASS_COLUMNS, rows))
 
     def write_probe(self, rows: list[dict[str, Any]]) -> None:
         """Replace probe.csv by `rows` of `PROBE_COLUMNS`; what one has not, or None, is a blank."""

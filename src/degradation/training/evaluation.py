@@ -3,18 +3,17 @@
 While a run trains, `Learner.evaluate` evaluates.
 """
 
-import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 import degradation.models  # noqa: F401  lets Keras read the layers of saved networks
 from degradation.config import ROOT, option_values, relative
-from degradation.data import load_dataset
-from degradation.data.pipeline import mean_image
+from degradation.data import Dataset, load_dataset
 from degradation.errors import UserError
 from degradation.records import RunFolder, describe_machine
 from degradation.setting import Setting
@@ -25,14 +24,11 @@ from degradation.training.steps import make_evaluation
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy, error and error per class (both in percent), on which data.
-
-    The error of a class without images is NaN.
-    """
+    """Mean cross-entropy, error in percent, rows as `errors_by_class` has them, on which data."""
 
     loss: float
     error: float
-    class_errors: dict[str, float]
+    classes: list[dict[str, Any]]
     images: int
     data: str
     same_data: bool  # as in training, by fingerprint
@@ -75,19 +71,30 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     model = _load(path, values["model.classes"])
     labels = dataset.test_labels
     losses, predictions = make_evaluation(
-        model, dataset.test_images, labels, mean_image(dataset.train_images), parts
+        model, dataset.test_images, labels, dataset.mean_image, parts
     )()
-    wrong = predictions != labels
     return Evaluation(
         loss=float(np.mean(losses, dtype=np.float64)),
-        error=_percent(wrong),
-        class_errors={
-            name: _percent(wrong[labels == number]) for number, name in enumerate(dataset.classes)
-        },
+        error=100.0 * int(np.sum(predictions != labels)) / len(labels),
+        classes=errors_by_class(predictions, dataset),
         images=len(labels),
         data=dataset.label,
         same_data=dataset.fingerprint == fingerprint,
     )
+
+
+def errors_by_class(predictions: np.ndarray, dataset: Dataset) -> list[dict[str, Any]]:
+    """Rows of classes.csv: each class, how many of the test images are of it, and their error.
+
+    `predictions` is int32 `[n]`. Errors are percent; None for a class without images.
+    """
+    rows = []
+    for number, name in enumerate(dataset.classes):
+        of_class = predictions[dataset.test_labels == number]
+        wrong, images = int(np.sum(of_class != number)), len(of_class)
+        error = 100.0 * wrong / images if images else None
+        rows.append({"class": name, "images": images, "error": error})
+    return rows
 
 
 def _load(path: Path, classes: int) -> keras.Model:
@@ -104,7 +111,3 @@ def _load(path: Path, classes: int) -> keras.Model:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{relative(path)} cannot be loaded: {reason}") from error
     return model
-
-
-def _percent(wrong: np.ndarray) -> float:
-    return 100.0 * int(np.sum(wrong)) / len(wrong) if len(wrong) else math.nan

@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from degradation.data import Dataset
-from degradation.data.pipeline import Sampler, mean_image
+from degradation.data.pipeline import Sampler
 from degradation.errors import UserError
 from degradation.models import build_model
 from degradation.records import Checkpoint
@@ -38,7 +38,6 @@ class Learner:
         self.meter = Meter()
         self.measured = "val" if config.data.holdout else "test"
         self._labels = dataset.test_labels
-        self.mean = mean_image(dataset.train_images)
         parts = parts_of(config.optimizer.batch, config.optimizer.ghost_batch)
         pools = any(isinstance(x, keras.layers.MaxPooling2D) for x in self.model.layers)
         # XLA has no deterministic gradient of max-pooling.
@@ -46,7 +45,7 @@ class Learner:
         self._update = make_update(self.model, self.optimizer, dataset, parts, self.xla)
         self._average = make_averaging(self.model, dataset, parts)
         self._evaluate = make_evaluation(
-            self.model, dataset.test_images, dataset.test_labels, self.mean, parts
+            self.model, dataset.test_images, dataset.test_labels, dataset.mean_image, parts
         )
         self._current_rate: float | None = None
         self._warm = False  # whether this process has traced the update yet
@@ -96,6 +95,10 @@ class Learner:
                 / len(losses),
             },
         )
+
+    def predict(self) -> np.ndarray:
+        """Classes of all test (or held-out) images, int32 `[n]`, by the moments of `evaluate`."""
+        return self._evaluate()[1]
 
     def checkpoint(self) -> tuple[dict[str, np.ndarray], dict]:
         """Arrays and JSON state from which `restore` continues, to the last bit."""

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from degradation.data import Dataset
-from degradation.data.pipeline import mean_image, preprocess
+from degradation.data.pipeline import preprocess
 from degradation.models.summary import convolutions, main_path
 from degradation.training.steps import cross_entropy, make_moments, state_of
 
@@ -39,8 +39,8 @@ class Probe:
         self._open = keras.Model(  # the same network, which also gives what is in it
             model.input, [model.output, *(layer.output for layer in (*found, *relus.values()))]
         )
-        mean = mean_image(dataset.train_images)
-        self._images = preprocess(tf.constant(dataset.train_images[:IMAGES]), mean)
+        images = tf.constant(dataset.train_images[:IMAGES])
+        self._images = preprocess(images, dataset.mean_image)
         self._labels = tf.constant(dataset.train_labels[:IMAGES])
         self._look = tf.function(self._look_at_layers)
         self._shattering = tf.function(self._look_at_noise)

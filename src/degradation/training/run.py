@@ -24,6 +24,7 @@ from degradation.records import (
 from degradation.setting import Setting
 from degradation.training import manifest
 from degradation.training.devices import Gpu, set_up, threads_for
+from degradation.training.evaluation import errors_by_class
 from degradation.training.identity import check_same_run
 from degradation.training.interrupts import StopRequest, stop_requests
 from degradation.training.learner import Learner
@@ -96,7 +97,7 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             tracker = _tracker(config, folder, learner, resumed=checkpoint is not None)
             try:
                 _fit(config, folder, learner, probe, tracker, stop)
-                _keep_network(folder, learner)
+                _keep_network(folder, learner, dataset)
                 results = manifest.results(learner)
                 tracker.summarize(**results)
                 manifest.end(folder, learner, "complete", **results)
@@ -173,13 +174,14 @@ def _precision(config: DictConfig, folder: RunFolder, gpu: Gpu | None) -> str:
     return before
 
 
-def _keep_network(folder: RunFolder, learner: Learner) -> None:
-    """Write what a finished run leaves: the network, the mean image to subtract, its layers."""
+def _keep_network(folder: RunFolder, learner: Learner, dataset: Dataset) -> None:
+    """Write what a finished run leaves: network, mean image to subtract, layers, classes."""
     with replace_file(folder.path / "model.keras") as path:
         learner.model.save(path)
     with replace_file(folder.path / "mean.npy") as path:
-        np.save(path, learner.mean)
+        np.save(path, dataset.mean_image)
     folder.write_layers(convolutions(learner.model))
+    folder.write_classes(errors_by_class(learner.predict(), dataset))
 
 
 def _announce(

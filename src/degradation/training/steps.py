@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from degradation.data import Dataset
-from degradation.data.pipeline import BatchPlan, augment, mean_image, preprocess
+from degradation.data.pipeline import BatchPlan, augment, preprocess
 
 EVALUATION_BATCH = 500  # images; no influence on the result
 
@@ -187,7 +187,7 @@ def _make_cut(dataset: Dataset, parts: int) -> Callable[..., Iterator[tuple[tf.T
     """Make what yields a planned batch of `dataset` in equal parts: augmented images and labels."""
     with tf.device("CPU:0"):  # where all images are: a GPU gets those of its batch alone
         images, labels = tf.constant(dataset.train_images), tf.constant(dataset.train_labels)
-    mean = tf.constant(mean_image(dataset.train_images))
+    mean = tf.constant(dataset.mean_image)
 
     def cut(*plan):
         for indices, offsets, flips in zip(*(tf.split(x, parts) for x in plan), strict=True):
