@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from report_samples import FIGURE1, FIGURE6, assert_whole_tables, write_run
 
+from degradation.records import RunFolder
 from degradation.report import find_runs, judge
 from degradation.report.comparison import Comparison
 from degradation.report.figures import draw_pictures
@@ -78,12 +80,33 @@ def written(tmp_path_factory):
     assert [path.name for path in write_page(page, folder / "page", "report")] == [
         "report.html",
         "report.md",
+        "model_card.md",
     ]
     return page, folder / "page"
 
 
 def read(folder: Path) -> tuple[Document, str]:
     return Document((folder / "report.html").read_text()), (folder / "report.md").read_text()
+
+
+def test_the_card_tells_networks_errors_per_class_and_limits(tmp_path):
+    """Of networks whose runs have such errors, means over the seeds; with what model hubs read."""
+    classes = [{"class": "cat", "images": 5, "error": 20.0}, {"class": "dog", "images": 5}]
+    for seed, error in ((0, 40.0), (1, 60.0)):
+        folder = write_run(tmp_path / "runs", "plain20", seed, **MACHINE)
+        RunFolder(folder).write_classes([classes[0], classes[1] | {"error": error}])
+    page = make_page(tmp_path, ["resnet20"])
+    write_page(page, tmp_path / "page", "report,rate=0.05")
+    card = (tmp_path / "page" / "model_card,rate=0.05.md").read_text()
+    _, head, text = card.split("---\n", 2)
+    assert yaml.safe_load(head)["license"] == "mit"
+    assert yaml.safe_load(head)["datasets"] == ["cifar10"]
+    assert_whole_tables(text)
+    assert "| plain-20 | 269,722 | 0, 1 |" in text and "| ResNet-20 | 269,722 | 0 |" in text
+    assert "| class | plain-20, % |\n" in text
+    assert "| cat | 20.00 |\n| dog | 50.00 |\n" in text
+    assert "(report%2Crate%3D0.05.md)" in text
+    assert "near-duplicates" in text and "Code and weights: MIT" in text
 
 
 def test_the_page_needs_nothing_but_itself(written):
@@ -156,14 +179,17 @@ def test_markdown_has_whole_tables_and_figures_that_are_there(written):
     _, markdown = read(folder)
     assert_whole_tables(markdown)
     links = re.findall(r"\]\(([^)]+)\)", markdown)
-    assert links == ["depth.png", "figure1.png", "figure6.png", "curves.csv", "summary.csv"]
+    assert links == [
+        *("depth.png", "figure1.png", "figure6.png"),
+        *("curves.csv", "summary.csv", "model_card.md"),
+    ]
     assert all((folder / link).is_file() for link in links[:3])
     assert "\n\n\n" not in markdown and markdown.endswith(".\n")
 
 
 def test_names_with_overrides_reach_the_links(written, tmp_path):
     page, _ = written
-    html, markdown = write_page(page, tmp_path, "report,data=synthetic")
+    html, markdown, _ = write_page(page, tmp_path, "report,data=synthetic")
     assert html.name == "report,data=synthetic.html"
     assert "curves,data=synthetic.csv" in html.read_text()
     assert "(summary%2Cdata%3Dsynthetic.csv)" in markdown.read_text()

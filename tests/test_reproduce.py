@@ -32,7 +32,7 @@ PICTURE = f"figure1,{VARIANT}.png"
 DRAWING = f"figure1,{VARIANT}.svg"
 REPORTS = {  # what a report on Figure 1 leaves beside the runs
     *("depth.png", "depth.svg", "figure1.png", "figure1.svg"),
-    *("report.html", "report.md", "curves.csv", "summary.csv"),
+    *("report.html", "report.md", "model_card.md", "curves.csv", "summary.csv"),
 }
 RESPONSES = {"figure7.png", "figure7.svg"}  # of runs that were trained: a written one has no layers
 

@@ -50,6 +50,19 @@ def final_errors(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"parameters": "Int64"})
 
 
+def class_errors(runs: list[Run]) -> pd.DataFrame:
+    """Tabulate the last errors on each class, in percent, as means over the seeds.
+
+    A row a class, a column a network, in the order of `runs`; networks whose runs recorded none are
+    left out.
+    """
+    means = {
+        network: pd.concat([run.classes for run in group], axis=1).mean(axis=1)
+        for network, group in by_network(runs).items()
+    }
+    return pd.DataFrame({name: errors for name, errors in means.items() if errors.size})
+
+
 def load_runs(
     folder: Path | str, on_skip: Callable[[Path, str], None] | None = None
 ) -> pd.DataFrame:

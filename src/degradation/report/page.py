@@ -20,7 +20,7 @@ from degradation.config import read_figures
 from degradation.records.files import write_atomically
 from degradation.report.claims import BAD, GOOD, RUNS_MISSING, Finding, headline, judge
 from degradation.report.comparison import Agreement, Comparison
-from degradation.report.export import final_errors
+from degradation.report.export import class_errors, final_errors
 from degradation.report.figures import Picture, drawable
 from degradation.report.paper import compare_with_paper
 from degradation.report.provenance import caveats, facts, how_made, machine, run_row, shared
@@ -67,26 +67,41 @@ class Page:
 
 
 def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
-    """Write `<name>.html` and `<name>.md` to `out_dir`; the same page gives the same bytes.
+    """Write `<name>.html`, `<name>.md` and a model card; the same page gives the same bytes.
 
-    The HTML has its figures inside; the Markdown names them by their files, which lie in
-    `out_dir`. Raises `UserError` (exit code 1) if a file cannot be written.
+    They go to `out_dir`. The HTML has its figures inside; the Markdown names them by their files,
+    which lie there, too. Raises `UserError` (exit code 1) if a file cannot be written.
     """
     first = page.runs[0]
     data = "CIFAR-10" if first.config["data"]["name"] == "cifar10" else "synthetic data"
     title = f"Plain and residual networks on {data}, schedule {first.schedule}"
+    suffix = name.removeprefix("report")
+    card = _render(
+        page.runs,
+        page.findings,
+        template="model_card",
+        title=title,
+        cifar10=first.config["data"]["name"] == "cifar10",
+        classes=class_errors(page.runs),
+        report=f"{name}.md",
+    )
     markdown = _render(
         **vars(page),
         title=title,
         facts=facts(page.runs),
         rows=[run_row(run) for run in page.runs],
         commits=sorted({commit for run in page.runs for commit, _ in run.code}),
-        exports=[f"{kind}{name.removeprefix('report')}.csv" for kind in ("curves", "summary")],
+        exports=[f"{kind}{suffix}.csv" for kind in ("curves", "summary")],
+        card=f"model_card{suffix}.md",
     )
-    paths = [out_dir / f"{name}.html", out_dir / f"{name}.md"]
-    for path, text in zip(paths, (_to_html(markdown, title, page.pictures), markdown), strict=True):
-        write_atomically(path, text.encode())
-    return paths
+    texts = {
+        f"{name}.html": _to_html(markdown, title, page.pictures),
+        f"{name}.md": markdown,
+        f"model_card{suffix}.md": card,
+    }
+    for file, text in texts.items():
+        write_atomically(out_dir / file, text.encode())
+    return [out_dir / file for file in texts]
 
 
 def section(schedule: str, runs: list[Run]) -> str:
@@ -137,8 +152,14 @@ def summary_text(runs: list[Run], findings: list[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _render(runs: list[Run], findings: list[Finding], brief: bool = False, **more: Any) -> str:
-    """Fill in the template, as a whole with what `write_page` adds, or in brief."""
+def _render(
+    runs: list[Run],
+    findings: list[Finding],
+    brief: bool = False,
+    template: str = "report",
+    **more: Any,
+) -> str:
+    """Fill in a template, as a whole with what `write_page` adds, or in brief."""
     errors = final_errors(runs)
     templates = Environment(
         loader=PackageLoader("degradation.report"),
@@ -149,7 +170,7 @@ def _render(runs: list[Run], findings: list[Finding], brief: bool = False, **mor
     )
     templates.filters |= {
         **{"number": number, "points": points, "interval": interval, "plus_minus": plus_minus},
-        **{"mean": mean, "cell": cell, "link": quote, "factor": factor},
+        **{"mean": mean, "cell": cell, "link": quote, "factor": factor, "lower_first": lower_first},
     }
     context = {
         "brief": brief,
@@ -170,7 +191,7 @@ def _render(runs: list[Run], findings: list[Finding], brief: bool = False, **mor
         "how_made": how_made(runs),
         "machine": shared("Machine", machine, runs),
     }
-    markdown = templates.get_template("report.md.j2").render(context | more)
+    markdown = templates.get_template(f"{template}.md.j2").render(context | more)
     return re.sub(r"\n{3,}", "\n\n", markdown.strip("\n")) + "\n"
 
 
@@ -233,6 +254,11 @@ def plus_minus(deviation: float) -> str:
 def mean(errors: pd.Series) -> str:
     """Write the mean over seeds with its standard deviation: 8.75 ± 0.16."""
     return number(errors.mean()) + plus_minus(errors.std())
+
+
+def lower_first(text: str) -> str:
+    """Write a text that begins with a small letter."""
+    return text[:1].lower() + text[1:]
 
 
 def cell(text: Any) -> str:

@@ -33,7 +33,8 @@ class Run:
     `setting` says which experiment it is of, `precision` which one it was computed in. `dataset` is
     the data's label, `canonical` whether it is the official archive. `rows` has a row an
     evaluation; errors are in percent. `responses` is the standard deviation of each convolution's
-    responses, by its number from 1, where there is one. `probe` has the rows of probe.csv.
+    responses, by its number from 1, where there is one. `classes` has the errors per class by its
+    name, if the run recorded them. `probe` has the rows of probe.csv.
     """
 
     setting: Setting
@@ -45,6 +46,7 @@ class Run:
     rows: pd.DataFrame
     path: Path
     responses: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+    classes: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
     probe: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
@@ -221,6 +223,7 @@ def _read(folder: RunFolder) -> Run:
         rows=pd.DataFrame(folder.rows()),
         path=folder.path,
         responses=pd.Series({n: row["response_std"] for n, row in layers}, dtype=float).dropna(),
+        classes=pd.Series({r["class"]: r["error"] for r in folder.classes()}, dtype=float),
         probe=pd.DataFrame(folder.probe()),
     )
 
