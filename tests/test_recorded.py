@@ -7,16 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import recompute
 from report_samples import SCHEDULES
 
 from degradation.records import METRIC_COLUMNS, RunFolder
-from degradation.report import (
-    compare_precisions,
-    final_errors,
-    find_runs,
-    judge,
-    select,
-)
+from degradation.report import compare_precisions, find_runs, select
 from degradation.report.page import END, START, interval, points, section
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,22 +115,40 @@ def test_the_readme_quotes_the_hours_reckoned_from_them():
         assert re.search(row, README)
 
 
-@pytest.mark.parametrize("page", sorted(RECORDED.glob("*/report*.md")), ids=lambda p: p.parent.name)
-def test_a_recorded_report_has_every_run_of_its_schedule(page, all_committed):
-    """Its claims too are those that the runs lead to now."""
-    overrides = page.stem.partition(",")[2]
-    runs = [
-        run
-        for run in find_runs(RECORDED)
-        if run.schedule == page.parent.name and run.variant == overrides
-    ]
-    text = page.read_text()
-    rows = text.split("## Figures")[0].splitlines()
-    for row in final_errors(runs).itertuples():
-        assert f"| {row.network} | {row.parameters:,} | {row.seeds} |" in text
-    for finding in judge(runs):
-        (line,) = [row for row in rows if row.startswith(f"| {finding.number} | ")]
-        assert finding.statement in line and f"| **{finding.verdict}** |" in line
+@pytest.mark.parametrize("report", sorted(RECORDED.glob("*/report.md")), ids=lambda p: p.parts[-2])
+def test_report_and_readme_say_what_the_rows_say(report, all_committed):
+    """Recomputed without the package: each row is there, and no other network or claim."""
+    schedule, page, card = (
+        report.parts[-2],
+        report.read_text(),
+        report.with_name("model_card.md").read_text(),
+    )
+    runs = recompute.load(schedule)
+    claims = [*recompute.claim_rows(runs, schedule)]
+    headline = recompute.headline([verdict for _, verdict in claims])
+    head, rest = page.split("## Figures")
+    final = rest.split("## Final errors")[1].split("##")[0]
+    beside = "".join(rest.split("## Beside the paper's numbers")[1:]).split("##")[0]
+    nearness = [*recompute.paper_rows(runs)] if schedule == "paper" else []
+    for text, expected in (
+        (head, [line for line, _ in claims]),
+        (final, [*recompute.error_rows(runs, schedule)]),
+        (beside, nearness),
+        (card.split("## Errors per class")[-1], [*recompute.class_rows(runs, schedule)]),
+    ):
+        rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+        assert len(rows) == len(expected)
+        for found, line in zip(rows, expected, strict=True):
+            start, _, end = line.partition("…")
+            assert found.startswith(start) and found.endswith(end), line
+    assert headline in page
+    told = README.partition(START.format(schedule))[2].partition(END.format(schedule))[0]
+    if schedule == "paper":
+        judged = [line for line, verdict in claims if verdict not in ("", "runs missing")]
+        for line in [*judged, *recompute.error_rows(runs, schedule), *nearness]:
+            start, _, end = line.partition("…")
+            assert re.search(re.escape(start) + ".*" + re.escape(end) + "\n", told), line
+    assert schedule not in IN_README or headline in told
 
 
 def test_performance_has_the_recorded_pairs_of_float32_and_bfloat16():

@@ -1,0 +1,205 @@
+"""What README and reports must say of the recorded runs, by pandas and SciPy alone.
+
+`python tests/recompute.py short` makes the rows of their tables from the runs' files, without a
+line of the package, and prints them. `…` stands for words. `test_recorded` looks for every row.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDED = ROOT / "results" / "recorded"
+PAPER = ROOT / "src" / "degradation" / "report"  # where its curves are, as digitised
+PARAMETERS = {20: "269,722", 32: "464,154", 56: "853,018"}
+TABLE6 = {"resnet20": 8.75, "resnet32": 7.51, "resnet56": 6.97}  # test errors, percent
+PLAIN, RESIDUAL = (["plain20", "plain32", "plain56"], ["resnet20", "resnet32", "resnet56"])
+CLAIMS = [  # column; +1 if the later network of each pair has the higher error; pairs
+    ("train_error", 1, [("plain20", "plain56")]),
+    ("test_error", 1, [("plain20", "plain56")]),
+    ("train_error", -1, [("resnet20", "resnet56")]),
+    ("test_error", -1, [("resnet20", "resnet56")]),
+    ("test_error", -1, list(zip(PLAIN, RESIDUAL, strict=True))),
+    ("test_error", 1, list(pairwise(PLAIN))),
+    ("test_error", -1, list(pairwise(RESIDUAL))),
+]
+Runs = dict[str, dict[int, pd.DataFrame]]  # rows of metrics.csv, by network and seed
+
+
+def load(schedule: str) -> Runs:
+    """Read the finished runs of a schedule that have no overrides."""
+    runs: Runs = {model: {} for model in [*PLAIN, *RESIDUAL]}
+    for path in sorted((RECORDED / schedule).glob("*/seed*/metrics.csv")):
+        model, seed = path.parts[-3], int(path.parts[-2].removeprefix("seed"))
+        if model in runs and json.loads(path.with_name("manifest.json").read_text())["ended"]:
+            runs[model][seed] = pd.read_csv(path).set_index("iteration")
+    return {model: seeds for model, seeds in runs.items() if seeds}
+
+
+def errors(runs: Runs, model: str, column: str) -> np.ndarray:
+    """The last errors of a network, in percent, a seed after the other."""
+    return np.array([rows[column].iloc[-1] for rows in runs[model].values()])
+
+
+def error_rows(runs: Runs, schedule: str) -> Iterator[str]:
+    """Final errors: a row a network."""
+    for model, seeds in runs.items():
+        cells = [name(model), PARAMETERS[depth(model)], ", ".join(map(str, seeds))]
+        for column in ("train_error", "test_error"):
+            last = errors(runs, model, column)
+            spread = f" ± {last.std(ddof=1):.2f}" if len(last) > 1 else ""
+            cells.append(f"{last.mean():.2f}{spread}")
+        cells.append(f"{np.mean([rows['test_error'].min() for rows in seeds.values()]):.2f}")
+        if schedule == "paper":
+            cells.append(f"{paper_error(model):.2f}")
+        yield row(*cells)
+
+
+def claim_rows(runs: Runs, schedule: str) -> Iterator[tuple[str, str]]:
+    """The paper's claims, each with its verdict; for several pairs, a row for each pair."""
+    for number, (column, sign, pairs) in enumerate(CLAIMS, 1):
+        known = [pair for pair in pairs if set(pair) <= runs.keys()]
+        tests = [welch(*(errors(runs, m, column) for m in reversed(pair))) for pair in known]
+        cells = [(signed(t.points), interval(t)) for t in tests]
+        verdict = judge(tests, sign, schedule) if len(known) == len(pairs) else "runs missing"
+        if len(known) == len(pairs) == 1:
+            yield row(str(number), "…", *cells[0], f"**{verdict}**"), verdict
+            continue
+        yield row(str(number), "…", "", "", f"**{verdict}**"), verdict
+        for (before, model), (points, between) in zip(known, cells, strict=True):
+            yield row("", f"{name(model)} − {name(before)}", points, between), ""
+
+
+def welch(later: np.ndarray, before: np.ndarray) -> pd.Series:
+    """Welch's t: the difference of means, its 95 % interval and p; NaN for single seeds."""
+    found = pd.Series({"points": later.mean() - before.mean(), "low": np.nan, "high": np.nan})
+    if min(len(later), len(before)) < 2:
+        return found
+    assert min(later.std(ddof=1), before.std(ddof=1)) >= 0.01  # closer seeds count as one image
+    test = stats.ttest_ind(later, before, equal_var=False)
+    low, high = test.confidence_interval(0.95)
+    return pd.Series({"points": found.points, "low": low, "high": high, "p": test.pvalue})
+
+
+def judge(tests: list[pd.Series], sign: int, schedule: str) -> str:
+    """All pairs as claimed at 95 %; or one of k the other way at 1 − 0.05/k; or undecided."""
+    good, bad = {
+        True: ("reproduced", "not reproduced"),
+        False: ("same direction", "opposite direction"),
+    }[schedule == "paper"]
+    if any(t.points * sign < 0 and t.get("p", 1) < 0.05 / len(tests) for t in tests):
+        return bad
+    return good if all(min(sign * t.low, sign * t.high) > 0 for t in tests) else "undecided"
+
+
+def headline(verdicts: list[str]) -> str:
+    """How many claims have which verdict."""
+    counts = Counter(filter(None, verdicts))
+    order = ("reproduced", "same direction", "not reproduced", "opposite direction", "undecided")
+    told = [f"{counts[verdict]} {verdict}" for verdict in order if counts[verdict]]
+    if missing := counts["runs missing"]:
+        told.append(f"{missing} not judged (runs missing)")
+    return f"The paper's claims: {', '.join(told)}."
+
+
+def paper_rows(runs: Runs) -> Iterator[str]:
+    """Each network beside Table 6 and Figures 6 and 7."""
+    for model, seeds in runs.items():
+        last, paper = errors(runs, model, "test_error"), paper_error(model)
+        z = "–"
+        if len(last) > 1:
+            sigma = max(last.std(ddof=1), 0.2)
+            z = signed((last.mean() - paper) / (sigma * (1 + 1 / len(last)) ** 0.5))
+        points = paper_curve(model)
+        near = points.loc[3_000:32_000]
+        distance = [
+            np.abs(np.interp(near.index, rows.index, rows["test_error"]) - near).mean()
+            for rows in seeds.values()
+        ]
+        swing = [rows["test_error"].loc[20_000:32_000].diff().std() for rows in seeds.values()]
+        swings = np.mean(swing) / 2**0.5, points.loc[20_000:32_000].diff().std() / 2**0.5
+        cells = [np.mean(distance), *swings, response_distance(model, seeds)]
+        start = [name(model), ", ".join(map(str, seeds)), f"{last.mean():.2f}"]
+        yield row(*start, signed(last.mean() - paper), z, *(f"{value:.2f}" for value in cells))
+
+
+def paper_curve(model: str) -> pd.Series:
+    """The paper's test errors, by iteration."""
+    points = pd.read_csv(PAPER / "paper_figure6.csv").query("series == 'test' and panel != 'right'")
+    return points[points.network == model].set_index("iteration")["error_percent"]
+
+
+def paper_error(model: str) -> float:
+    """The paper's final test error: Table 6; of plain networks, the end of Figure 6."""
+    return TABLE6.get(model) or paper_curve(model).iloc[-1]
+
+
+def response_distance(model: str, seeds: dict[int, pd.DataFrame]) -> float:
+    """Mean of |ours ÷ paper's − 1| over the layers that Figure 7 has; NaN if it has none."""
+    points = pd.read_csv(PAPER / "paper_figure7.csv").query("order == 'original'")
+    paper = points[points.network == model].set_index("layer")["std"]
+    distances = []
+    for seed in seeds:
+        ours = pd.read_csv(RECORDED / "paper" / model / f"seed{seed}" / "layers.csv")
+        ours.index += 1
+        distances.append((ours["response_std"] / paper - 1).abs().mean())
+    return np.mean(distances)
+
+
+def class_rows(runs: Runs, schedule: str) -> Iterator[str]:
+    """Errors per class, of the model card: a row a class, means over the seeds."""
+    means = []
+    for model, seeds in runs.items():
+        paths = [RECORDED / schedule / model / f"seed{seed}" / "classes.csv" for seed in seeds]
+        means.append(np.mean([pd.read_csv(path)["error"] for path in paths], axis=0))
+    labels = pd.read_csv(paths[0])["class"]
+    for label, *cells in zip(labels, *means, strict=True):
+        yield row(label, *(f"{error:.2f}" for error in cells))
+
+
+def depth(model: str) -> int:
+    """Layers of a network."""
+    return int(model[-2:])
+
+
+def name(model: str) -> str:
+    """A network's name in text."""
+    return f"{'ResNet' if model in RESIDUAL else 'plain'}-{depth(model)}"
+
+
+def signed(value: float) -> str:
+    """A number with its sign, never −0.00."""
+    return f"{value:+z.2f}".replace("-", "−")
+
+
+def interval(test: pd.Series) -> str:
+    """A 95 % interval; a dash where there is none."""
+    return "–" if np.isnan(test.low) else f"{signed(test.low)} to {signed(test.high)}"
+
+
+def row(*cells: str) -> str:
+    """A row of a Markdown table."""
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+
+
+def main(schedule: str) -> None:
+    """Print every row of a schedule."""
+    runs = load(schedule)
+    claims = [*claim_rows(runs, schedule)]
+    print(headline([verdict for _, verdict in claims]))
+    parts = [[line for line, _ in claims], error_rows(runs, schedule), class_rows(runs, schedule)]
+    if schedule == "paper":
+        parts.append(paper_rows(runs))
+    for lines in parts:
+        print("", *lines, sep="\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
