@@ -19,7 +19,7 @@ from degradation.records import RunFolder
 from degradation.training.probe import Probe
 
 OF_GRADIENTS = {"kernel_gradient_norm", "output_gradient_norm", "relative_step"}
-OF_RELUS = {"dead_share", "effective_rank"}
+OF_RELUS = {"dead_share", "effective_rank", "channel_rank"}
 OF_ALL = {"update", "layer", "kernel_norm", "response_std", "cosine", *OF_GRADIENTS}
 
 
@@ -30,6 +30,13 @@ def synthetic():
 
 def measured(probe: Probe, update: int = 0, rate: float = 0.1) -> dict[str, dict]:
     return {row["layer"]: row for row in probe.measure(update, rate)}
+
+
+def effective_rank(matrix: np.ndarray) -> float:
+    """The exponential of the entropy of its singular values, of those that are not 0."""
+    singular = np.linalg.svd(matrix, compute_uv=False)
+    share = singular[singular > 1e-6] / singular.sum()
+    return np.exp(-np.sum(share * np.log(share)))
 
 
 def test_measurements_by_hand(synthetic):
@@ -58,8 +65,7 @@ def test_measurements_by_hand(synthetic):
         loss = tf.reduce_mean(losses)
     by_kernel, by_output = map(np.linalg.norm, tape.gradient(loss, [conv.kernel.value, response]))
     kernel = conv.kernel.numpy()
-    singular = np.linalg.svd(output.numpy().reshape(100, -1), compute_uv=False)
-    share = singular / singular.sum()
+    channels = output.numpy().reshape(-1, 16)
     expected = {
         "kernel_norm": np.linalg.norm(kernel),
         "kernel_gradient_norm": by_kernel,
@@ -68,7 +74,8 @@ def test_measurements_by_hand(synthetic):
         "cosine": np.sum(kernel * initial) / np.linalg.norm(kernel) / np.linalg.norm(initial),
         "response_std": np.sqrt(12 / 16 + 4 / 16 * 12 / 16),
         "dead_share": 4 / 16,
-        "effective_rank": np.exp(-np.sum(share * np.log(share))),
+        "effective_rank": effective_rank(output.numpy().reshape(100, -1)),
+        "channel_rank": effective_rank(channels - channels.mean(axis=0)),
     }
     row = rows[conv.name]
     assert row.keys() == OF_ALL | OF_RELUS and row["update"] == 5
@@ -76,6 +83,30 @@ def test_measurements_by_hand(synthetic):
     assert rows["network"].keys() == {"update", "layer", "loss", "shattering"}
     assert rows["network"]["loss"] == pytest.approx(float(loss), rel=1e-5)
     assert -1 < rows["network"]["shattering"] < 1
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_what_is_very_small_or_large_is_measured_too(synthetic, scale):
+    """Squares of these gradients and features are no floats."""
+    model = build_small("plain20", depth=8, norm="none")
+    before = measured(Probe(model, synthetic))
+    for factor, name in ((scale**2, "stem_conv"), (scale**2, "stage1_block1_1_conv")):
+        model.get_layer(name).kernel.assign(model.get_layer(name).kernel * factor)
+    model.get_layer("logits").kernel.assign(model.get_layer("logits").kernel / scale**4)
+    after, last = measured(Probe(model, synthetic)), "stage3_block1_2_conv"
+    assert after["network"]["loss"] == pytest.approx(before["network"]["loss"], rel=1e-3)
+    for key, factor in (("output_gradient_norm", scale**-4), ("effective_rank", 1)):
+        assert after[last][key] == pytest.approx(before[last][key] * factor, rel=1e-2)
+
+
+def test_a_network_without_a_signal_has_no_ranks_and_is_dead(synthetic):
+    model = build_small("plain20", depth=8, norm="none")
+    model.get_layer("stem_conv").kernel.assign(model.get_layer("stem_conv").kernel * 0)
+    rows = measured(Probe(model, synthetic))
+    row = rows["stage3_block1_2_conv"]
+    assert (row["dead_share"], row["kernel_gradient_norm"]) == (1, 0)
+    assert np.isnan([row["effective_rank"], row["channel_rank"]]).all()
+    assert np.isnan(rows["network"]["shattering"])
 
 
 def test_gradients_of_a_linear_network_do_not_shatter(synthetic):

@@ -42,7 +42,7 @@ CLASS_COLUMNS = ("class", "images", "error")
 PROBE_COLUMNS = (
     *("update", "layer", "kernel_norm", "kernel_gradient_norm", "output_gradient_norm"),
     *("relative_step", "cosine", "response_std", "dead_share", "effective_rank"),
-    *("loss", "shattering"),
+    *("channel_rank", "loss", "shattering"),
 )
 """The columns of probe.csv: `degradation.training.probe.Probe.measure` says what they are."""
 

@@ -11,7 +11,7 @@ from degradation.data.pipeline import preprocess
 from degradation.models.summary import convolutions, main_path
 from degradation.training.steps import cross_entropy, make_moments, state_of
 
-UPDATES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600, 4000)
+UPDATES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600, 4000, 8000, 16_000)
 """After how many updates there are measurements: most of them where weights change fastest."""
 
 IMAGES = 512
@@ -58,15 +58,17 @@ class Probe:
         - `dead_share`: the share of channels whose ReLU is above 0 nowhere in any image.
         - `effective_rank` of the ReLU's output as a matrix [images, height·width·channels]: the
           exponential of the entropy of its singular values, which are divided by their sum (Roy and
-          Vetterli 2007).
+          Vetterli 2007). Rounding makes it at least about 1.3.
+        - `channel_rank`: the same of the matrix [images·height·width, channels], less each
+          channel's mean: how many channels are not alike, nor sums of others.
 
         The ReLU is the first after the convolution, in residual blocks after the addition; the last
-        two are of the main path alone. Then a row with `layer` = `network`:
+        three are of the main path alone. Then a row with `layer` = `network`:
 
         - `loss`: the mean cross-entropy.
         - `shattering` (after Balduzzi et al. 2017): the mean cosine between the gradients of the
           true logit by an image and by the image with noise, where other images' moments are fixed;
-          0 for an image without a gradient.
+          over the images that have a gradient.
 
         What a row lacks, or is None, does not apply; what is not finite is NaN or infinite.
         """
@@ -101,7 +103,7 @@ class Probe:
             for name, (kernel, response) in zip(self._kernels, gradients, strict=True)
         }
         for name, x in zip(self._activated, activations, strict=True):
-            measured[name] |= {"dead_share": _dead_share(x), "effective_rank": _effective_rank(x)}
+            measured[name] |= _look_at_features(x)
         return loss, measured
 
     def _look_at_noise(self):
@@ -125,10 +127,10 @@ class Probe:
             answers = tf.gather(logits, labels, batch_dims=1)
         # An answer depends on its own image alone, so that each image has its own gradient.
         gradients = tf.reshape(tape.gradient(answers, images), [2, count, -1])
-        # Where a gradient is 0, as behind a dead layer, it is like no other.
-        norms = tf.norm(gradients, axis=-1, keepdims=True)
-        one, other = tf.unstack(tf.math.divide_no_nan(gradients, norms))
-        return tf.reduce_mean(tf.reduce_sum(one * other, axis=-1))
+        one, other = tf.unstack(gradients / tf.norm(gradients, axis=-1, keepdims=True))
+        cosines = tf.reduce_sum(one * other, axis=-1)
+        # Behind a dead layer there is no gradient.
+        return tf.reduce_mean(tf.boolean_mask(cosines, tf.math.is_finite(cosines)))
 
 
 def _readers(model: keras.Model) -> dict[int, list[keras.layers.Layer]]:
@@ -157,21 +159,31 @@ def _cosine(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _norm(x: tf.Tensor) -> tf.Tensor:
-    return tf.norm(tf.cast(x, tf.float32))
+    x = tf.cast(x, tf.float32)
+    largest = tf.reduce_max(tf.abs(x))
+    # Scaled: the squares of what is as small as 1e-20, or as large as 1e20, are no floats.
+    return largest * tf.norm(tf.math.divide_no_nan(x, largest))
 
 
-def _dead_share(x: tf.Tensor) -> tf.Tensor:
-    alive = tf.reduce_any(x > 0, axis=[0, 1, 2])
-    return tf.reduce_mean(tf.cast(~alive, tf.float32))
+def _look_at_features(x: tf.Tensor) -> dict[str, tf.Tensor]:
+    """What is of a ReLU's output `[n, height, width, channels]`; NaN if not all of it is finite."""
+    x = tf.cast(x, tf.float32)
+    x = tf.math.divide_no_nan(x, tf.reduce_max(x))  # scaled as in `_norm`
+    rows, pixels = tf.reshape(x, [x.shape[0], -1]), tf.reshape(x, [-1, x.shape[-1]])
+    mean = tf.reduce_mean(pixels, axis=0)
+    dead = tf.reduce_mean(tf.cast(mean == 0.0, tf.float32))
+    products = tf.matmul(pixels, pixels, transpose_a=True) / pixels.shape[0]
+    return {
+        "dead_share": tf.where(tf.reduce_all(tf.math.is_finite(mean)), dead, np.nan),
+        "effective_rank": _effective_rank(tf.matmul(rows, rows, transpose_b=True)),
+        "channel_rank": _effective_rank(products - mean[:, None] * mean),
+    }
 
 
-def _effective_rank(x: tf.Tensor) -> tf.Tensor:
-    """Effective rank of `[n, height, width, channels]`; NaN if all is 0, or anything not finite."""
-    rows = tf.reshape(tf.cast(x, tf.float32), [x.shape[0], -1])
-    # Singular values are roots of the Gram matrix's eigenvalues, which is small.
-    gram = tf.cast(tf.matmul(rows, rows, transpose_b=True), tf.float64)
+def _effective_rank(gram: tf.Tensor) -> tf.Tensor:
+    """Effective rank of a matrix by its Gram matrix, which is small; NaN if that is not finite."""
     # Decomposing what is not finite is an error; zeros give 0/0.
     gram = tf.where(tf.reduce_all(tf.math.is_finite(gram)), gram, tf.zeros_like(gram))
-    singular = tf.sqrt(tf.maximum(tf.linalg.eigvalsh(gram), 0.0))
+    singular = tf.sqrt(tf.maximum(tf.linalg.eigvalsh(tf.cast(gram, tf.float64)), 0.0))
     share = singular / tf.reduce_sum(singular)
     return tf.exp(-tf.reduce_sum(tf.math.xlogy(share, share)))
