@@ -96,6 +96,7 @@ def probe_rows(
                     "response_std": 1.0,
                     "dead_share": 0.0625 * (layer == last),
                     "effective_rank": 200.0 - layer,
+                    "channel_rank": 12.0,
                 }
             )
         rows.append({"update": update, "layer": "network", "loss": 2.3, "shattering": 1 / depth})

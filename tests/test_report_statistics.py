@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from degradation.report.statistics import Difference, holds, paired, welch, z_score
+from degradation.report.statistics import Difference, contrast, holds, paired, welch, z_score
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -36,6 +36,22 @@ class TestWelch:
     def test_equal_networks_have_no_difference(self):
         found = welch([90.0, 90.0], [90.0, 90.0])
         assert found.points == 0 and found.low == -found.high < 0 and found.p == 1
+
+
+class TestContrast:
+    def test_of_four_groups_is_welchs_by_hand(self):
+        """A difference of differences: variances add up, degrees of freedom by Satterthwaite."""
+        groups = [[50.0, 52.0, 55.0], [19.0, 19.5, 20.5], [36.0, 37.0, 35.5], [20.0, 21.0, 20.2]]
+        found = contrast(groups, [1, -1, -1, 1])
+        variances = [np.var(group, ddof=1) / 3 for group in groups]
+        freedom = sum(variances) ** 2 / sum(v**2 / 2 for v in variances)
+        half = stats.t.ppf(0.975, freedom) * math.sqrt(sum(variances))
+        points = (157 / 3 - 59 / 3) - (108.5 / 3 - 61.2 / 3)
+        assert found.points == pytest.approx(points)
+        assert (found.low, found.high) == pytest.approx((points - half, points + half))
+
+    def test_a_single_seed_in_one_group_gives_no_interval(self):
+        assert contrast([[3.0], [1.0, 2.0]], [1, -1]) == Difference(1.5)
 
 
 class TestPaired:

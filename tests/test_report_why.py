@@ -14,11 +14,20 @@ from report_samples import (
     texts,
     write_run,
 )
+from scipy.stats import gmean
 
 from degradation.records import RunFolder
 from degradation.report import Request, find_runs, write_report
 from degradation.report.runs import find_diverged
-from degradation.report.why import build_why, draw_why, factor, kinds_of, measures_of, tell
+from degradation.report.why import (
+    build_why,
+    draw_why,
+    factor,
+    kinds_of,
+    layers_of,
+    measures_of,
+    tell,
+)
 from degradation.setting import Setting
 
 PLAIN = ["plain20", "plain56"]
@@ -81,7 +90,7 @@ def rows(page: str, *cells: str) -> list[list[str]]:
 
 class TestMeasures:
     def kind(self, root, **probe):
-        for seed in (0, 1):
+        for seed in (0, 1, 2):
             write(root, "plain56", seed, probe=probe)
         (kind,) = kinds_of(find_runs(root))
         return kind
@@ -89,34 +98,44 @@ class TestMeasures:
     def test_are_of_the_layers_at_the_updates_that_docs_name(self, tmp_path):
         kind = self.kind(tmp_path, factor=650, growth=4)
         measured = measures_of(kind)
-        probes = [run.probe for run in kind.finished]
-        first = [p[p["update"] == 0]["kernel_gradient_norm"].to_numpy() for p in probes]
-        ratio = np.sqrt(np.prod([layers[1] / layers[54] for layers in first]))  # geometric mean
-        assert measured["factor"][0] == pytest.approx(ratio)
-        assert measured["rate"] == pytest.approx(ratio ** (1 / 53))
-        assert measured["steps"][0] > 400 > 40 > measured["steps"][1]
-        assert measured["spread"] < 10
-        assert measured["growth"] == pytest.approx(4 ** (54 / 53) ** 3)  # of the first one
-        assert measured["cosine"] == pytest.approx(1 / measured["growth"])
-        assert measured["dead"] == pytest.approx(6.25)
-        assert measured["rank"] == (pytest.approx(145), pytest.approx(145))
-        assert measured["shattering"][0] == pytest.approx(1 / 56)
+        first = [layers_of(run, "output_gradient_norm").loc[0] for run in kind.finished]
+        rate = np.median([(layers[2] / layers[55]) ** (1 / 53) for layers in first])
+        assert measured["rate"] == pytest.approx(rate) == pytest.approx(650 ** (1 / 53), rel=0.01)
+        assert measured["lag_first"] > 50 > 2 > measured["lag_lowest"] > 0.5
+        assert measured["spread_first"] > 400 > 40 > measured["spread_late"]
+        norms = kind.layers("kernel_norm").loc[100] / kind.layers("kernel_norm").loc[0]
+        ends = norms.iloc[:18], norms.iloc[-18:]
+        assert measured["damage"] == pytest.approx(gmean(ends[0]) / gmean(ends[1]))
+        cosines = measured["cosine_first"], measured["cosine_last"]
+        assert cosines == pytest.approx([np.mean(1 / end) for end in ends])
+        assert measured["dead"] == pytest.approx(6.25 / 55)
+        assert (measured["rank_first"], measured["rank_end"]) == (145, 145)
+        assert (measured["channels_first"], measured["channels_end"]) == pytest.approx((12, 12))
+        assert measured["shattering_settled"] == pytest.approx(1 / 56)
 
     def test_what_a_run_did_not_reach_has_no_number(self, tmp_path):
         measured = measures_of(self.kind(tmp_path, factor=650, until=10))
-        assert np.isnan([measured["spread"], measured["steps"][1], measured["growth"]]).all()
-        assert measured["factor"][1] > 1 and measured["last"] == 10
+        late = [measured[key] for key in ("spread_late", "cosine_first", "shattering_settled")]
+        assert np.isnan(late).all()
+        assert measured["lag_lowest"] > 0 and measured["damage"] >= 1
 
     def test_a_gradient_of_zero_counts(self, tmp_path):
         folder = write(tmp_path, "plain56")
         changed = probe_rows(56, 650)
         for row in changed:
             if row["layer"] == "conv2":
-                row["kernel_gradient_norm"] = 0.0
+                row["output_gradient_norm"] = row["relative_step"] = 0.0
         RunFolder(folder).write_probe(changed)
         (kind,) = kinds_of(find_runs(tmp_path))
         measured = measures_of(kind)
-        assert (measured["factor"][0], measured["spread"]) == (0, np.inf)
+        assert (measured["rate"], measured["lag_first"]) == (0, 0)
+        assert measured["spread_late"] == np.inf
+
+    def test_of_three_seeds_one_that_is_off_does_not_count(self, tmp_path):
+        for seed, value in enumerate((650, 650, 1e30)):
+            write(tmp_path, "plain56", seed, probe={"factor": value})
+        (kind,) = kinds_of(find_runs(tmp_path))
+        assert measures_of(kind)["rate"] < 1.2
 
 
 @pytest.mark.parametrize(
@@ -144,12 +163,13 @@ class TestReport:
         (training, test) = rows(page, "plain-56", "near-identity kernels")
         assert training[2:4] == ["0, 1, 2", "training"] and test[3] == "test"
         assert training[5] == "−12.91" and training[7] == "**lower**"  # not all at the end yet
-        assert [row[7] for row in rows(page, "plain-56", "warm-up")] == [
-            "**no difference shown**"
-        ] * 2
+        assert [row[7] for row in rows(page, "plain-56", "warm-up")] == ["**equal**"] * 2
         assert [row[4:] for row in rows(page, "plain-56", "none")][0][1:] == ["", "", ""]
-        (gap, _) = rows(page, "short", "4,000", "near-identity kernels")
-        assert gap[6] == "+29.80"
+        (base, _), (gap, _) = (
+            rows(page, "short", "4,000", words) for words in ("none", "near-identity kernels")
+        )
+        assert (base[6], *base[8:10]) == ("+29.80", "", "")
+        assert gap[6] == "+29.80" and gap[8] == "+0.00"
         assert "What the probes measured" not in page and "](interventions.png)" in page
 
     def test_of_the_whole_study_there_are_figures_and_tables(self, tmp_path):
@@ -161,9 +181,9 @@ class TestReport:
         lost, _ = rows(page, "plain-56", "no batch norm")
         assert lost[2] == "0, 1, 2 (seed 1 diverged at iteration 12)" and lost[5] != ""
         lost, _ = rows(page, "plain-56", "no batch norm, N(0, 0.01) kernels")
-        assert lost[4:] == ["–", "", "", "**diverged**"]
-        (probed,) = rows(page, "plain-56, no batch norm, N(0, 0.01) kernels")
-        assert probed[3] == "–"
+        assert lost[4:] == ["–", "", "", "**3 of 3 failed**"]
+        (probed,) = (row for row in rows(page) if row[0].startswith("plain-56, no batch norm, N(0"))
+        assert probed[3].endswith("→ –") and "seed 2 diverged at iteration 12" in probed[0]
         assert len(rows(page, "ResNet-56", "0, 1, 2")) == 0  # it is no intervention's network
 
     def test_a_variants_own_report_has_its_own_probes_alone(self, tmp_path):
@@ -199,7 +219,9 @@ class TestReport:
                 write(tmp_path / "why", model, variant=variant)
             write(tmp_path / "why", model, variant="init=dirac", schedule="medium")
         page = report(tmp_path / "why")
-        gaps = [(row[0], row[2]) for row in rows(page) if row[0] in SCHEDULE_KEYS and len(row) == 8]
+        gaps = [
+            (row[0], row[2]) for row in rows(page) if row[0] in SCHEDULE_KEYS and len(row) == 10
+        ]
         changed = "near-identity kernels"
         assert gaps[::2] == [
             *(("short", "none"), ("short", changed)),
@@ -214,23 +236,24 @@ class TestFigures:
         study(tmp_path, seeds=(0, 1))
         why, runs = told(tmp_path)
         figure = build_why(why, runs)["gradients"].figure
-        assert [axes.get_title("left").replace("\n", " ") for axes in figure.axes] == [
+        assert [axes.get_title("left").replace("\n", " ") for axes in figure.axes[:4]] == [
             *("plain-20", "plain-56", "ResNet-56", "plain-56, no batch norm")
         ]
-        deep = figure.axes[1]
+        deep, below = figure.axes[1], figure.axes[5]
         assert deep.get_yscale() == "log" and len(deep.lines) == 13
-        probes = [run.probe for run in runs if run.model == "plain56"]
-        first = [p[p["update"] == 0]["kernel_gradient_norm"][:-1].to_numpy() for p in probes]
+        probes = [layers_of(run, "kernel_gradient_norm") for run in runs if run.model == "plain56"]
+        first = np.median([probe.loc[0] for probe in probes], axis=0)
         drawn = line(deep, "update-0")
-        np.testing.assert_allclose(drawn.get_ydata(), np.sqrt(np.prod(first, axis=0)))
+        np.testing.assert_allclose(drawn.get_ydata(), first)
+        np.testing.assert_allclose(line(below, "update-0").get_ydata(), first / 10)
         assert list(drawn.get_xdata()) == list(range(1, 56))
         grey = [np.dot(_rgb(drawn), (0.299, 0.587, 0.114)) for drawn in deep.lines]
         assert grey == sorted(grey) and grey[-1] - grey[0] > 0.5
+        (key,) = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+        assert [text.get_text() for text in key.get_texts()][-1] == "4,000"
         written = texts(figure)
-        measured = {row["name"]: row for row in why.measures}
         for words in (
-            f"plain-56 {factor(measured['plain-56']['factor'][0])};",
-            f"plain-56 {factor(measured['plain-56']['spread'])};",
+            f"plain-56 {factor(first[1] / first[-1])};",
             "plain-56, no batch norm: seed 1 diverged at iteration 12.",
             "Seeds: 0, 1.",
             "Schedule short: 4,000 iterations",
@@ -245,7 +268,6 @@ class TestFigures:
         assert [drawn.get_gid() for drawn in above.lines][-1] == "update-100"
         assert line(above, "update-20").get_ydata()[1] == pytest.approx(4)
         assert line(below, "update-20").get_ydata()[1] == pytest.approx(0.25)
-        assert "at update 20, norm and cosine: plain-20 1, 1.00; plain-56 4, 0.25;" in texts(figure)
 
     def test_interventions_have_every_seed_as_a_dot_and_the_others_as_lines(self, tmp_path):
         study(tmp_path)

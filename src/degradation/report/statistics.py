@@ -1,4 +1,4 @@
-"""Differences over seeds and their 95 % intervals, by SciPy's t-tests."""
+"""Differences over seeds and their 95 % intervals, by Student's t."""
 
 import math
 from collections.abc import Sequence
@@ -29,15 +29,30 @@ class Difference:
     p: float = 1.0
 
 
+def contrast(groups: Sequence[Sequence[float]], weights: Sequence[float]) -> Difference:
+    """Estimate a weighted sum of the means of `groups`, each the errors of one network over seeds.
+
+    The interval is Welch's, for any number of groups: variances are those of each group, degrees of
+    freedom by Satterthwaite. There is none if a group has a single seed.
+    """
+    means, sizes = np.array([np.mean(group) for group in groups]), np.array([*map(len, groups)])
+    points = float(np.dot(weights, means))
+    if min(sizes) < 2:
+        return Difference(points)
+    deviations = np.maximum([np.std(group, ddof=1) for group in groups], IMAGE)
+    variances = (np.asarray(weights) * deviations) ** 2 / sizes
+    error = math.sqrt(variances.sum())
+    t = stats.t(variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum())
+    half = float(t.ppf((1 + CONFIDENCE) / 2)) * error
+    return Difference(points, points - half, points + half, float(2 * t.sf(abs(points) / error)))
+
+
 def welch(a: Sequence[float], b: Sequence[float]) -> Difference:
     """Estimate the mean of `a` minus that of `b`, the errors of two architectures over seeds.
 
     Never paired: a seed shares nothing but the order of the data between two architectures.
     """
-    points = np.mean(a) - np.mean(b)
-    if min(len(a), len(b)) < 2:
-        return Difference(float(points))
-    return _tested(points, stats.ttest_ind(_spaced(a), _spaced(b), equal_var=False))
+    return contrast([a, b], [1, -1])
 
 
 def paired(a: pd.Series, b: pd.Series) -> Difference:
@@ -45,10 +60,7 @@ def paired(a: pd.Series, b: pd.Series) -> Difference:
 
     For one architecture in two precisions: of one seed, both err alike.
     """
-    differences = (a - b).dropna()
-    if len(differences) < 2:
-        return Difference(float(differences.mean()))
-    return _tested(differences.mean(), stats.ttest_1samp(_spaced(differences), 0))
+    return contrast([(a - b).dropna()], [1])
 
 
 def holds(differences: Sequence[Difference], sign: int) -> bool | None:
@@ -73,16 +85,3 @@ def z_score(errors: Sequence[float], paper: float) -> float | None:
         return None
     deviation = max(float(np.std(errors, ddof=1)), USUAL_SPREAD)
     return (float(np.mean(errors)) - paper) / (deviation * math.sqrt(1 + 1 / len(errors)))
-
-
-def _spaced(values: Sequence[float]) -> np.ndarray:
-    """Move values apart about their mean, if their standard deviation is below one image."""
-    values = np.asarray(values, dtype=float)
-    if values.std(ddof=1) >= IMAGE:
-        return values
-    return values.mean() + IMAGE * stats.zscore(np.arange(len(values)), ddof=1)
-
-
-def _tested(points: float, test) -> Difference:
-    low, high = test.confidence_interval(CONFIDENCE)
-    return Difference(float(points), float(low), float(high), float(test.pvalue))

@@ -6,7 +6,6 @@ their schedule and are the same in all else. Runs that diverged are among them, 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from degradation.report.figures import HEIGHT, STYLE, Picture, lay_out, write_picture
 from degradation.report.panel import (
@@ -31,7 +31,7 @@ from degradation.report.panel import (
 )
 from degradation.report.provenance import how_made
 from degradation.report.runs import WORDS, Run, check_alike
-from degradation.report.statistics import Difference, welch
+from degradation.report.statistics import Difference, contrast, welch
 from degradation.setting import Setting
 
 KEYS = ("init", "norm", "warmup.min_depth")
@@ -42,10 +42,11 @@ INTERVENTIONS = {  # in words
     "warmup.min_depth=20": "warm-up",
 }
 SHALLOW, DEEP, SHORTCUTS = "plain20", "plain56", "resnet56"
-EARLY, SETTLED = 20, 100  # updates: of the first damage; from which on gradients are compared
-TURNED = 0.9  # a kernel whose cosine with its first state is below has another direction
+SETTLED, LATE = 100, 400  # updates: after the first damage; when warm-ups have ended, too
+EQUAL = 1 / 5  # of the gap between plain-56 and plain-20: less is not what makes the gap
+FAILED = 85.0  # percent of training error, about a guess, which has 90
 DECADES = 10  # that the axis of gradients has at most
-LINES_ARE = "a line an update, the thick one before training. Lines are means over the seeds."
+LINES_ARE = "a line an update, the thick one before training. Lines are medians over the seeds."
 
 
 # ---------------------------------------------------------------- runs
@@ -98,34 +99,19 @@ class Kind:
         ends = [(run.seed, run.manifest["diverged_at"]) for run in self.diverged]
         return ", ".join(f"seed {seed} diverged at iteration {at:,}" for seed, at in ends)
 
+    @property
+    def failed(self) -> list[Run]:
+        """Those of its runs that diverged, or ended as bad as a guess."""
+        guesses = [run for run in self.finished if run.final("train_error") > FAILED]
+        return [*self.diverged, *guesses]
+
     def errors(self, column: str) -> pd.Series:
         """The last errors by seed, in percent; of runs that diverged there are none."""
         return pd.Series({run.seed: run.final(column) for run in self.finished}, dtype=float)
 
     def layers(self, column: str) -> pd.DataFrame:
-        """What probes measured of convolutions: a row an update, a column a layer, from 1.
-
-        Means over the seeds: geometric ones, but for cosines and shares, which are not factors.
-        """
-        tables = []
-        for run in self.probed:
-            rows = run.probe[run.probe["layer"] != "network"]
-            rows = rows.assign(layer=rows.groupby("update").cumcount() + 1)
-            table = rows.pivot(index="update", columns="layer", values=column).astype(float)
-            tables.append(table.where(np.isfinite(table)))
-        if column in ("cosine", "dead_share"):
-            return _mean(tables)
-        with np.errstate(divide="ignore"):  # a gradient may be 0
-            return np.exp(_mean([np.log(table) for table in tables]))
-
-    def network_rows(self, column: str) -> pd.Series:
-        """What probes measured of the network: means over the seeds, by update."""
-        rows = [run.probe[run.probe["layer"] == "network"] for run in self.probed]
-        return _mean([table.set_index("update")[[column]] for table in rows])[column]
-
-
-def _mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(tables).astype(float).groupby(level=0).mean()
+        """What `layers_of` gives, as medians over the seeds that got so far."""
+        return pd.concat([layers_of(run, column) for run in self.probed]).groupby(level=0).median()
 
 
 def intervention(setting: Setting) -> str:
@@ -152,39 +138,124 @@ def kinds_of(runs: Iterable[Run], diverged: Iterable[Run] = ()) -> list[Kind]:
     return [kinds[key] for key in order]
 
 
-# ---------------------------------------------------------------- numbers
+# ---------------------------------------------------------------- what probes measured
+
+
+def layers_of(run: Run, column: str) -> pd.DataFrame:
+    """What a run's probe measured of convolutions: a row an update, a column a layer, from 1."""
+    rows = run.probe[run.probe["layer"] != "network"]
+    rows = rows.assign(layer=rows.groupby("update").cumcount() + 1)
+    return rows.pivot(index="update", columns="layer", values=column).astype(float)
+
+
+@np.errstate(divide="ignore", invalid="ignore")  # gradients may be 0
+def measure(run: Run) -> dict[str, float]:
+    """Tell in numbers what a run's probe measured: the table in docs/why.md says what they are.
+
+    A third is one of the network's convolutions. What is of an update that the run did not reach is
+    NaN.
+    """
+    columns = ("output_gradient_norm", "relative_step", "kernel_norm", "cosine")
+    columns += ("dead_share", "effective_rank", "channel_rank")
+    backward, step, norm, cosine, dead, rank, channels = (layers_of(run, c) for c in columns)
+    shattering = run.probe[run.probe["layer"] == "network"].set_index("update")["shattering"]
+    third, growth, end = len(norm.columns) // 3, norm / norm.loc[0], norm.index[-1]
+    lag, damage = (
+        _geometric(table.iloc[:, :third]) / _geometric(table.iloc[:, -third:])
+        for table in (step, growth)
+    )
+    spread = step.max(axis=1, skipna=False) / step.min(axis=1, skipna=False)
+    between = len(norm.columns) - 2
+    return {
+        "rate": (backward[2] / backward.iloc[:, -1])[0] ** (1 / between),
+        "lag_first": lag[0],
+        "lag_lowest": lag.loc[1:].min(),
+        "spread_first": spread[0],
+        "spread_late": spread.loc[LATE:].max(),
+        "damage": damage.max(),
+        "cosine_first": cosine.iloc[:, :third].mean(axis=1).get(SETTLED),
+        "cosine_last": cosine.iloc[:, -third:].mean(axis=1).get(SETTLED),
+        "dead": 100 * dead.loc[end].mean(),
+        "rank_first": rank.iloc[0, -1],
+        "rank_end": rank.iloc[-1, -1],
+        "channels_first": _geometric(channels)[0],
+        "channels_end": _geometric(channels)[end],
+        "shattering_first": shattering[0],
+        "shattering_settled": shattering.get(SETTLED),
+        "shattering_end": shattering[end],
+    }
+
+
+def _geometric(table: pd.DataFrame) -> pd.Series:
+    """The geometric mean over the layers, by update."""
+    return np.exp(np.log(table).mean(axis=1, skipna=False))
+
+
+def measures_of(kind: Kind) -> dict[str, Any]:
+    """What `measure` gives of a kind's runs, as medians over the seeds that got so far."""
+    measured = pd.DataFrame([measure(run) for run in kind.probed], dtype=float)
+    return {"name": kind.name, "fate": kind.fate, **measured.median()}
+
+
+def factor(value: float) -> str:
+    """Write a factor to three digits or fewer: 650, 4.13, 0.24; a dash where there is none."""
+    if pd.isna(value):
+        return "–"
+    if value == 0 or np.isinf(value):
+        return "∞" if value else "0"
+    if not 0.001 <= value < 1e6:
+        return f"{value:.0e}".replace("-", "−")
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+# ---------------------------------------------------------------- what interventions do
 
 
 @dataclass(frozen=True)
 class Effect:
     """One error of a network with an intervention, and its difference to the one without.
 
-    There is no difference for the network without, nor where all runs diverged.
+    There is no difference for the network without, nor where all runs diverged. `bound` is what an
+    interval must not leave for the two to be *equal*; NaN without plain-20 and plain-56.
     """
 
     kind: Kind
     column: str
     difference: Difference | None
+    bound: float = np.nan
 
     @property
     def outcome(self) -> str:
-        """*Lower* or *higher*, where the 95 % interval excludes 0."""
-        if self.difference is None:
-            return "" if self.kind.finished else "diverged"
-        low, high = self.difference.low, self.difference.high
-        if low is None:
-            return "one seed"
-        return "lower" if high < 0 else "higher" if low > 0 else "no difference shown"
+        """*Lower*, *higher*, *equal* or neither, by the 95 % interval; and which runs failed."""
+        failed, told = len(self.kind.failed), []
+        if self.difference and self.difference.low is not None:
+            low, high = self.difference.low, self.difference.high
+            words = {
+                "lower": high < 0,
+                "higher": low > 0,
+                "equal": -self.bound < low and high < self.bound,
+            }
+            told = [word for word, so in words.items() if so] or ["no difference shown"]
+        elif self.difference:
+            told = ["one seed"]
+        if failed:
+            told.append(f"{failed} of {len(self.kind.all)} failed")
+        return ", ".join(told)
 
 
 @dataclass(frozen=True)
 class Gap:
-    """An error of plain-56 minus that of plain-20, both with one intervention, on one schedule."""
+    """An error of plain-56 minus that of plain-20, both with one intervention, on one schedule.
+
+    `change` is this gap minus the one without intervention on the report's own schedule; None for
+    that one itself, and where there is none.
+    """
 
     shallow: Kind
     deep: Kind
     column: str
     difference: Difference
+    change: Difference | None = None
 
     @property
     def schedule(self) -> dict[str, Any]:
@@ -197,16 +268,20 @@ def effects_of(kinds: list[Kind]) -> list[Effect]:
 
     Networks that have runs only with, or only without one, are not there.
     """
+    without = {kind.model: kind for kind in kinds if not kind.intervention and kind.finished}
     effects = []
     for kind in kinds:
-        same = [other for other in kinds if other.model == kind.model]
-        without = same[0]
-        if len(same) == 1 or without.intervention or not without.finished:
+        base = without.get(kind.model)
+        if base is None or not any(k.intervention for k in kinds if k.model == kind.model):
             continue
         for column in _columns(kinds):
-            compared = kind is not without and kind.finished
-            errors = kind.errors(column), without.errors(column)
-            effects.append(Effect(kind, column, welch(*errors) if compared else None))
+            bound = np.nan
+            if {SHALLOW, DEEP} <= without.keys():
+                means = [without[model].errors(column).mean() for model in (DEEP, SHALLOW)]
+                bound = EQUAL * abs(means[0] - means[1])
+            compared = kind is not base and kind.finished
+            errors = kind.errors(column), base.errors(column)
+            effects.append(Effect(kind, column, welch(*errors) if compared else None, bound))
     return effects
 
 
@@ -215,7 +290,8 @@ def gaps_of(kinds: list[Kind], around: list[Run]) -> list[Gap]:
 
     `kinds` are of one schedule, and `around` has runs of others; of one setting the first counts.
     """
-    groups = {kinds[0].all[0].schedule: kinds}
+    own = kinds[0].all[0].schedule
+    groups = {own: kinds}
     unique = {run.setting: run for run in reversed(around)}.values()
     for name in {run.schedule for run in unique} - {*groups}:
         groups[name] = kinds_of(run for run in unique if run.schedule == name)
@@ -227,58 +303,22 @@ def gaps_of(kinds: list[Kind], around: list[Run]) -> list[Gap]:
                 for column in _columns(group):
                     difference = welch(deep.errors(column), shallow.errors(column))
                     gaps.append(Gap(shallow, deep, column, difference))
-    return sorted(gaps, key=lambda gap: (gap.schedule["iterations"], gap.deep.intervention))
+    gaps.sort(key=lambda gap: (gap.schedule["iterations"], gap.deep.intervention))
+    bases = {
+        gap.column: gap for gap in gaps if gap.schedule["name"] == own and not gap.deep.intervention
+    }
+    return [_with_change(gap, bases.get(gap.column)) for gap in gaps]
+
+
+def _with_change(gap: Gap, base: Gap | None) -> Gap:
+    if base is None or gap is base:
+        return gap
+    groups = [kind.errors(gap.column) for it in (gap, base) for kind in (it.deep, it.shallow)]
+    return replace(gap, change=contrast(groups, [1, -1, -1, 1]))
 
 
 def _columns(kinds: list[Kind]) -> list[str]:
     return ["train_error", next(run.measured for kind in kinds for run in kind.finished)]
-
-
-def measures_of(kind: Kind) -> dict[str, Any]:
-    """Tell in numbers what a kind's probes measured; docs/why.md says what they decide.
-
-    Pairs are of update 0 and a later one: the last, or for relative steps `SETTLED`. What was not
-    reached before a run diverged is NaN.
-    """
-    gradients, steps = kind.layers("kernel_gradient_norm"), kind.layers("relative_step")
-    growth, last = growth_of(kind), gradients.index[-1]
-    factors = gradients[2] / gradients.iloc[:, -1]
-    rank, shattering = kind.layers("effective_rank").iloc[:, -1], kind.network_rows("shattering")
-    return {
-        "name": kind.name,
-        "factor": (factors[0], factors[last]),
-        "rate": factors[0] ** (1 / (len(gradients.columns) - 2)),
-        "spread": _spread(gradients).loc[SETTLED:].max(),
-        "steps": (_spread(steps)[0], _spread(steps).get(SETTLED, np.nan)),
-        "growth": growth.max(axis=1).get(SETTLED, np.nan),
-        "cosine": kind.layers("cosine").min(axis=1).get(SETTLED, np.nan),
-        "dead": 100 * kind.layers("dead_share").loc[last].max(),
-        "rank": (rank[0], rank[last]),
-        "shattering": (shattering[0], shattering[last]),
-        "last": last,
-    }
-
-
-def growth_of(kind: Kind) -> pd.DataFrame:
-    """Each kernel's norm over its first one, by update and layer."""
-    norms = kind.layers("kernel_norm")
-    return norms / norms.loc[0]
-
-
-def _spread(table: pd.DataFrame) -> pd.Series:
-    """The factor between the largest and the smallest layer, by update."""
-    return table.max(axis=1) / table.min(axis=1)  # infinite where a gradient is 0
-
-
-def factor(value: float) -> str:
-    """Write a factor to three digits or fewer: 650, 4.13, 0.24; a dash where there is none."""
-    if pd.isna(value):
-        return "–"
-    if value == 0 or np.isinf(value):
-        return "∞" if value else "0"
-    if not 0.001 <= value < 1e6:
-        return f"{value:.0e}".replace("-", "−")
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 # ---------------------------------------------------------------- the section of a report
@@ -366,112 +406,109 @@ def build_why(why: Why, runs: list[Run]) -> dict[str, Drawing]:
 
 
 def _gradients(kinds: list[Kind], runs: list[Run]) -> Drawing:
-    """Lay out the norms of the kernels' gradients: a panel a kind."""
+    """Lay out the norms of gradients: by the kernels above, by the convolutions' outputs below."""
     title = "Norms of gradients, layer by layer"
-    tables = [kind.layers("kernel_gradient_norm") for kind in kinds]
-    values = pd.concat([table.stack() for table in tables])
-    values = values[values > 0]
-    # There are none where every gradient is 0, too small for a float.
-    bottom, top = (values.min() / 1.5, values.max() * 1.5) if len(values) else (0.1, 10)
-    cut = bottom < top / 10**DECADES
-    told = [measures_of(kind) for kind in kinds]
+    columns = ("kernel_gradient_norm", "output_gradient_norm")
+    grid = [[kind.layers(column) for kind in kinds] for column in columns]
     text = [
-        "Norm of the mean loss's gradient by each convolution's kernel, on fixed training images; "
-        f"{LINES_ARE}",
-        "Second convolution ÷ last, at update 0: "
-        + "; ".join(f"{m['name']} {factor(m['factor'][0])}" for m in told)
-        + ".",
+        "Norm of the mean loss's gradient, on fixed training images: above by each convolution's "
+        f"kernel, below by its output, as it flows back; {LINES_ARE}"
     ]
-    if settled := [f"{m['name']} {factor(m['spread'])}" for m in told if np.isfinite(m["spread"])]:
-        text.append(
-            f"Largest layer ÷ smallest, the most at any update from {SETTLED} on: "
-            f"{'; '.join(settled)}."
-        )
-    if cut:
-        bottom = top / 10**DECADES
-        text.append(f"The axis cuts off norms below {factor(bottom)}.")
-    if any((table == 0).any(axis=None) for table in tables):
-        text.append("Gradients of 0 have no line.")
-    draw = partial(_draw_updates, limits=[(bottom, top)], labels=["norm of the gradient"])
-    spec = {"title": title, "panels": [{"title": _in_two(kind.name)} for kind in kinds]}
-    words = " ".join([*text, _seeds({kind: kind.probed for kind in kinds}), how_made(runs)])
-    figure = lay_out(spec, words, [[_lines(table) for table in tables]], draw, "", 0.8 * HEIGHT)
-    return Drawing(figure, title, words, kinds)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = [table.loc[0, 2] / table.iloc[0, -1] for table in grid[0]]
+        spreads = [(t.max(axis=1) / t.min(axis=1)).loc[SETTLED:].max() for t in grid[0]]
+    for what, values in (
+        ("Kernels, second convolution ÷ last, at update 0", ratios),
+        (f"Kernels, largest layer ÷ smallest, the most from update {SETTLED} on", spreads),
+    ):
+        told = [f"{k.name} {factor(v)}" for k, v in zip(kinds, values, strict=True) if v == v]
+        text += [f"{what}: {'; '.join(told)}."] * bool(told)
+    limits = [_log_limits(tables) for tables in grid]
+    if any(
+        table.lt(low).any(axis=None)
+        for tables, (low, _) in zip(grid, limits, strict=True)
+        for table in tables
+    ):
+        text.append("Axes cut off what is smaller, and gradients of 0.")
+    labels = ["by the kernel", "by the output"]
+    return _by_update(title, kinds, grid, text, runs, limits, labels, logs=[True, True])
+
+
+def _log_limits(tables: list[pd.DataFrame]) -> tuple[float, float]:
+    """Limits of an axis that shows what is above 0, but no more than `DECADES`."""
+    values = pd.concat([table.stack() for table in tables])
+    values = values[(values > 0) & np.isfinite(values)]
+    if values.empty:
+        return 0.1, 10
+    return max(values.min() / 1.5, 1.5 * values.max() / 10**DECADES), 1.5 * values.max()
 
 
 def _damage(kinds: list[Kind], runs: list[Run]) -> Drawing:
     """Lay out what the first updates do to kernels: above their norms, below their directions."""
-    growths = [growth_of(kind).loc[:SETTLED] for kind in kinds]
-    cosines = [kind.layers("cosine").loc[:SETTLED] for kind in kinds]
-    last = cosines[0].index[-1]
-    title = f"What the first {last} updates do to the kernels"
-    ends = pd.concat([table.stack() for table in growths])
+    growths, cosines = [], []
+    for kind in kinds:
+        norms = kind.layers("kernel_norm").loc[:SETTLED]
+        growths.append(norms / norms.loc[0])
+        cosines.append(kind.layers("cosine").loc[:SETTLED])
+    title = f"What the first {cosines[0].index[-1]} updates do to the kernels"
     text = [
         "Above: norm of each convolution's kernel over its first one. Below: cosine between the "
         f"two; {LINES_ARE}"
     ]
-    early = [
-        f"{kind.name} {factor(growth[2][EARLY])}, {cosine[2][EARLY]:.2f}"
-        for kind, growth, cosine in zip(kinds, growths, cosines, strict=True)
-        if EARLY in growth.index
-    ]
-    if early:
-        text.append(f"Second convolution at update {EARLY}, norm and cosine: {'; '.join(early)}.")
-    turned = [
-        f"{kind.name} {(cosine.loc[last] < TURNED).sum()} of {len(cosine.columns)}"
-        for kind, cosine in zip(kinds, cosines, strict=True)
-        if last in cosine.index
-    ]
-    text.append(f"Layers with a cosine below {TURNED} at update {last}: {'; '.join(turned)}.")
+    ends = pd.concat([table.stack() for table in growths])
     limits = [(min(0.9, ends.min() / 1.05), max(5.5, ends.max() * 1.1)), (-0.05, 1.05)]
     labels = ["norm ÷ first norm", "cosine with first"]
-    spec = {"title": title, "panels": [{"title": _in_two(kind.name)} for kind in kinds]}
+    grid = [growths, cosines]
+    return _by_update(title, kinds, grid, text, runs, limits, labels, logs=[True, False])
+
+
+def _by_update(
+    title: str,
+    kinds: list[Kind],
+    grid: list[list[pd.DataFrame]],
+    text: list[str],
+    runs: list[Run],
+    limits: list[tuple[float, float]],
+    labels: list[str],
+    logs: list[bool],
+) -> Drawing:
+    """Lay out rows of panels, a panel a kind and a line an update, of tables by update and layer.
+
+    A row has its limits and label, and is logarithmic or not.
+    """
     words = " ".join([*text, _seeds({kind: kind.probed for kind in kinds}), how_made(runs)])
-    grid = [[_lines(table) for table in tables] for tables in (growths, cosines)]
-    draw = partial(_draw_updates, limits=limits, labels=labels)
+    updates = sorted({update for table in grid[0] for update in table.index})
+    scale = matplotlib.colormaps["viridis"]
+    # By its logarithm, from dark to light, but not so light that it could not be seen.
+    colours = {u: to_hex(scale(0.9 * np.log1p(u) / np.log1p(max(updates[-1], 1)))) for u in updates}
+
+    def draw(axes: Axes, table: pd.DataFrame) -> None:
+        place = axes.get_subplotspec()
+        row = place.rowspan.start
+        curves = [
+            Curve("update", str(update), f"{update:,}", colours[update], values.to_frame(), None)
+            for update, values in table.iterrows()
+        ]
+        draw_layers(axes, curves, limits[row], log=logs[row])
+        if place.is_first_col():
+            axes.set_ylabel(labels[row], fontsize=TEXT)
+        if not place.is_last_row():
+            axes.set_xlabel("")
+            axes.tick_params(labelbottom=False)
+        if place.is_first_row() and place.is_last_col():
+            lines = [Line2D([], [], color=colours[u], label=f"{u:,}") for u in updates]
+            style = {"fontsize": SMALL, "title_fontsize": SMALL, "frameon": False}
+            space = {"handlelength": 1, "borderpad": 0, "labelspacing": 0.25, "alignment": "left"}
+            beside = {"loc": "upper left", "bbox_to_anchor": (1.03, 1.02), "borderaxespad": 0}
+            axes.legend(handles=lines, title="update", **style, **space, **beside)
+
+    spec = {"title": title, "panels": [{"title": _in_two(kind.name)} for kind in kinds]}
     figure = lay_out(spec, words, grid, draw, "", 0.5 * HEIGHT, narrowest=1.15)
     return Drawing(figure, title, words, kinds)
 
 
 def _in_two(name: str) -> str:
     return name.replace(", ", ",\n", 1)
-
-
-def _lines(table: pd.DataFrame) -> list[Curve]:
-    """Make a curve of each update of a table by update and layer."""
-    scale = matplotlib.colormaps["viridis"]
-    last = np.log1p(table.index[-1])
-    return [
-        Curve(
-            model="update",
-            column=str(update),
-            label=f"{update:,}",
-            # By its logarithm, from dark to light, but not so light that it could not be seen.
-            colour=to_hex(scale(0.9 * np.log1p(update) / last)),
-            seeds=layers.to_frame(),
-            paper=None,
-        )
-        for update, layers in table.iterrows()
-    ]
-
-
-def _draw_updates(
-    axes: Axes, curves: list[Curve], limits: list[tuple[float, float]], labels: list[str]
-) -> None:
-    """Draw a panel of a figure whose rows have these `limits` and `labels`; the last has a key."""
-    place = axes.get_subplotspec()
-    row = place.rowspan.start
-    draw_layers(axes, curves, limits[row], log=row == 0)
-    if place.is_first_col():
-        axes.set_ylabel(labels[row], fontsize=TEXT)
-    if not place.is_last_row():
-        axes.set_xlabel("")
-        axes.tick_params(labelbottom=False)
-    if place.is_first_row() and place.is_last_col():
-        style = {"fontsize": SMALL, "title_fontsize": SMALL, "frameon": False}
-        space = {"handlelength": 1, "borderpad": 0, "labelspacing": 0.25, "alignment": "left"}
-        place = {"loc": "upper left", "bbox_to_anchor": (1.03, 1.02), "borderaxespad": 0}
-        axes.legend(title="update", **style, **space, **place)
 
 
 def _interventions(why: Why, runs: list[Run]) -> Drawing:
