@@ -118,16 +118,18 @@ def paper_rows(runs: Runs) -> Iterator[str]:
             sigma = max(last.std(ddof=1), 0.2)
             z = signed((last.mean() - paper) / (sigma * (1 + 1 / len(last)) ** 0.5))
         points = paper_curve(model)
-        near = points.loc[3_000:32_000]
-        distance = [
-            np.abs(np.interp(near.index, rows.index, rows["test_error"]) - near).mean()
+        minus = [
+            np.interp(points.index, rows.index, rows["test_error"]) - points
             for rows in seeds.values()
         ]
+        distance = np.mean([curve.loc[3_000:32_000].abs().mean() for curve in minus])
+        later = np.mean([curve.loc[34_000:64_000].mean() for curve in minus])
         swing = [rows["test_error"].loc[20_000:32_000].diff().std() for rows in seeds.values()]
         swings = np.mean(swing) / 2**0.5, points.loc[20_000:32_000].diff().std() / 2**0.5
-        cells = [np.mean(distance), *swings, response_distance(model, seeds)]
+        cells = [signed(later), *(f"{value:.2f}" for value in swings)]
+        cells.append(f"{response_distance(model, seeds):.2f}")
         start = [name(model), ", ".join(map(str, seeds)), f"{last.mean():.2f}"]
-        yield row(*start, signed(last.mean() - paper), z, *(f"{value:.2f}" for value in cells))
+        yield row(*start, signed(last.mean() - paper), z, f"{distance:.2f}", *cells)
 
 
 def paper_curve(model: str) -> pd.Series:

@@ -34,8 +34,9 @@ TEST_ERRORS = {  # percent, and where they stand
 }
 SERIES = {"train_error": "train", "test_error": "test"}
 ORDERS = ("original", "sorted")  # of the layers in Figure 7
-# Iterations, at the first learning rate: all but the start, and where the curve is about level.
-DISTANCE_OVER, SWING_OVER = (3_000, 32_000), (20_000, 32_000)
+# Iterations: at the first learning rate all but the start, and where the curve is about level; and
+# what is left after the first drop.
+DISTANCE_OVER, SWING_OVER, LATER_OVER = (3_000, 32_000), (20_000, 32_000), (34_000, 64_000)
 
 
 def final_error(model: str) -> tuple[float, str] | None:
@@ -88,9 +89,10 @@ def compare_with_paper(runs: Iterable[Run]) -> list[dict[str, Any]]:
     A row a network, in the order of `runs`; networks without a curve in Figure 6 have none. Values
     are means over the seeds: errors in percent, the rest in percentage points, but for `z`
     (`z_score`) and `responses` (`response_distance`, a ratio). `distance` is the mean absolute one
-    from the paper's points over `DISTANCE_OVER`, with straight lines between our rows. `swing` and
-    `paper_swing` are the standard deviation of the differences between neighbours, divided by √2,
-    of our rows and of the paper's points, over `SWING_OVER`.
+    from the paper's points over `DISTANCE_OVER`, with straight lines between our rows; `later` the
+    mean of ours minus the paper's over `LATER_OVER`. `swing` and `paper_swing` are the standard
+    deviation of the differences between neighbours, divided by √2, of our rows and of the paper's
+    points, over `SWING_OVER`.
     """
     runs, rows = list(runs), []
     seeds = seeds_by_network(runs)
@@ -108,7 +110,8 @@ def compare_with_paper(runs: Iterable[Run]) -> list[dict[str, Any]]:
                 "paper": paper,
                 "difference": fmean(errors) - paper,
                 "z": z_score(errors, paper),
-                "distance": fmean(_distance(c, points.loc[slice(*DISTANCE_OVER)]) for c in curves),
+                "distance": fmean(_minus(c, points, DISTANCE_OVER).abs().mean() for c in curves),
+                "later": fmean(_minus(c, points, LATER_OVER).mean() for c in curves),
                 "swing": fmean(_swing(c.loc[slice(*SWING_OVER)]) for c in curves),
                 "paper_swing": _swing(points.loc[slice(*SWING_OVER)]),
                 "responses": response_distance(group),
@@ -125,8 +128,10 @@ def _points() -> pd.DataFrame:
     return pd.concat([errors, stds])
 
 
-def _distance(curve: pd.Series, points: pd.Series) -> float:
-    return float(np.abs(np.interp(points.index, curve.index, curve) - points).mean())
+def _minus(curve: pd.Series, points: pd.Series, over: tuple[int, int]) -> pd.Series:
+    """Our curve minus the paper's points, at those."""
+    points = points.loc[slice(*over)]
+    return np.interp(points.index, curve.index, curve) - points
 
 
 def _swing(curve: pd.Series) -> float:
