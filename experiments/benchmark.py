@@ -5,13 +5,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from degradation.benchmark import OURS, results
-from degradation.benchmark.measure import STOCK, Contender, contenders, measure
+from degradation.benchmark import results
+from degradation.benchmark.measure import OURS, STOCK, Contender, contenders, measure
 from degradation.config import ROOT, folder_of, option_values, options, relative
 from degradation.errors import UserError
 from degradation.output import say
-from degradation.records import cpu_precision, describe_machine, git_state, package_versions
 from degradation.records.files import faults_as_user_errors
+from degradation.records.machine import cpu_precision, describe_machine, git_state, package_versions
 from experiments.command import command
 from experiments.compose import Job, compose
 from experiments.run import check_run
@@ -29,7 +29,7 @@ def check(job: Job) -> None:
         raise UserError(
             f"benchmark.out={config.benchmark.out}: is a file; allowed: a folder, there or not"
         )
-    # Those of section 4.2: the other contenders build them, and the figures' hours need them.
+    # Those of section 4.2: the figures' hours need them.
     known = [name for name in options("model") if _of_section_4_2(option_values("model", name))]
     for name in config.benchmark.networks:
         if name not in known:

@@ -9,11 +9,10 @@ import sys
 
 from omegaconf import OmegaConf
 
-from degradation.benchmark import OURS
-from degradation.benchmark.measure import Contender, measure
+from degradation.benchmark.measure import OURS, Contender, measure
 from degradation.config import check_models, options, validate
 from degradation.errors import UserError
-from degradation.records import cpu_precision, describe_machine
+from degradation.records.machine import cpu_precision, describe_machine
 from experiments.command import command, import_quietly
 from experiments.compose import Job, compose
 

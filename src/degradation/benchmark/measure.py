@@ -1,18 +1,29 @@
-"""Measure contenders in turn, each in a process of its own."""
+"""Measure contenders in turn, each in a process of its own: its memory and start-up are its own."""
 
 import contextlib
-import importlib.util
 import multiprocessing
+import os
+import resource
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from timeit import timeit
 from typing import Any
 
 import pandas as pd
+from omegaconf import OmegaConf
 
-from degradation.benchmark import BARE, OURS, PYTORCH, STOCK_KERAS
-from degradation.benchmark.worker import serve
+from degradation.config import ROOT
+from degradation.data import load_dataset
 from degradation.errors import UserError
+from degradation.output import silence
+from degradation.records.run_folder import RunFolder
+
+OURS = "this repository"
+BARE = "constant batch"  # this repository's update alone
 
 
 @dataclass(frozen=True)
@@ -28,17 +39,13 @@ class Contender:
         return f"{self.name}, {self.precision}"
 
 
-STOCK = Contender(STOCK_KERAS, "float32")
+STOCK = Contender("stock Keras", "float32")
 
 
 def contenders(precision: str) -> list[Contender]:
-    """List what can be measured here; `precision` is the one that runs train in."""
+    """List all contenders; `precision` is the one that runs train in."""
     ours = dict.fromkeys([(OURS, "float32"), (OURS, precision)])
-    chosen = [STOCK, *(Contender(*pair) for pair in ours), Contender(BARE, precision)]
-    if importlib.util.find_spec("torch"):
-        pairs = zip(PYTORCH, ("float32", "bfloat16"), strict=True)
-        chosen += [Contender(name, precision) for name, precision in pairs]
-    return chosen
+    return [STOCK, *(Contender(*pair) for pair in ours), Contender(BARE, precision)]
 
 
 def measure(
@@ -55,9 +62,8 @@ def measure(
     row; within a repeat all contenders take their turns, so that rows of one repeat are pairs.
     Facts: `network, contender, first_update_seconds` (from the start of the process),
     `peak_bytes`; for this repository `evaluation_seconds` and `checkpoint_seconds`, and both are
-    made before its peak is read, as in a run; for PyTorch its version, `pytorch`. Raises
-    `UserError` (exit code 1), which says what went wrong, if a contender fails; a PyTorch that
-    cannot make its first update, as without a C++ compiler, is left out, and `tell` told so.
+    made before its peak is read, as in a run. Raises `UserError` (exit code 1), which says what
+    went wrong, if a contender fails. `tell` is told what is being measured.
     """
     speeds, facts = [], []
     for network, config in configs.items():
@@ -66,13 +72,7 @@ def measure(
             for contender in chosen:
                 tell(f"{network}: starting {contender.label}")
                 began = time.monotonic()
-                try:
-                    ask = stack.enter_context(_worker(contender, config, threads))
-                except UserError as error:
-                    if contender.name not in PYTORCH:
-                        raise
-                    tell(f"{network}: left out: {error}")
-                    continue
+                ask = stack.enter_context(_worker(contender, config, threads))
                 passed = time.monotonic() - began
                 key = {"network": network, "contender": contender.label}
                 workers[contender.label] = ask, {**key, "first_update_seconds": passed}
@@ -93,8 +93,8 @@ def _worker(
     """Start a contender, wait for its first update, and give the function that asks it for more."""
     context = multiprocessing.get_context("spawn")  # as a command starts: nothing is imported yet
     here, there = context.Pipe()
-    given = (there, contender.name, contender.precision, config, threads)
-    process = context.Process(target=serve, args=given, daemon=True)
+    given = (there, contender, config, threads)
+    process = context.Process(target=_serve, args=given, daemon=True)
 
     def hear() -> dict[str, Any]:
         try:
@@ -120,3 +120,77 @@ def _worker(
     finally:
         process.kill()
         process.join()
+
+
+# In the process of its own.
+
+
+def _serve(
+    connection: Connection, contender: Contender, config: dict[str, Any], threads: int
+) -> None:
+    """Build the contender, make its first update, then answer requests until they end.
+
+    The first update is answered by an empty dictionary; seconds, by `images_per_second` over about
+    so many; None, by the extras. Text is an answer too: what went wrong.
+    """
+    # Keras compiles with XLA wherever it sees a GPU, though it may not use it.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    for stream in (sys.stdout, sys.stderr):  # notices of TensorFlow
+        silence(stream)
+    try:
+        step, extras = _build(contender, config, threads)
+        step()
+        connection.send({})
+        while True:
+            seconds = connection.recv()
+            if seconds is None:
+                # Extras first: a run's peak is that of its evaluations too.
+                connection.send({**extras(), "peak_bytes": _peak_bytes()})
+            else:
+                connection.send(_time_updates(step, seconds, config["optimizer"]["batch"]))
+    except EOFError:  # who asked is gone
+        return
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {error}")
+
+
+def _build(contender: Contender, tree: dict[str, Any], threads: int):
+    """Give the contender's update, and the function that measures its extras."""
+    from degradation.benchmark.contenders import constant_batch, stock_keras
+    from degradation.training.devices import set_up, threads_for
+    from degradation.training.learner import Learner
+    from degradation.training.protocol import parts_of
+
+    config = OmegaConf.create(tree)
+    dataset = load_dataset(**tree["data"], root=ROOT)
+    stock = contender == STOCK
+    parts = 1 if stock else parts_of(config.optimizer.batch, config.optimizer.ghost_batch)
+    set_up(contender.precision, threads_for(parts, threads), seed=0)
+    if contender.name != OURS:
+        return (stock_keras if stock else constant_batch)(config, dataset), dict
+    learner = Learner(config, dataset)
+
+    def extras() -> dict[str, float]:
+        learner.evaluate(rate=0.0)  # traces the graph
+        learner.update()  # a row needs one
+        evaluation = timeit(lambda: learner.evaluate(rate=0.0), number=1)
+        with tempfile.TemporaryDirectory() as path:
+            save = RunFolder(path).save_checkpoint
+            checkpoint = timeit(lambda: save(0, *learner.checkpoint()), number=1)
+        return {"evaluation_seconds": evaluation, "checkpoint_seconds": checkpoint}
+
+    return learner.update, extras
+
+
+def _time_updates(step, seconds: float, batch: int) -> dict[str, float]:
+    """Make whole updates for about `seconds`, and say how many images they trained on."""
+    began, updates = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < seconds:
+        step()
+        updates += 1
+    return {"images_per_second": updates * batch / passed}
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from degradation.benchmark import OURS
+from degradation.benchmark.measure import OURS
 from degradation.config import option_values
-from degradation.records import replace_file
+from degradation.records.files import replace_file
 
 GIB = 2**30
 # Depths of the networks of a figure; Figure 6 has them plain and residual.
