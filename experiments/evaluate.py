@@ -4,7 +4,7 @@ import sys
 
 from degradation.config import folder_of, relative
 from degradation.errors import UserError
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 from degradation.schema import show
 from experiments.command import command, import_quietly
 from experiments.compose import Job

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from degradation.config import RUNS, relative
 from degradation.errors import IN_USE, UserError
 from degradation.output import complain, say
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 from degradation.setting import Setting
 from experiments.compose import Job, compose, quote_path
 from experiments.launch import launch, run_alone

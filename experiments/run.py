@@ -8,7 +8,7 @@ from types import ModuleType
 from degradation.config import RUNS, folder_of, options, relative
 from degradation.data.archives import FOLDER, find_files
 from degradation.errors import UserError
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 from degradation.training.identity import ELSEWHERE, check_same_run
 from experiments.command import command, import_quietly
 from experiments.compose import Job, key_of

@@ -40,7 +40,6 @@ def test_binary_layout(parts, tmp_path):
     assert_holds(dataset, parts)
     assert dataset.name == "cifar10"
     assert dataset.classes[3] == "cat"
-    assert dataset.source == tmp_path / "any name"
     raw = (tmp_path / "any name" / "data_batch_1.bin").read_bytes()
     assert raw[1 + 1024 + 32 + 5] == dataset.train_images[0, 1, 5, 1]
 
@@ -151,18 +150,18 @@ def test_pickle_that_is_not_official_runs_nothing(parts, tmp_path, monkeypatch):
 
 
 def test_places_are_searched_in_order(parts, tmp_path, monkeypatch):
-    """The first place that has CIFAR-10 wins; empty entries count for nothing."""
+    """The first place that has CIFAR-10 wins, here the official one; empty entries are left out."""
     root = tmp_path / "repository"
     root.mkdir()
     write_binary(tmp_path / "shared" / "cifar10", parts)
     search = [None, "", "missing", "../shared/cifar10", "data/cifar10"]
     options = {"dir": None, "search": search, "url": NOWHERE, "root": root}
-    assert load_dataset("cifar10", **options).source == tmp_path / "shared" / "cifar10"
+    assert not load_dataset("cifar10", **options).canonical
 
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    inner = write_python(tmp_path / "home/d/cifar-10-batches-py", parts, monkeypatch)
+    write_python(tmp_path / "home/d/cifar-10-batches-py", parts, monkeypatch)
     options["search"] = ["~/d", *search]
-    assert load_dataset("cifar10", **options).source == inner
+    assert load_dataset("cifar10", **options).canonical
 
 
 def test_without_a_url_nothing_is_downloaded(tmp_path):
@@ -196,17 +195,15 @@ def test_a_defective_place_does_not_hide_the_next(spoil, parts, tmp_path):
     for given in (options, {**options, "dir": str(folder)}):
         message = refusal(load_dataset, "cifar10", **given)
         assert message.startswith(f"{folder / 'data_batch_3.bin'}: ")
-    second = write_binary(tmp_path / "second", parts)
-    dataset = load_dataset("cifar10", **options)
-    assert_holds(dataset, parts)
-    assert dataset.source == second
+    write_binary(tmp_path / "second", parts)
+    assert_holds(load_dataset("cifar10", **options), parts)
 
 
 def test_one_layout_is_enough(parts, tmp_path, monkeypatch):
     folder = write_binary(tmp_path / "data", parts)
     (folder / "test_batch.bin").unlink()
-    inner = write_python(folder / "cifar-10-batches-py", parts, monkeypatch)
-    assert load(folder).source == inner
+    write_python(folder / "cifar-10-batches-py", parts, monkeypatch)
+    assert_holds(load(folder), parts)
 
 
 def resolved(name):
@@ -225,11 +222,11 @@ def test_configured_places(inner, parts, tmp_path, monkeypatch):
     root.mkdir()
     folder = tmp_path / "keras" / "datasets" / inner / "cifar-10-batches-py"
     write_python(folder, parts, monkeypatch)
-    assert load_dataset(**resolved("cifar10"), root=root).source == folder
+    assert load_dataset(**resolved("cifar10"), root=root).canonical
     monkeypatch.setenv("CIFAR10_DIR", "")
-    assert load_dataset(**resolved("cifar10"), root=root).source == folder
+    assert load_dataset(**resolved("cifar10"), root=root).canonical
     monkeypatch.setenv("CIFAR10_DIR", str(write_binary(tmp_path / "mine", parts)))
-    assert load_dataset(**resolved("cifar10"), root=root).source == tmp_path / "mine"
+    assert not load_dataset(**resolved("cifar10"), root=root).canonical
 
 
 def test_configured_address_is_the_official_one():
@@ -250,7 +247,6 @@ def test_synthetic_is_the_same_every_time(tmp_path):
     assert first.fingerprint == second.fingerprint
     assert first.label == "synthetic data, not CIFAR-10"
     assert not first.canonical
-    assert first.source is None
     assert len(first.classes) == 10
     for labels, each in ((first.train_labels, 200), (first.test_labels, 50)):
         assert np.bincount(labels).tolist() == [each] * 10

@@ -22,7 +22,7 @@ from cifar10_files import (
     write_python,
 )
 
-from degradation.data import download, load_dataset
+from degradation.data import cifar10, load_dataset
 from degradation.errors import Stopped
 from degradation.training.interrupts import stop_requests
 
@@ -82,7 +82,7 @@ def mirror(parts, tmp_path, monkeypatch):
         BINARY.name: archive_of(write_binary(tmp_path / BINARY.folder, parts)),
     }
     small = [replace(a, md5=md5(contents[a.name]).hexdigest()) for a in (PYTHON, BINARY)]
-    monkeypatch.setattr(download, "ARCHIVES", small)
+    monkeypatch.setattr(cifar10, "ARCHIVES", small)
     with Mirror() as server:
         server.contents = contents
         threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
@@ -106,12 +106,11 @@ def test_download_fills_the_cache(archive, mirror, parts, root, capfd):
     """CIFAR-10 that is nowhere is downloaded, once, to where the next search finds it."""
     dataset = load_dataset("cifar10", root=root, url=mirror.url(archive))
     assert_holds(dataset, parts)
-    assert dataset.source == root / "data/cifar10" / archive.folder
     (line,) = capfd.readouterr().err.splitlines()
     assert mirror.url(archive) in line
     again = load_dataset("cifar10", root=root, url=NOWHERE)
     assert again.fingerprint == dataset.fingerprint
-    assert list((root / "data/cifar10").iterdir()) == [dataset.source]
+    assert list((root / "data/cifar10").iterdir()) == [root / "data/cifar10" / archive.folder]
 
 
 def test_offline_names_every_place_and_what_to_do(tmp_path, root):

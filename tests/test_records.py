@@ -18,10 +18,10 @@ import pytest
 from processes import Process
 from sabotage import kill
 
-from degradation import records
 from degradation.errors import IN_USE, UserError
-from degradation.records import RunFolder, lock, machine, replace_file, write_atomically
-from degradation.records.run_folder import PROBE_COLUMNS
+from degradation.records import lock, machine
+from degradation.records.files import replace_file, write_atomically
+from degradation.records.run_folder import RunFolder
 
 ROW = {
     "iteration": 200,
@@ -89,38 +89,35 @@ def test_rows_come_back_exactly_and_in_the_documented_order(run):
     assert not (run.path / "metrics.csv").exists()
 
 
-def test_layers_come_back_exactly(run):
-    rows = [
+TABLES = {
+    "layers": (
+        "layer,response_std,kernel_norm\nconv_1,0.30000000000000004,1e-17\nshortcut,,2.0\n",
         {"layer": "conv_1", "response_std": 0.1 + 0.2, "kernel_norm": 1e-17},
         {"layer": "shortcut", "response_std": None, "kernel_norm": 2.0},
-    ]
-    run.write_layers(rows)
-    assert (run.path / "layers.csv").read_text() == (
-        "layer,response_std,kernel_norm\nconv_1,0.30000000000000004,1e-17\nshortcut,,2.0\n"
-    )
-    assert run.layers() == rows
-
-
-def test_classes_come_back_exactly(run):
-    rows = [
+    ),
+    "classes": (
+        "class,images,error\ncat,3,33.333333333333336\ndog,0,\n",
         {"class": "cat", "images": 3, "error": 100 / 3},
         {"class": "dog", "images": 0, "error": None},
-    ]
-    run.write_classes(rows)
-    assert (run.path / "classes.csv").read_text() == (
-        "class,images,error\ncat,3,33.333333333333336\ndog,0,\n"
-    )
-    assert run.classes() == rows
-
-
-def test_probe_comes_back_exactly(run):
-    rows = [
+    ),
+    "probe": (
+        "update,layer,kernel_norm,kernel_gradient_norm,output_gradient_norm,relative_step,cosine,"
+        "response_std,dead_share,effective_rank,channel_rank,loss,shattering\n"
+        "0,conv_1,0.30000000000000004,,,,1.0,,,,,,\n0,network,,,,,,,,,,inf,\n",
         {"update": 0, "layer": "conv_1", "cosine": 1.0, "kernel_norm": 0.1 + 0.2},
         {"update": 0, "layer": "network", "loss": np.inf, "shattering": None},
-    ]
-    run.write_probe(rows)
-    assert run.probe() == [dict.fromkeys(PROBE_COLUMNS) | row for row in rows]
-    assert type(run.probe()[0]["update"]) is int
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_come_back_exactly(run, name):
+    """With the types of their cells; what a row lacks is None."""
+    text, *rows = TABLES[name]
+    getattr(run, f"write_{name}")(rows)
+    assert (run.path / f"{name}.csv").read_text() == text
+    columns = text.splitlines()[0].split(",")
+    assert repr(getattr(run, name)()) == repr([dict.fromkeys(columns) | row for row in rows])
 
 
 # The last one is code, which must not be run.
@@ -439,7 +436,7 @@ def test_a_checkpoint_with_code_in_it_is_refused(run):
 
 
 def test_the_machine_is_described_without_names():
-    told = records.describe_machine()
+    told = machine.describe_machine()
     assert told.keys() == {"cpu", "cores", "memory_gib"}
     assert 1 <= told["cores"] <= os.cpu_count()
     assert told["memory_gib"] > 0
@@ -465,25 +462,25 @@ def test_the_machine_is_described_without_names():
 def test_bf16_is_the_processors_and_not_switched_off(
     tmp_path, monkeypatch, cpuinfo, environment, expected
 ):
-    for name in records.environment_switches():
+    for name in machine.environment_switches():
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
     if cpuinfo:
         (tmp_path / "cpuinfo").write_text(cpuinfo)
-    assert (records.cpu_precision() == "bfloat16") is expected
-    assert (records.describe_machine()["cpu"] == "An x86") is ("model name" in cpuinfo)
+    assert (machine.cpu_precision() == "bfloat16") is expected
+    assert (machine.describe_machine()["cpu"] == "An x86") is ("model name" in cpuinfo)
 
 
 def test_switches_of_the_environment_are_told_without_paths(monkeypatch):
-    for name in records.environment_switches():
+    for name in machine.environment_switches():
         monkeypatch.delenv(name)
-    assert records.environment_switches() == {}
+    assert machine.environment_switches() == {}
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("TF_XLA_FLAGS", "")  # as if it were not there
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/home/someone/dump --xla_more=1")
-    assert records.environment_switches() == {
+    assert machine.environment_switches() == {
         "OMP_NUM_THREADS": "3",
         "XLA_FLAGS": "--xla_dump_to=…",
     }
@@ -503,7 +500,7 @@ def test_git_state_follows_tracked_files(tmp_path, monkeypatch, capsys):
         done = subprocess.run(command, env=ours, check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
-    assert records.git_state(root) == unknown  # no checkout
+    assert machine.git_state(root) == unknown  # no checkout
     git("init")
     files = [root / name for name in ("code.py", "results/report.md", "README.md")]
     for file in files:
@@ -511,15 +508,15 @@ def test_git_state_follows_tracked_files(tmp_path, monkeypatch, capsys):
     git("add", ".")
     git("commit", "-m", "one")
     clean = {"git_commit": git("rev-parse", "HEAD"), "git_dirty": False}
-    assert records.git_state(root) == clean
+    assert machine.git_state(root) == clean
     (root / "untracked").write_text("x")
     for file in files[1:]:  # a record, and what quotes the records: not the program
         file.write_text("2")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as inside a hook
-    assert records.git_state(root) == clean
+    assert machine.git_state(root) == clean
     files[0].write_text("2")
-    assert records.git_state(root) == clean | {"git_dirty": True}
-    assert records.git_state(root / "results") == unknown  # no checkout, though in one
+    assert machine.git_state(root) == clean | {"git_dirty": True}
+    assert machine.git_state(root / "results") == unknown  # no checkout, though in one
     assert capsys.readouterr().err == ""
 
 
@@ -529,7 +526,7 @@ def test_where_git_does_not_tell_the_commit_one_line_says_so(tmp_path, monkeypat
     said = "warning: the commit is not recorded, git does not tell it: "
     for reason in ("fatal: not a git repository", "[Errno 2] No such file or directory: 'git'"):
         for _ in range(2):
-            assert set(records.git_state(tmp_path).values()) == {None}
+            assert set(machine.git_state(tmp_path).values()) == {None}
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(said + reason)
         monkeypatch.setenv("PATH", "")

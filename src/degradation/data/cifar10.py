@@ -1,13 +1,16 @@
-"""CIFAR-10: where it is looked for, and what a copy of it is called."""
+"""CIFAR-10: where it is looked for, how it is downloaded, and what a copy of it is called."""
 
 import json
 import os
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from degradation.data.archives import FOLDER, Archive, find_files, read_files
+from degradation.data.archives import ARCHIVES, FOLDER, Archive, find_files, read_files
 from degradation.data.dataset import Dataset, fingerprint, unpack_records
 from degradation.errors import UserError
+from degradation.output import complain
 
 DOWNLOADS = "data/cifar10"  # below the repository
 CLASS_NAMES = (
@@ -29,8 +32,8 @@ def load_cifar10(
     Else these are the places of `search`, relative to `root` (the repository), empty ones left
     out, and `data/cifar10` there. The first whose files are whole and pass `read_files` is taken.
     If none has any, the archive at `url`, if that is given, is downloaded into the last.
-    Raises UserError where there is no CIFAR-10, for the first defective place if none is whole, and
-    as `download_cifar10` does.
+    Raises UserError where there is no CIFAR-10, and for the first defective place if none is whole;
+    with exit code 1 where what is downloaded cannot be stored.
     """
     if dir is not None:
         if found := find_files(Path(os.path.expanduser(dir))):
@@ -51,16 +54,54 @@ def load_cifar10(
 
 
 def _download(url: str | None, places: list[Path]) -> tuple[Path, Archive]:
-    absent = f"CIFAR-10 is in none of {', '.join(map(str, dict.fromkeys(places)))}"
-    advice = f"set data.dir or the environment variable CIFAR10_DIR to {FOLDER}"
-    if url is None:
-        raise UserError(f"{absent}; {advice}")
-    from degradation.data.download import download_cifar10  # seldom needed, and slow to import
+    """Fetch an official archive, verify its MD5, unpack it, and put its folder into the last place.
 
+    That place then holds all of it or, after a UserError, no file.
+    """
+
+    def refusal(problem: str = "", exit_code: int = 2) -> UserError:
+        looked = ", ".join(map(str, dict.fromkeys(places)))
+        return UserError(
+            f"CIFAR-10 is in none of {looked}; {problem}set data.dir or the environment variable "
+            f"CIFAR10_DIR to {FOLDER}",
+            exit_code,
+        )
+
+    if url is None:
+        raise refusal()
+    named = {archive.name: archive for archive in ARCHIVES}
+    name = url.rpartition("/")[2]
+    if name not in named:
+        raise refusal(f"and data.url={url}: must end in {' or '.join(named)}; ")
+    archive, target = named[name], places[-1]
+    import pooch  # seldom needed, and slow to import
+    import requests
+
+    complain(f"CIFAR-10 is not on this machine: from {url} to {target}")
+    pooch.get_logger().setLevel("WARNING")  # that line says it
     try:
-        return download_cifar10(url, places[-1])
-    except UserError as error:
-        raise UserError(f"{absent}; and {error}; {advice}", error.exit_code) from error
+        target.mkdir(parents=True, exist_ok=True)
+        # Beside its place, so that the last step is one rename: never half an archive is found.
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=target) as temporary:
+            pooch.retrieve(
+                url,
+                known_hash=f"md5:{archive.md5}",
+                fname=name,
+                path=temporary,
+                processor=pooch.Untar(extract_dir="."),
+                downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=2**20),
+            )
+            try:
+                os.rename(Path(temporary, archive.folder), target / archive.folder)
+            except OSError:
+                if not (target / archive.folder).is_dir():  # another process was faster
+                    raise
+    except (requests.RequestException, ValueError) as error:
+        reason = getattr(error.args[0], "reason", error)
+        raise refusal(f"and data.url={url} gives no official archive ({reason}); ") from error
+    except OSError as error:
+        raise refusal(f"and {target}: cannot be written ({error.strerror}); ", 1) from error
+    return target / archive.folder, archive
 
 
 def _read(folder: Path, archive: Archive) -> Dataset:
@@ -77,7 +118,6 @@ def _read(folder: Path, archive: Archive) -> Dataset:
         classes=CLASS_NAMES,
         fingerprint=fingerprint(records),
         canonical=official,
-        source=folder,
     )
 
 

@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +18,7 @@ class Dataset:
 
     Images are uint8 `[n, 32, 32, 3]`, labels int32 `[n]` in 0..9; all four arrays are read-only.
     `label` is what a caption or a manifest calls the data; `canonical` says whether the files are
-    those of the official archive; `source` is the folder they were read from, None if generated.
+    those of the official archive.
     """
 
     name: str
@@ -31,7 +30,6 @@ class Dataset:
     classes: tuple[str, ...]
     fingerprint: str
     canonical: bool
-    source: Path | None
 
     def __post_init__(self):
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):

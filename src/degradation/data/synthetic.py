@@ -29,7 +29,6 @@ def make_synthetic(*, train_images: int = 2000, test_images: int = 500) -> Datas
         classes=tuple(f"pattern {k}" for k in range(CLASSES)),
         fingerprint=fingerprint(np.concatenate([pack_records(*part) for part in parts])),
         canonical=False,
-        source=None,
     )
 
 

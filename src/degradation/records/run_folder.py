@@ -33,18 +33,11 @@ METRIC_COLUMNS = (
 )
 """The columns of metrics.csv in their order; a run has either the test_ or the val_ ones."""
 
-LAYER_COLUMNS = ("layer", "response_std", "kernel_norm")
-"""The columns of layers.csv: `degradation.models.summary.convolutions` says what they are."""
-
-CLASS_COLUMNS = ("class", "images", "error")
-"""The columns of classes.csv: `errors_by_class` of `training.evaluation` says what they are."""
-
-PROBE_COLUMNS = (
+_PROBE_COLUMNS = (
     *("update", "layer", "kernel_norm", "kernel_gradient_norm", "output_gradient_norm"),
     *("relative_step", "cosine", "response_std", "dead_share", "effective_rank"),
     *("channel_rank", "loss", "shattering"),
 )
-"""The columns of probe.csv: `degradation.training.probe.Probe.measure` says what they are."""
 
 PROTOCOL = 2
 """The training protocol that runs follow, in their manifest; the first one's had no such entry."""
@@ -124,27 +117,27 @@ class RunFolder:
 
         `ValueError` for a key that is no metric, or that the first row has not.
         """
-        path = self.path / "metrics.csv"
         if rows:
             columns = [name for name in METRIC_COLUMNS if name in rows[0]]
             # A learning rate may be given as a whole number.
             numbers = [{k: _CELLS.get(k, float)(value) for k, value in row.items()} for row in rows]
-            write_atomically(path, _format_table(columns, numbers))
+            self._write_table("metrics.csv", columns, numbers)
         else:
+            path = self.path / "metrics.csv"
             with faults_as_user_errors(f"cannot delete {path}"):
                 path.unlink(missing_ok=True)
 
     def write_layers(self, rows: list[dict[str, Any]]) -> None:
-        """Replace layers.csv by `rows`, which have the keys `LAYER_COLUMNS`; None is a blank."""
-        write_atomically(self.path / "layers.csv", _format_table(LAYER_COLUMNS, rows))
+        """Replace layers.csv by `rows` of `models.summary.convolutions`; None is a blank."""
+        self._write_table("layers.csv", ("layer", "response_std", "kernel_norm"), rows)
 
     def write_classes(self, rows: list[dict[str, Any]]) -> None:
-        """Replace classes.csv by `rows`, which have the keys `CLASS_COLUMNS`; None is a blank."""
-        write_atomically(self.path / "classes.csv", _format_table(CLASS_COLUMNS, rows))
+        """Replace classes.csv by `rows` of `training.evaluation.errors_by_class`."""
+        self._write_table("classes.csv", ("class", "images", "error"), rows)
 
     def write_probe(self, rows: list[dict[str, Any]]) -> None:
-        """Replace probe.csv by `rows` of `PROBE_COLUMNS`; what one has not, or None, is a blank."""
-        write_atomically(self.path / "probe.csv", _format_table(PROBE_COLUMNS, rows))
+        """Replace probe.csv by `rows` of `training.probe.Probe`; what one lacks is a blank."""
+        self._write_table("probe.csv", _PROBE_COLUMNS, rows)
 
     def save_checkpoint(
         self, iteration: int, arrays: dict[str, np.ndarray], state: dict[str, Any]
@@ -207,6 +200,13 @@ class RunFolder:
             raise UserError(f"{path} is damaged: {reason.splitlines()[0]}") from error
         return value
 
+    def _write_table(self, name: str, columns: Iterable[str], rows: list[dict[str, Any]]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.path / name, text.getvalue().encode())
+
 
 def _parse_table(text: str) -> list[dict[str, Any]]:
     # A row with too few cells has None for one, and one with too many a list: a TypeError.
@@ -214,11 +214,3 @@ def _parse_table(text: str) -> list[dict[str, Any]]:
         {name: None if cell == "" else _CELLS.get(name, float)(cell) for name, cell in row.items()}
         for row in csv.DictReader(io.StringIO(text), strict=True)
     ]
-
-
-def _format_table(columns: Iterable[str], rows: list[dict[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()

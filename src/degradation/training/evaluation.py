@@ -15,7 +15,8 @@ import degradation.models  # noqa: F401  lets Keras read the layers of saved net
 from degradation.config import ROOT, option_values, relative
 from degradation.data import Dataset, load_dataset
 from degradation.errors import UserError
-from degradation.records import RunFolder, describe_machine
+from degradation.records.machine import describe_machine
+from degradation.records.run_folder import RunFolder
 from degradation.setting import Setting
 from degradation.training.devices import set_up, threads_for
 from degradation.training.protocol import parts_of

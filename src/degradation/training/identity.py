@@ -2,7 +2,7 @@
 
 from degradation.config import relative
 from degradation.errors import UserError
-from degradation.records import EARLIER, PROTOCOL, RunFolder
+from degradation.records.run_folder import EARLIER, PROTOCOL, RunFolder
 from degradation.setting import Setting
 
 ELSEWHERE = "choose another run_dir, or overwrite=true"

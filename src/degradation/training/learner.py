@@ -11,7 +11,7 @@ from degradation.data import Dataset
 from degradation.data.pipeline import Sampler
 from degradation.errors import UserError
 from degradation.models import build_model
-from degradation.records import Checkpoint
+from degradation.records.checkpoints import Checkpoint
 from degradation.training.meter import Meter
 from degradation.training.protocol import SGD, LearningRate, parts_of
 from degradation.training.steps import make_averaging, make_evaluation, make_update

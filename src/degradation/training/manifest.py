@@ -9,7 +9,9 @@ from degradation.config import flatten, recorded
 from degradation.data import Dataset
 from degradation.errors import Stopped, UserError
 from degradation.output import complain
-from degradation.records import PROTOCOL, Checkpoint, RunFolder, utc_now
+from degradation.records.checkpoints import Checkpoint
+from degradation.records.machine import utc_now
+from degradation.records.run_folder import PROTOCOL, RunFolder
 from degradation.training.learner import Diverged, Learner
 from degradation.training.tracking import run_id
 

@@ -12,15 +12,15 @@ from degradation.data import Dataset, load_dataset
 from degradation.errors import Stopped
 from degradation.models.summary import convolutions
 from degradation.output import complain, say
-from degradation.records import (
-    RunFolder,
+from degradation.records.files import replace_file
+from degradation.records.machine import (
     cpu_precision,
     describe_machine,
     environment_switches,
     git_state,
     package_versions,
-    replace_file,
 )
+from degradation.records.run_folder import RunFolder
 from degradation.setting import Setting
 from degradation.training import manifest
 from degradation.training.devices import Gpu, set_up, threads_for
