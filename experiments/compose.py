@@ -140,9 +140,8 @@ def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str], list[str
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-c", "--cfg", choices=["job"])
     parser.add_argument("-h", "--help", action="store_true")
-    elsewhere = [a for a in arguments if a.startswith(("-cd", "-cn", "-cp"))]
-    flags, rest = parser.parse_known_args([a for a in arguments if a not in elsewhere])
-    for flag in [*elsewhere, *(a for a in rest if a.startswith("-"))]:
+    flags, rest = parser.parse_known_args(arguments)
+    for flag in (argument for argument in rest if argument.startswith("-")):
         raise UserError(
             f"{flag}: allowed: the files of {CONF.name}/, chosen by GROUP=NAME; and -m, --cfg job, "
             "--help"
@@ -193,40 +192,30 @@ def _line(error: Exception, config_name: str, overrides: list[str]) -> str:
     text = str(error)
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read; allowed: key=value, special signs in quotes"
-    if found := re.search(r"Could not override '([^']+)'|Key '([^']+)' (?:is not|not f)", text):
-        return _unknown_key(found[1] or found[2], config_name, overrides)
-    found = re.search(r"Error merging override (.+)", text)
+    if found := re.search(r"Could not override '([^']+)'", text):
+        return _unknown_key(found[1], config_name, overrides)
+    if text.startswith("Error merging override"):
+        text = str(error.__cause__)
     place = re.search(r"full_key: (\S+)", text)
     key = place and place[1]
-    culprit = found[1] if found else next((o for o in overrides if key_of(o) == key), key)
-    reason = " ".join(text.splitlines()[0].split()) if text else type(error).__name__
-    return f"{culprit}: {reason}" if culprit else reason
+    culprit = next((override for override in overrides if key_of(override) == key), key)
+    return ": ".join(filter(None, [culprit, text.partition("\n")[0]]))
 
 
 def _unknown_key(key: str, config_name: str, overrides: list[str]) -> str:
     """Say that there is no such key, which one may have been meant, and which ones there are."""
     given = next((override for override in overrides if key_of(override) == key), key)
-    groups = [o for o in overrides if (CONF / key_of(o)).is_dir() and key_of(o) != key]
-    config = compose(config_name, groups)
-    names = {name for name, node in config.items() if isinstance(node, DictConfig)}
-    keys = [*flatten(OmegaConf.to_container(config)), *names]
-    group = f"{key.split('.')[0]}."
-    inside = [known for known in keys if known.startswith(group)]
-    near = _nearest(key, inside or keys)
-    hint = f"did you mean {near}? " if near else ""
-    return f"{given}: unknown key; {hint}allowed: {', '.join(sorted(inside or keys))}"
-
-
-def _nearest(key: str, keys: list[str]) -> str | None:
-    """The key most like `key`: as a whole, or else by its name alone, `rate` of optimizer.rate."""
-    for start in (0, -1):
-        names = {}
-        for known in sorted(keys, key=len):
-            names.setdefault(".".join(known.split(".")[start:]), known)
-        asked = key.lower().replace("/", ".").split(".")
-        if near := difflib.get_close_matches(".".join(asked[start:]), names, n=1):
-            return names[near[0]]
-    return None
+    chosen = [o for o in overrides if (CONF / key_of(o)).is_dir() and key_of(o) != key]
+    config = compose(config_name, chosen)
+    groups = {name for name, node in config.items() if isinstance(node, DictConfig)}
+    keys = sorted({*flatten(OmegaConf.to_container(config)), *groups})
+    allowed = [known for known in keys if known.startswith(f"{key.split('.')[0]}.")] or keys
+    # As a whole, or else by its name alone: `rate` means optimizer.rate.
+    asked, near = key.lower().replace("/", "."), difflib.get_close_matches
+    names = {known.rpartition(".")[2]: known for known in sorted(allowed, key=len, reverse=True)}
+    meant = near(asked, allowed) or [names[n] for n in near(asked.rpartition(".")[2], names)]
+    hint = f"did you mean {meant[0]}? " if meant else ""
+    return f"{given}: unknown key; {hint}allowed: {', '.join(allowed)}"
 
 
 def _help(config_name: str, config: DictConfig, text: str) -> str:

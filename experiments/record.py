@@ -58,9 +58,11 @@ def check(job: Job) -> None:
     planned(job)
 
 
-def place(job: Job, part: Part) -> tuple[str, str]:
-    """What reports share that set their runs side by side, as their overrides."""
-    return f"schedule={part.schedule}", f"runs={part.out or job.config.out}"
+def report_of(job: Job, part: Part) -> tuple[str, ...]:
+    """The arguments of the report that has a part's runs: schedule, folder, what decides them."""
+    decisive = [o for o in part.overrides if key_of(o) != "probe"]  # which changes no run
+    folder = part.out or job.config.out
+    return f"schedule={part.schedule}", f"runs={folder}", *runtime(job), *decisive
 
 
 def start(job: Job) -> int:
@@ -69,18 +71,17 @@ def start(job: Job) -> int:
     Reports of earlier parts on its schedule, and in its folder, are written again, for they set
     their runs beside it. A launcher gets the runs of all parts at once.
     """
-    plan, parts = parts_of(job), planned(job)
-    batches = [range(len(plan))] if job.launcher else [[number] for number in range(len(plan))]
-    for batch in batches:
-        if code := train_missing([run for n in batch for run in parts[n]], job.launcher):
+    reports = [report_of(job, part) for part in parts_of(job)]
+    plan, ended = [*zip(reports, planned(job), strict=True)], []
+    for batch in [plan] if job.launcher else [[part] for part in plan]:
+        if code := train_missing([run for _, runs in batch for run in runs], job.launcher):
             return code
-        places, reports = {place(job, plan[n]) for n in batch}, {}
-        for part, runs in zip(plan[: batch[-1] + 1], parts, strict=False):
-            if (words := place(job, part)) in places:
-                # A probe changes no run, and a report asks for none.
-                decisive = [o for o in part.overrides if key_of(o) != "probe"]
-                reports.setdefault((*words, *runtime(job), *decisive), []).extend(runs)
-        for words, runs in reports.items():
+        ended += batch
+        places, due = {words[:2] for words, _ in batch}, {}
+        for words, runs in ended:
+            if words[:2] in places:
+                due.setdefault(words, []).extend(runs)
+        for words, runs in due.items():
             if reportable(runs) and (code := run_alone("experiments.report", [*words])):
                 return code
     return 0

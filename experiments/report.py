@@ -8,7 +8,7 @@ Overrides that the runs were trained with (`data=synthetic`) name them here too.
 import sys
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from degradation.config import ROOT, folder_of, option_values, options, read_figures, validate
 from degradation.errors import UserError
@@ -22,16 +22,16 @@ DECIDED = ("model", "model.name", "model.depth", "seed", "run_dir")
 
 def request(config: DictConfig, folder: Path, overrides: list[str]) -> Request:
     """Say what `config`, composed with `overrides`, asks of a report on the runs below `folder`."""
-    tree = OmegaConf.to_container(config, resolve=True)
+    checked = validate(config)
     # Of several values for a key the last counts, as Hydra has it.
     drawing = {key_of(o): o for o in overrides if key_of(o).startswith("figure.")}
     return Request(
-        Setting.of(tree),
+        Setting.of(checked),
         folder,
-        tree["seeds"],
-        tree["figure"],
+        checked.seeds,
+        checked.figure and checked.figure.model_dump(),
         figure_overrides=[*drawing.values()],
-        runtime=tree["runtime"]["name"],
+        runtime=checked.runtime.name,
     )
 
 
@@ -55,19 +55,19 @@ def imply_network(overrides: list[str]) -> list[str]:
 
 
 def check(job: Job) -> None:
-    """Check the values of a report, which may do without `figure`, and the figures there are."""
+    """Check the values of a report, and the figures there are."""
     refuse_decided(job.overrides)
     read_figures()
-    keys = [key for key in job.config if key != "figure" or job.config.figure is not None]
-    validate(OmegaConf.masked_copy(job.config, keys))
+    validate(job.config)
 
 
 def start(job: Job) -> None:
     """Write the report of a job; with `strict=true` a claim that did not come out ends it."""
     folder = folder_of("runs", job.config.runs, ROOT)
-    page = write_report(request(job.config, folder, job.overrides))
+    asked = request(job.config, folder, job.overrides)
+    page = write_report(asked)
     if job.config.strict:
-        check_claims(page, job.config.figure)
+        check_claims(page, asked.figure)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ def check(job: Job) -> None:
     config = job.config
     refuse_decided(job.overrides)
     read_figures()  # those that the report will draw
-    validate(config)
+    figure = validate(config).figure
     if config.seeds is None:
         raise UserError("seeds=null: allowed: a list such as [0,1,2]")
-    check_models("figure.panels", drawn(config.figure))
+    check_models("figure.panels", drawn(figure.model_dump()))
     planned(job, config.seeds[:1])  # not every network has every key
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import yaml
 from omegaconf import OmegaConf
 
+from degradation.config import read_figures
 from degradation.report import Run, find_runs
 
 ROOT = Path(__file__).parents[1]
-FIGURE1 = yaml.safe_load((ROOT / "conf/figure/figure1.yaml").read_text())
-FIGURE6 = yaml.safe_load((ROOT / "conf/figure/figure6.yaml").read_text())
+FIGURE1, FIGURE4, FIGURE6, FIGURE7 = (read_figures()[f"figure{number}"] for number in (1, 4, 6, 7))
 SCHEDULES = {
     "paper": {"iterations": 64_000, "drops": [32_000, 48_000], "evaluate_every": 800},
     "medium": {"iterations": 16_000, "drops": [8_000, 12_000], "evaluate_every": 400},

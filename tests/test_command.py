@@ -64,31 +64,24 @@ def start(tmp_path, monkeypatch, capsys):
     return call
 
 
-# Refusals, of each kind a few: command, arguments, and words that its one line must have.
+# Refusals, one for each thing that is checked; `test_build_model` and `test_config` have those of
+# the schema. Command, arguments, and words that its one line must have.
 WRONG = [
     # keys that are not there
     ("run", "modle=plain20", ["modle=plain20", "did you mean model?"]),
     ("run", "batch=64", ["batch=64", "did you mean optimizer.batch?"]),
-    ("run", "SEED=3", ["SEED=3", "did you mean seed?"]),
-    ("run", "seed.foo=3", ["seed.foo=3", "did you mean seed?"]),
     ("run", "model/depth=20", ["model/depth=20", "did you mean model.depth?"]),
-    ("run", "nonsense=1", ["nonsense=1", "unknown key", "allowed:", "optimizer.rate", "run_dir"]),
-    ("run", "+optimizer.rat=1", ["optimizer.rat=1", "unknown key", "optimizer.rate"]),
-    ("run", "++optimizer.nesterov=true", ["optimizer.nesterov=true", "unknown key"]),
-    ("run", "model=plain20 model.shortcut=A", ["model.shortcut=A", "allowed:", "model.depth"]),
-    ("reproduce", "sedes=[0]", ["sedes=[0]", "did you mean seeds?"]),
-    ("report", "run=elsewhere", ["run=elsewhere", "did you mean runs?"]),
+    ("run", "nonsense=1", ["nonsense=1: unknown key; allowed:", "optimizer.rate", "run_dir"]),
+    ("run", "++optimizer.nesterov=true", ["optimizer.nesterov=true", "allowed: optimizer.batch"]),
+    ("run", "-m model=resnet20,plain20 model.shortcut=B", ["model.shortcut=B", "unknown key"]),
     ("report", "figure=figure4 model.depth=26", ["model.depth=26", "allowed:"]),
-    # keys left out
     ("run", "~schedule.drops", ["schedule.drops: missing", "allowed: schedule.drops="]),
-    ("run", "~model", ["model: missing", "allowed: model="]),
     # options that are not there
     ("run", "model=plain57", ["model=plain57", MODELS]),
-    ("run", "schedule=shrt", ["schedule=shrt", "brief, medium, paper, short, smoke"]),
-    ("run", "model=", ["model=", MODELS]),
-    ("run", "model=null", ["model=null", MODELS]),
-    ("run", "model={}", ["model={}", "plain110", "resnet20"]),
     ("run", "model=[plain20,plain56]", ["model=[plain20,plain56]: allowed: one of", "resnet20"]),
+    ("report", "figure=null", ["figure=null", "figure1"]),
+    # of Hydra, and its launchers
+    ("run", "hydra.run.dir=elsewhere", ["hydra.run.dir", "allowed: keys of the"]),
     ("run", "hydra/launcher=joblib", ["hydra/launcher=joblib: allowed with -m"]),
     (
         "run",
@@ -100,67 +93,40 @@ WRONG = [
         "hydra/launcher=slurm hydra.launcher.time=3",
         ["hydra.launcher.time=3", "timeout_min"],
     ),
-    ("run", "hydra.run.dir=elsewhere", ["hydra.run.dir", "allowed: keys of the"]),
-    ("run", "-m hydra.verbose=true seed=0,1", ["hydra.verbose", "allowed: keys of the"]),
-    ("reproduce", "figure=figure9", ["figure=figure9", "figure1"]),
-    ("report", "figure=null", ["figure=null", "figure1"]),
-    # values: numbers, choices, lists, flags
+    (
+        "run",
+        "-m seed=0,1 hydra/launcher=joblib hydra.launcher.n_jobs=x",
+        ["hydra.launcher.n_jobs=x: Value 'x'", "Integer"],
+    ),
+    # values
     ("run", "seed=abc", ["seed=abc: allowed: a valid integer"]),
-    ("run", "seed=true", ["seed=true: allowed: a valid integer"]),
-    ("run", "seed=4294967296", ["seed=4294967296: allowed: less than 4294967296"]),
-    ("run", "seed={a:1}", ["seed={a:1}: allowed: a valid integer"]),
     ("run", "optimizer.rate=nan", ["optimizer.rate=nan: allowed: a finite number"]),
-    ("run", "optimizer.momentum=1", ["optimizer.momentum=1: allowed: less than 1"]),
-    ("run", "model.depth=21", ["model.depth=21", "allowed: 6n+2", "20, 26"]),
-    ("run", "runtime.precision=float16", ["=float16: allowed: 'auto', 'float32' or"]),
     ("run", r"""runtime.precision='"a\nb"'""", ["runtime.precision=", "allowed: 'auto'"]),
-    ("run", "schedule.drops=[3000,2000]", ["schedule.drops=[3000,2000]", "allowed: a rising"]),
-    ("run", "schedule.drops=[0,10]", ["schedule.drops=[0,10]", "allowed: a rising"]),
     ("run", "overwrite=yes", ["overwrite=yes", "allowed: true or false"]),
     ("run", "optimizer.warmup=null", ["optimizer.warmup=null: allowed: ", "until_error"]),
-    ("run", "model.builder=vgg", ["unknown key; allowed: name, builder, classes, depths"]),
-    ("run", "data=synthetic data.train_images=15", ["data.train_images=15", "multiple of 10"]),
-    ("run", "tracking.project=team/name", ["tracking.project=team/name", "none of /", "W&B"]),
+    ("run", "tracking.project=team/name", ["tracking.project=team/name: allowed: pattern"]),
+    ("run", "schedule.drops=[4000]", ["schedule.drops=[4000]", "schedule.iterations=4000"]),
+    ("run", "optimizer.batch=96", ["optimizer.ghost_batch=64", "optimizer.batch=96, or null"]),
     ("reproduce", "seeds=[]", ["seeds=[]: allowed: at least 1 item\n"]),
     ("reproduce", "seeds=[0,1,0]", ["seeds=[0,1,0]: allowed: each once"]),
     ("report", "seeds=[a]", ["seeds.0=a: allowed: a valid integer"]),
-    ("reproduce", "figure.panels=[]", ["figure.panels=[]: allowed: at least 1 item"]),
     ("reproduce", "figure.panels=[{title:a,models:[vgg]}]", ["figure.panels", "vgg", MODELS]),
-    # values that do not go together, and places where nothing is
-    ("run", "schedule.drops=[4000]", ["schedule.drops=[4000]", "schedule.iterations=4000"]),
-    ("run", "optimizer.batch=96", ["optimizer.ghost_batch=64", "optimizer.batch=96, or null"]),
-    ("run", "data.holdout=50000", ["data.holdout=50000: allowed: less than 50000"]),
-    ("run", "data.dir=/nonexistent", ["data.dir=/nonexistent", "allowed:", "cifar-10-batches-bin"]),
-    ("reproduce", "data.dir=/nonexistent", ["data.dir=/nonexistent", "allowed:"]),
+    ("reproduce", "data.dir=/nonexistent", ["data.dir=/nonexistent", "allowed:", "cifar-10-batch"]),
     # interpolations and blanks
     ("run", "seed='${foo}'", ["seed=${foo}", "'foo' not found"]),
     ("run", "run_dir='???'", ["run_dir=???", "allowed: a value"]),
     ("run", "-m seed=0,1 'run_dir=a/${hydra:job.num}'", ["${hydra:job.num}", "such as ${seed}"]),
     # what is no override at all
-    ("run", "seed=[", ["seed=[", "allowed: key=value"]),
-    ("run", "=3", ["=3", "allowed: key=value"]),
     ("run", "plain20", ["plain20", "allowed: key=value"]),
-    ("run", "model=plain20,", ["model=plain20,", "allowed: key=value"]),
     ("run", "model=plain20,plain56", ["model=plain20,plain56", "allowed: one value, or -m"]),
-    ("run", "--forty-two", ["--forty-two", "allowed"]),
-    ("run", "--cfg jobs seed=1", ["jobs", "job", "allowed"]),
     ("run", "--config-name=other", ["--config-name=other: allowed: the files of conf/"]),
-    ("run", "-cd . -m seed=1,2", ["-cd: allowed: the files of conf/"]),
-    # sweeps: one wrong value among right ones
+    ("run", "--cfg jobs seed=1", ["jobs", "job", "allowed"]),
+    # sweeps
     ("run", "-m seed=0,-1", ["seed=-1: allowed: greater than or equal to 0"]),
-    ("run", "seed=0,1 -m model=plain20,plain57", ["model=plain57", MODELS]),
-    ("run", "-m optimizer.rat=1,2", ["optimizer.rat=1", "did you mean optimizer.rate?"]),
-    ("run", "-m model=resnet20,plain20 model.shortcut=B", ["model.shortcut=B", "unknown key"]),
-    ("run", "-m schedule=[paper,short] seed=0,1", ["schedule=[paper,short]: allowed: one of"]),
     ("run", "-m seed=range(3,0)", ["no job"]),
     ("run", "-m seed=0,1 run_dir=out", ["run_dir='out': its folder, ", "out, is that of another"]),
-    ("run", "-m seed=0,0", ["seed=0: its folder, .../seed0, is that of another job"]),
-    # what a figure decides, in a sweep too
-    ("reproduce", "model.depth=26", ["model.depth=26", "figure="]),
-    ("reproduce", "seed=1", ["seed=1", "seeds="]),
-    ("reproduce", "run_dir=x", ["run_dir=", "figure="]),
+    # what a figure decides
     ("reproduce", "-m figure=figure1 seed=0,1", ["seed=0", "decided by the figure", "seeds="]),
-    ("reproduce", "-m figure=figure4,figure1 model=vgg13", ["model=vgg13: decided by the figure"]),
     ("report", "model=plain20", ["model=plain20", "decided by the figure"]),
     # reports of runs that are not there
     ("report", "runs=nowhere", ["no finished run on schedule=short", "figure=figure1"]),
@@ -169,9 +135,7 @@ WRONG = [
     ("report", "runs=nowhere model.growth=24", ["experiments.run model=densenet40", "growth=24"]),
     # the other commands
     ("evaluate", "run_dir=. +data.holdout=5000", ["data.holdout=5000", "allowed: data.dir"]),
-    ("benchmark", "benchmark=3", ["benchmark=3: allowed: values of networks, repeats"]),
     ("benchmark", "++model.depth=26", ["model.depth=26", "allowed: benchmark.networks"]),
-    ("benchmark", "benchmark.networks={}", ["benchmark.networks={}"]),
     (
         "benchmark",
         "benchmark.networks=[vgg16]",
@@ -180,10 +144,11 @@ WRONG = [
     # paths that there cannot be: of nobody's home, and too long
     *(
         (name, f"{key}={path}", [f"error: {key}={path}: ", "; allowed: "])
-        for path in ("~nobody-here/x", "x" * 300)
-        for name, key in (
-            *(("run", "run_dir"), ("run", "data.dir")),
-            *(("evaluate", "run_dir"), ("report", "runs")),
+        for name, key, path in (
+            ("run", "run_dir", "~nobody-here/x"),
+            ("run", "data.dir", "x" * 300),
+            ("evaluate", "run_dir", "x" * 300),
+            ("report", "runs", "~nobody-here/x"),
         )
     ),
 ]
@@ -309,9 +274,13 @@ def test_jobs_hold_resolved_values_and_nothing_of_hydras():
     assert "hydra" not in config
 
 
-@pytest.mark.parametrize("path", ["plain20,shortcut=B", "with space", "it's", "5", "[1]"])
 @pytest.mark.parametrize(
-    ("name", "key"), [("config", "run_dir"), ("report", "runs"), ("benchmark", "benchmark.out")]
+    ("name", "key", "path"),
+    [
+        *(("config", "run_dir", path) for path in ("plain20,shortcut=B", "it's", "[1]")),
+        ("report", "runs", "with space"),
+        ("benchmark", "benchmark.out", "5"),
+    ],
 )
 def test_paths_need_no_quotes(name, key, path):
     assert OmegaConf.select(composed(f"{key}={path}", name=name), key) == path
@@ -440,10 +409,7 @@ def test_a_quiet_import_leaves_out_notices_alone(tmp_path, then):
     ("content", "said"),
     [
         (b"name: mine\nbuilder: cifar_resnet\ndepth:26\n", "cannot be read: while scanning"),
-        (b"name: mine\n\tbuilder: cifar_resnet\n", "cannot be read: while scanning"),
-        (b"name: mine\nname: mine\n", "cannot be read: while constructing a mapping"),
         (b"name: mine # f\xfcr\n", "cannot be read: 'utf-8' codec"),
-        (b"", "allowed: keys and values, with name: mine"),
         (b"- mine\n", "allowed: keys and values, with name: mine"),
         (b"name: other\nbuilder: cifar_resnet\ndepth: 26\n", "with name: mine"),
     ],

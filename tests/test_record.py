@@ -9,7 +9,8 @@ from command_line import run as run_cold
 from processes import run
 from report_samples import write_run
 
-from degradation.records import RunFolder, cpu_precision
+from degradation.records.machine import cpu_precision
+from degradation.records.run_folder import RunFolder
 from degradation.report import find_runs
 from experiments import record
 from experiments.compose import Job, compose
@@ -159,14 +160,10 @@ def test_after_a_run_that_diverges_the_next_one_is_trained(tmp_path, launcher):
     [
         ("plan=[]", "plan=[]: allowed: at least 1 item"),
         (f"plan=[{PART.replace('plain20', 'plain')}]", "model=plain: allowed: one of "),
-        (f"plan=[{PART.replace('smoke', 'long')}]", "schedule=long: allowed: one of "),
-        (f"plan=[{PART.replace('data=', 'date=')}]", "date=synthetic: unknown key; did you"),
-        (f"plan=[{PART.replace('[0]', '[-1]')}]", "plan.0.seeds.0=-1: allowed: greater than or"),
         (
             f"plan=[{PART.replace('data=synthetic', 'run_dir=elsewhere')}]",
             "run_dir=elsewhere: a planned run's folder follows from the plan",
         ),
-        ("out=", "out=: allowed: at least 1 character"),
         ("only=else", "only=else: allowed: recorded, why, or null"),
     ],
 )

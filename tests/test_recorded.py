@@ -10,9 +10,10 @@ import pytest
 import recompute
 from report_samples import SCHEDULES
 
-from degradation.records import METRIC_COLUMNS, RunFolder
+from degradation.records.run_folder import METRIC_COLUMNS, RunFolder
 from degradation.report import compare_precisions, find_runs, select
 from degradation.report.page import END, START, interval, points, section
+from degradation.report.runs import read_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "results" / "recorded"
@@ -40,10 +41,9 @@ def all_committed():
 
 def test_every_recorded_run_can_be_read():
     """But for those that `make record` has begun."""
-    skipped = []
-    find_runs(RECORDED, lambda path, reason: skipped.append((path.name, reason)))
+    _, others = read_runs(RECORDED)
     begun = ("running", "interrupted")
-    assert [(name, reason) for name, reason in skipped if not reason.startswith(begun)] == []
+    assert [reason for _, reason, _ in others if not reason.startswith(begun)] == []
 
 
 def test_the_recorded_runs_are_whole(runs, subtests):
@@ -80,7 +80,7 @@ def test_the_readme_says_what_is_recorded(schedule, all_committed):
     """Between its markers; a report on the recorded runs of the schedule writes it."""
     told = README.partition(START.format(schedule))[2].partition(END.format(schedule))[0]
     again = f"python -m experiments.report runs=results/recorded schedule={schedule}"
-    assert told == section(schedule, select(find_runs(RECORDED), None, schedule)), again
+    assert told == section(schedule, select(find_runs(RECORDED), schedule)), again
 
 
 def test_the_readme_has_a_section_for_each_schedule_one_after_the_other():

@@ -10,11 +10,9 @@ CANONICAL = {"label": "CIFAR-10", "fingerprint": "sha256:1", "canonical": True}
 
 
 def write(root, error: float, seed: int = 0, model: str = "plain20", **options):
-    """Write a run whose last test (or validation) error is this; its noise goes by the seed."""
-    unseen = "val" if options.get("holdout") else "test"
-    schedule = options.get("schedule", "short")
-    rows = make_rows(SCHEDULES[schedule], (error, error), options.pop("noise", seed), unseen)
-    rows[-1][f"{unseen}_error"] = error
+    """Write a run whose last test error is this; its noise goes by the seed."""
+    rows = make_rows(SCHEDULES["short"], (error, error), options.pop("noise", seed), "test")
+    rows[-1]["test_error"] = error
     return write_run(root, model, seed, rows=rows, **options)
 
 
@@ -45,14 +43,6 @@ class TestErrors:
         assert found.own.to_dict() == {3: 19.5, 4: 20.5}
         assert found.recorded.to_dict() == {0: 19.0, 1: 20.0, 2: 19.2}
 
-    def test_with_held_out_images_it_is_the_validation_error(self, own, recorded, compared):
-        held_out = {"holdout": 5000, "variant": "holdout=5000"}
-        write(own, 21, 3, **held_out)
-        write(recorded, 19, **held_out)
-        write(recorded, 30)  # measured on the test set
-        (comparison,) = compared()
-        assert comparison.recorded.to_dict() == {0: 19}
-
 
 class TestIdenticalRuns:
     def test_timings_aside_the_rows_agree_in_every_bit(self, own, recorded, compared):
@@ -66,30 +56,10 @@ class TestIdenticalRuns:
 
 
 class TestSameConfiguration:
-    @pytest.mark.parametrize(
-        "options",
-        [
-            {"model": "plain56"},
-            {"schedule": "paper"},
-            {"settings": {"schedule.drops": [1000]}, "variant": "drops=1000"},
-            {"settings": {"optimizer.rate": 0.05}, "variant": "rate=0.05"},
-            {"settings": {"model.depth": 8}, "variant": "depth=8"},
-            {"settings": {"data.name": "synthetic"}, "variant": "data=synthetic"},
-        ],
-    )
-    def test_what_changes_the_result_is_not_compared(self, own, recorded, compared, options):
-        write(own, 19, **options)
+    def test_what_changes_the_result_is_not_compared(self, own, recorded, compared):
+        write(own, 19, settings={"optimizer.rate": 0.05}, variant="rate=0.05")
         write(recorded, 19)
         assert compared() == []
-
-    @pytest.mark.parametrize(
-        "settings",
-        [{"data.dir": "/elsewhere"}, {"runtime.threads": 7}, {"runtime.checkpoint_every": 5}],
-    )
-    def test_what_does_not_change_the_result_is_no_matter(self, own, recorded, compared, settings):
-        write(own, 19, settings=settings)
-        write(recorded, 19)
-        assert [found.unlike for found in compared()] == [""]
 
     def test_another_precision_and_other_data_are_compared_and_named(self, own, recorded, compared):
         write(own, 19, variant="precision=float32", precision="float32", dataset=CANONICAL)

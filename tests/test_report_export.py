@@ -42,11 +42,6 @@ class TestLoadRuns:
         assert empty.empty and list(empty.dtypes) == list(table.dtypes)
         assert table["iteration"].dtype == int and table["value"].dtype == float
 
-    def test_runs_with_a_held_out_set_have_its_errors(self, tmp_path):
-        write_run(tmp_path, holdout=5000, settings={"data.holdout": 5000})
-        metrics = set(load_runs(tmp_path)["metric"])
-        assert {"val_error", "val_loss"} < metrics and "test_error" not in metrics
-
     def test_unfinished_runs_are_left_out_and_told(self, tmp_path):
         write_run(tmp_path)
         unfinished = write_run(tmp_path, "plain56", status="interrupted")

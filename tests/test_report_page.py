@@ -11,7 +11,7 @@ import pytest
 import yaml
 from report_samples import FIGURE1, FIGURE6, assert_whole_tables, write_run
 
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 from degradation.report import find_runs, judge
 from degradation.report.comparison import Comparison
 from degradation.report.figures import draw_pictures

@@ -8,8 +8,9 @@ import pytest
 from report_samples import FIGURE1, FIGURE6, write_run
 
 from degradation.errors import UserError
-from degradation.report import drawn, find_runs, models_of, select
+from degradation.report import find_runs, select
 from degradation.report.figures import drawable
+from degradation.report.runs import read_runs
 
 
 class TestFindRuns:
@@ -69,11 +70,15 @@ class TestFindRuns:
         write_run(tmp_path, "plain20")
         broken = write_run(tmp_path, "plain56")
         damage(broken)
-        skipped = {}
-        runs = find_runs(tmp_path, on_skip=skipped.__setitem__)
-        assert [run.model for run in runs] == ["plain20"]
-        assert list(skipped) == [broken]
-        assert reason in skipped[broken] and "\n" not in skipped[broken]
+        runs, [(path, told, _)] = read_runs(tmp_path)
+        assert ([run.model for run in runs], path) == (["plain20"], broken)
+        assert reason in told and "\n" not in told
+
+    def test_reads_what_is_unfinished_as_far_as_it_came(self, tmp_path):
+        rows = [{"iteration": 200, "train_error": 90.0, "test_error": 90.0}]
+        write_run(tmp_path, rows=rows, status="diverged", diverged_at=300)
+        _, [(_, _, run)] = read_runs(tmp_path)
+        assert (run.model, run.diverged, len(run.rows)) == ("plain20", True, 1)
 
     def test_a_run_put_elsewhere_is_a_variant_if_its_settings_are_not_the_options(self, tmp_path):
         write_run(tmp_path, folder=tmp_path / "mine")
@@ -103,38 +108,19 @@ class TestSelect:
         write_run(tmp_path, "plain20", 0, variant="rate=0.01", settings={"optimizer.rate": 0.01})
         return find_runs(tmp_path)
 
-    def test_keeps_the_order_of_the_networks_then_of_the_seeds(self, runs):
-        picked = select(runs, ["plain56", "plain20"], "short")
+    def test_takes_plain_networks_first_then_by_depth_and_seed(self, runs):
+        picked = select(runs, "short")
         assert [(r.model, r.seed) for r in picked] == [
-            ("plain56", 0),
-            ("plain56", 1),
-            ("plain20", 0),
+            *(("plain20", 0), ("plain56", 0), ("plain56", 1))
         ]
 
-    def test_takes_all_networks_or_seeds_unless_told_which(self, runs):
-        picked = select(runs, None, "short")
-        assert [(r.model, r.seed) for r in picked] == [
-            ("plain20", 0),
-            ("plain56", 0),
-            ("plain56", 1),
-        ]
-        assert [r.model for r in select(runs, ["plain20", "plain56"], "short", [1])] == ["plain56"]
-
-    @pytest.mark.parametrize("variant", ["", "rate=0.01"])
-    def test_a_variant_is_never_the_network_itself(self, runs, variant):
-        (run,) = select(runs, ["plain20"], "short", variant=variant)
-        assert run.variant == variant
+    def test_a_variant_is_never_the_network_itself(self, runs):
+        (run,) = select(runs, "short", "rate=0.01")
+        assert run.variant == "rate=0.01"
 
     def test_refuses_a_seed_trained_twice(self, runs):
         with pytest.raises(UserError, match="both plain20 with seed=0"):
-            select(runs + runs, ["plain20"], "short")
-
-    def test_networks_shown_where_they_ran_are_picked_and_not_needed(self, tmp_path):
-        for model in ("plain44", "plain20", "resnet110"):
-            write_run(tmp_path, model)
-        assert not {"plain44", "resnet110"} & set(models_of(FIGURE6))
-        picked = select(find_runs(tmp_path), drawn(FIGURE6), "short")
-        assert [run.model for run in picked] == ["plain20", "plain44", "resnet110"]
+            select(runs + runs, "short")
 
 
 class TestRun:
@@ -170,12 +156,6 @@ class TestRun:
         (run,) = find_runs(tmp_path)
         assert (run.network, run.setting.departures) == ("plain20", ["depth=26"])
 
-    def test_departures_are_from_the_paper_and_from_the_networks_own_file(self, tmp_path):
-        write_run(tmp_path, "resnet50")
-        write_run(tmp_path, "resnet20", settings={"model.shortcut": "B", "optimizer.rate": 0.05})
-        departures = {run.model: run.setting.departures for run in find_runs(tmp_path)}
-        assert departures == {"resnet50": [], "resnet20": ["rate=0.05", "shortcut=B"]}
-
     @pytest.mark.parametrize(
         ("settings", "departures"),
         [
@@ -187,9 +167,11 @@ class TestRun:
     )
     def test_what_the_protocol_does_not_have_is_a_departure(self, tmp_path, settings, departures):
         """An optimiser of one's own is not the paper's, even where all that both have is equal."""
-        write_run(tmp_path, schedule="paper", settings=settings)
-        (run,) = find_runs(tmp_path)
-        assert (run.setting.departures, run.faithful) == (departures, not departures)
+        for schedule in ("paper", "short"):
+            write_run(tmp_path, schedule=schedule, settings=settings)
+        on_paper, on_short = find_runs(tmp_path)
+        assert (on_paper.setting.departures, on_paper.faithful) == (departures, not departures)
+        assert not on_short.faithful
 
 
 class TestDrawable:

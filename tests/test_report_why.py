@@ -16,9 +16,9 @@ from report_samples import (
 )
 from scipy.stats import gmean
 
-from degradation.records import RunFolder
-from degradation.report import Request, find_runs, write_report
-from degradation.report.runs import find_diverged
+from degradation.records.run_folder import RunFolder
+from degradation.report import Request, find_runs, select, write_report
+from degradation.report.runs import read_runs
 from degradation.report.why import (
     build_why,
     draw_why,
@@ -68,10 +68,9 @@ def study(root, seeds=(0, 1, 2)):
 
 def told(root):
     """Tell what the runs below `root` without an intervention, on `short`, show of the question."""
-    skipped = []
-    found = find_runs(root, lambda path, reason: skipped.append(path))
-    runs = [run for run in found if run.schedule == "short" and not run.variant]
-    return tell(runs, found, find_diverged(skipped), found), runs
+    found, others = read_runs(root)
+    runs = select(found, "short")
+    return tell(runs, [*found, *(run for _, _, run in others)], found), runs
 
 
 def report(root, variant="", schedule="short", seeds=None):

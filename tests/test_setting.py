@@ -11,7 +11,7 @@ from degradation import config as configuration
 from degradation import schema, setting
 from degradation.config import CONF, options, validate
 from degradation.errors import UserError
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 from degradation.setting import Setting
 from degradation.training.identity import check_same_run
 from experiments.compose import compose

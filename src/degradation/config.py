@@ -65,15 +65,15 @@ def read_yaml(file: str) -> DictConfig | ListConfig:
 
 
 def read_figures() -> dict[str, dict[str, Any]]:
-    """Read every file of `conf/figure/`, by name.
+    """Read every file of `conf/figure/`, by name; keys that it leaves out have their defaults.
 
     Raises `UserError`, which names the file, for one that is no figure, and as `read_option` does.
     """
     figures = {}
     for name in options("figure"):
-        figures[name] = OmegaConf.to_container(read_option("figure", name))
+        tree = {"figure": OmegaConf.to_container(read_option("figure", name))}
         try:
-            check({"figure": figures[name]})
+            figures[name] = check(tree).figure.model_dump()
         except UserError as error:
             raise UserError(f"conf/figure/{name}.yaml: {error}") from error
     return figures

@@ -10,8 +10,8 @@ import pandas as pd
 from degradation.errors import UserError
 from degradation.records.files import replace_file
 from degradation.report.paper import final_error
-from degradation.report.provenance import seeds_by_network
-from degradation.report.runs import Run, by_network, check_alike, find_runs
+from degradation.report.provenance import seeds_of
+from degradation.report.runs import Run, by_network, check_alike, read_runs
 
 ABOUT = {"model": str, "variant": str, "schedule": str, "seed": int, "precision": str}
 LONG = {"run": str, **ABOUT, "iteration": int, "metric": str, "value": float}
@@ -30,7 +30,7 @@ def final_errors(runs: list[Run]) -> pd.DataFrame:
     the paper. Raises UserError if the runs are not of one schedule and variant.
     """
     check_alike(runs)
-    measured, seeds = runs[0].measured, seeds_by_network(runs)
+    measured = runs[0].measured
     rows = []
     for network, group in by_network(sorted(runs, key=lambda run: run.place)).items():
         model = group[0].model
@@ -40,7 +40,7 @@ def final_errors(runs: list[Run]) -> pd.DataFrame:
             "model": model,
             "network": network,
             "parameters": group[0].manifest.get("parameters"),
-            "seeds": seeds[network],
+            "seeds": seeds_of(group),
         }
         for column in ("train_error", measured):
             errors = pd.Series([run.final(column) for run in group])
@@ -84,7 +84,9 @@ def load_runs(
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; allowed: one that holds runs, at any depth")
-    runs = find_runs(folder, on_skip)
+    runs, others = read_runs(folder)
+    for path, reason, _ in others if on_skip else ():
+        on_skip(path, reason)
     return _long({run.path.relative_to(folder).as_posix(): run for run in runs})
 
 

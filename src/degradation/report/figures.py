@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.style
 import numpy as np
@@ -42,7 +42,7 @@ from degradation.report.provenance import (
     caveats,
     how_made,
     not_comparable,
-    seeds_by_network,
+    seeds_of,
     shared,
 )
 from degradation.report.runs import (
@@ -87,24 +87,19 @@ def drawable(
     whole = [spec for spec in specs if not _lacking(spec, runs)]
     parts, seen = [], set()
     for spec in [*whole, *specs]:
-        shows = {(_draws(spec), run.model) for run in _shown(spec, runs)}
+        shows = {(spec["draws"], run.model) for run in _shown(spec, runs)}
         if spec not in whole and shows - seen:
             parts.append(_part(spec, {model for _, model in shows}))
         seen |= shows
     return whole, parts
 
 
-def _draws(spec: dict[str, Any]) -> str:
-    """What a figure draws: errors against iterations or depth, or responses against layers."""
-    return spec.get("draws", "errors")
-
-
 def _shown(spec: dict[str, Any], runs: list[Run]) -> list[Run]:
     """Pick the runs that a figure shows."""
-    if _draws(spec) == "depth":
+    if spec["draws"] == "depth":
         return [run for run in runs if run.of_section_4_2]
     known = [run for run in runs if run.model in drawn(spec)]
-    return [run for run in known if _draws(spec) == "errors" or not run.responses.empty]
+    return [run for run in known if spec["draws"] == "errors" or not run.responses.empty]
 
 
 def _lacking(spec: dict[str, Any], runs: list[Run]) -> list[str]:
@@ -115,13 +110,22 @@ def _lacking(spec: dict[str, Any], runs: list[Run]) -> list[str]:
 
 def _part(spec: dict[str, Any], known: set[str]) -> dict[str, Any]:
     panels = [
-        {"title": panel["title"], "models": [m for m in panel_models(panel) if m in known]}
+        panel | {"models": [m for m in panel_models(panel) if m in known], "also": []}
         for panel in spec["panels"]
     ]
     panels = [panel for panel in panels if panel["models"]]
     # A panel by itself has no title but the figure's.
     title = panels[0]["title"].capitalize() if len(panels) == 1 else spec["title"]
     return {**spec, "title": title, "source": f"{spec['source']}, in part", "panels": panels}
+
+
+class Drawing(NamedTuple):
+    """A figure that is laid out; the first line of `text` is its caption."""
+
+    figure: Figure
+    title: str
+    text: str
+    alt: str
 
 
 @dataclass(frozen=True)
@@ -142,43 +146,40 @@ def draw_pictures(
 ) -> list[Picture]:
     """Draw error against depth, if there are two depths, then each of `figures`, to `out_dir`.
 
-    `figures` are as the files of `conf/figure/`. Pictures are called `<name><suffix>.png` and
+    `figures` are as `read_figures` gives them. Pictures are called `<name><suffix>.png` and
     `.svg`; the same runs give the same bytes. Raises `UserError` as `build_figure` does, or (exit
     code 1) if a file cannot be written.
     """
     depths = {(run.family, run.depth) for run in _shown(DEPTH, runs)}
     if len(depths) > len({family for family, _ in depths}):
         figures = [DEPTH, *figures]
-    return [_draw(spec, runs, out_dir / f"{spec['name']}{suffix}") for spec in figures]
+    pictures = []
+    for spec in figures:
+        shown, title = _shown(spec, runs), spec["title"]
+        alt = f"{title}: {', '.join(by_network(shown))}"
+        drawing = Drawing(build_figure(spec, shown), title, caption(spec, shown), alt)
+        pictures.append(write_picture(drawing, out_dir / f"{spec['name']}{suffix}"))
+    return pictures
 
 
 @matplotlib.style.context(STYLE)
-def _draw(spec: dict[str, Any], runs: list[Run], path: Path) -> Picture:
-    """Draw a figure and write it to `path`, with either suffix."""
-    figure, runs = build_figure(spec, runs), _shown(spec, runs)
-    alt = f"{spec['title']}: {', '.join(by_network(runs))}"
-    return write_picture(figure, path, spec["title"], caption(spec, runs), alt)
-
-
-@matplotlib.style.context(STYLE)
-def write_picture(figure: Figure, path: Path, title: str, text: str, alt: str) -> Picture:
-    """Write a figure to `path`, with either suffix; the first line of `text` is its caption.
+def write_picture(drawing: Drawing, path: Path) -> Picture:
+    """Write a figure to `path`, with either suffix.
 
     Raises `UserError` (exit code 1) if a file cannot be written.
     """
     files = [path.with_name(f"{path.name}.{suffix}") for suffix in UNDATED]
     for file, undated in zip(files, UNDATED.values(), strict=True):
-        about = {"Title": title, "Description": text} | undated
+        about = {"Title": drawing.title, "Description": drawing.text} | undated
         with replace_file(file) as temporary:
-            figure.savefig(temporary, format=file.suffix[1:], metadata=about)
-    return Picture(text.split("\n")[0], alt, *files)
+            drawing.figure.savefig(temporary, format=file.suffix[1:], metadata=about)
+    return Picture(drawing.text.split("\n")[0], drawing.alt, *files)
 
 
-@matplotlib.style.context(STYLE)
 def build_figure(spec: dict[str, Any], runs: list[Run]) -> Figure:
     """Lay out a figure: title, panels on the same axes, caption.
 
-    `spec` is as a file of `conf/figure/`, or `DEPTH`. Raises UserError if a network that it needs
+    `spec` is as `read_figures` gives it, or `DEPTH`. Raises UserError if a network that it needs
     has no run, or if the runs cannot stand side by side.
     """
     runs = _shown(spec, runs)
@@ -186,49 +187,53 @@ def build_figure(spec: dict[str, Any], runs: list[Run]) -> Figure:
         raise UserError(f"figure={spec['name']}: no finished run of {', '.join(absent)}")
     check_alike(runs)
     build = {"errors": _build_errors, "responses": _build_responses, "depth": _build_depth}
-    return build[_draws(spec)](spec, runs)
+    return build[spec["draws"]](spec, runs, caption(spec, runs), _beside(spec, runs))
 
 
-def _build_errors(spec: dict[str, Any], runs: list[Run]) -> Figure:
+def _build_errors(spec: dict[str, Any], runs: list[Run], text: str, beside: str) -> Figure:
     panels = figure_curves(spec["panels"], runs, ("train_error", runs[0].measured))
+    names = [panel["title"] for panel in spec["panels"]]
     schedule = runs[0].config["schedule"]
     limit, cut = _error_limit(sum(panels, []), schedule["iterations"])
     height = max(HEIGHT, LINE * max(map(len, panels)))  # all names fit
     draw = partial(draw_errors, limit=limit, gap=limit * LINE / height, schedule=schedule)
-    text = "\n".join([caption(spec, runs), *cut])
-    return lay_out(spec, text, [panels], draw, "error (%)", height, _beside([panels], DIGITISED))
+    text = "\n".join([text, *cut])
+    return lay_out(spec["title"], names, text, [panels], draw, "error (%)", height, beside)
 
 
-def _build_depth(spec: dict[str, Any], runs: list[Run]) -> Figure:
+def _build_depth(spec: dict[str, Any], runs: list[Run], text: str, beside: str) -> Figure:
     """Lay out two panels: test and training error."""
     columns = [runs[0].measured, "train_error"]
     panels = [depth_curves(runs, column) for column in columns]
+    names = [f"{WORDS[column]} error" for column in columns]
     limit = 1.08 * max(curve.top for curve in sum(panels, []))
     draw = partial(draw_ends, limit=limit, gap=limit * LINE / HEIGHT)
-    spec = spec | {"panels": [{"title": f"{WORDS[column]} error"} for column in columns]}
-    text, beside = caption(spec, runs), _beside([panels], DIGITISED)
-    return lay_out(spec, text, [panels], draw, "final error (%)", HEIGHT, beside)
+    return lay_out(spec["title"], names, text, [panels], draw, "final error (%)", HEIGHT, beside)
 
 
-def _build_responses(spec: dict[str, Any], runs: list[Run]) -> Figure:
+def _build_responses(spec: dict[str, Any], runs: list[Run], text: str, beside: str) -> Figure:
     """Lay out two rows of panels: the layers in the order of the network, and sorted by size."""
     grid = [figure_curves(spec["panels"], runs, (order,)) for order in ORDERS]
+    names = [panel["title"] for panel in spec["panels"]]
     curves = [curve for panels in grid for curve in sum(panels, [])]
     limit = 1.05 * max(curve.top for curve in curves)
     layers = max(curve.seeds.index.max() for curve in curves)
-    draw = partial(draw_responses, limit=limit, layers=layers)
-    text, beside = caption(spec, runs), _beside(grid, DIGITISED_RESPONSES)
-    return lay_out(spec, text, grid, draw, "standard deviation", 0.6 * HEIGHT, beside)
+    draw, label = partial(draw_responses, limit=limit, layers=layers), "standard deviation"
+    return lay_out(spec["title"], names, text, grid, draw, label, 0.6 * HEIGHT, beside)
 
 
-def _beside(grid: list[list[list[Curve]]], name: str) -> str:
-    """Name what lies faint under the curves of some panels; "" if nothing does."""
-    curves = [curve for panels in grid for curve in sum(panels, [])]
-    return name if any(curve.paper is not None for curve in curves) else ""
+def _beside(spec: dict[str, Any], runs: list[Run]) -> str:
+    """Name what of the paper's lies faint under the curves; "" if nothing does."""
+    responses = spec["draws"] == "responses"
+    column = "original" if responses else "train_error"
+    known = any(paper_curve([run], column) is not None for run in runs)
+    return (DIGITISED_RESPONSES if responses else DIGITISED) * known
 
 
+@matplotlib.style.context(STYLE)
 def lay_out(
-    spec: dict[str, Any],
+    title: str,
+    names: list[str],
     text: str,
     grid: list[list[Any]],
     draw: Callable[[Axes, Any], None],
@@ -240,24 +245,24 @@ def lay_out(
 ) -> Figure:
     """Put rows of panels, their axes `height` inches high, between the title and `text`.
 
-    `grid` has what `draw` draws in each panel. `beside` names the paper's faint lines, if any. The
-    figure is wider than the page where the axes would be less than `narrowest`.
+    `names` are those of the columns, and `grid` has what `draw` draws in each panel. `beside` names
+    the paper's faint lines, if any. The figure is wider than the page where the axes would be less
+    than `narrowest`.
     """
-    titles = [panel["title"] for panel in spec["panels"]]
-    page = ONE_PANEL if len(titles) == 1 else FULL_PAGE
+    page = ONE_PANEL if len(names) == 1 else FULL_PAGE
     layout = ConstrainedLayoutEngine(w_pad=MARGIN, h_pad=MARGIN, wspace=0, hspace=0)
     figure = Figure(figsize=SHEET, dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
-    rows = figure.subplots(len(grid), len(titles), sharey=sharey, squeeze=False)
+    rows = figure.subplots(len(grid), len(names), sharey=sharey, squeeze=False)
     for row, panels in zip(rows, grid, strict=True):
         row[0].set_ylabel(ylabel, fontsize=TEXT)
         for axes, shown in zip(row, panels, strict=True):
             draw(axes, shown)
-    if len(titles) > 1:
-        for axes, title in zip(rows[0], titles, strict=True):
-            axes.set_title(title, fontsize=TEXT, loc="left", pad=15)
+    if len(names) > 1:
+        for axes, name in zip(rows[0], names, strict=True):
+            axes.set_title(name, fontsize=TEXT, loc="left", pad=15)
 
-    title = _wrap(spec["title"], TITLE_PER_INCH * page)
+    title = _wrap(title, TITLE_PER_INCH * page)
     style = {"x": MARGIN / page, "ha": "left", "parse_math": False}
     figure.suptitle(title, fontsize=TITLE, weight="bold", **style)
     figure.supxlabel(_wrap(text, TEXT_PER_INCH * page), fontsize=SMALL, linespacing=1.3, **style)
@@ -277,7 +282,7 @@ def lay_out(
     # Now that the room for all texts is known, the sheet is cut to the size that leaves the axes
     # their height, and their width what is left of the page.
     figure.draw_without_rendering()
-    count = np.array([len(titles), len(grid)])
+    count = np.array([len(names), len(grid)])
     around = figure.get_size_inches() * (1 - count * rows[0, 0].get_position().size)
     least = around + count * (narrowest, height)
     figure.set_size_inches(max(least[0], page), least[1])
@@ -334,9 +339,9 @@ SENTENCES = {  # of captions: what is drawn; of several seeds; of the paper's va
 
 def caption(spec: dict[str, Any], runs: list[Run]) -> str:
     """Describe a figure's lines, runs and data; on a new line, what the schedule cannot show."""
-    kind, seeds = _draws(spec), seeds_by_network(runs)
+    kind, seeds = spec["draws"], {name: seeds_of(group) for name, group in by_network(runs).items()}
     lines, several, paper = SENTENCES[kind]
-    unseen, column, distances, limits = "test error", "train_error", "", caveats(runs)
+    unseen, distances, limits = "test error", "", caveats(runs)
     if runs[0].measured == "val_error":
         held_out = runs[0].config["data"]["holdout"]
         unseen = f"validation error, on {held_out:,} training images held out"
@@ -344,11 +349,9 @@ def caption(spec: dict[str, Any], runs: list[Run]) -> str:
         known = {name: response_distance(group) for name, group in by_network(runs).items()}
         distances = ", ".join(f"{n} {value:.2f}" for n, value in known.items() if value is not None)
         limits = "" if runs[0].on_paper_schedule else not_comparable("responses")
-        column = "original"
-    told = [f"After {spec['source']}.", lines.format(unseen=unseen)]
-    told.append(shared("Seeds", lambda run: seeds[run.network], runs))
+    told = [f"After {spec['source']}.", lines.format(unseen=unseen), shared("Seeds", seeds)]
     if len(runs) > len(seeds):
         told.append(several)
-    if any(paper_curve([run], column) is not None for run in runs):
+    if _beside(spec, runs):
         told.append(paper.format(distances=distances))
     return "\n".join(filter(None, [" ".join([*told, how_made(runs)]), limits]))

@@ -1,7 +1,7 @@
 """From a setting to its report: which runs, which figures, what is left out, what makes them."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ from typing import Any
 from degradation.config import ROOT, RUNS, command_line, read_figures, relative
 from degradation.errors import UserError
 from degradation.output import say
-from degradation.records import RunFolder
 from degradation.records.files import faults_as_user_errors
 from degradation.report.claims import GOOD, RUNS_MISSING, judge
 from degradation.report.comparison import compare, compare_precisions
@@ -18,12 +17,13 @@ from degradation.report.figures import draw_pictures, drawable
 from degradation.report.page import Page, fill, section, summary_text, write_page
 from degradation.report.runs import (
     WHY,
+    LeftOut,
     Run,
     by_network,
     drawn,
-    find_diverged,
     find_runs,
     models_of,
+    read_runs,
     select,
 )
 from degradation.report.why import draw_why, tell
@@ -39,14 +39,14 @@ LISTED = 5  # kinds of runs that there are, at most
 class Request:
     """What a report is asked for: the runs of a setting below `folder`, whatever their networks.
 
-    `setting` has their schedule and overrides. Without `seeds` all count. `figure`, as a file of
-    `conf/figure/`, must be in the report; `figure_overrides` made it of its file. `runtime` is the
-    option that the commands of the report choose.
+    `setting` has their schedule and overrides. Without `seeds` all count. `figure`, as
+    `read_figures` gives one, must be in the report; `figure_overrides` made it of its file.
+    `runtime` is the option that the commands of the report choose.
     """
 
     setting: Setting
     folder: Path
-    seeds: list[int] | None = None
+    seeds: Sequence[int] | None = None
     figure: dict[str, Any] | None = None
     figure_overrides: list[str] = field(default_factory=list)
     runtime: str = "cpu"
@@ -65,36 +65,30 @@ def write_report(asked: Request) -> Page:
     one on all that is recorded on a schedule fills its section of the README. Raises `UserError`,
     which says what trains them, if there are no runs, or if the figure lacks some.
     """
-    unfinished: list[tuple[Path, str]] = []
-    found = find_runs(asked.folder, lambda *run: unfinished.append(run))
+    found, others = read_runs(asked.folder)
+    diverged = [run for _, _, run in others if run and run.diverged]
+    known = [r for r in [*found, *diverged] if asked.seeds is None or r.seed in asked.seeds]
     schedule, variant = asked.setting.schedule, asked.setting.variant
     kind = schedule, asked.setting.variant_without("precision")
     of_any_precision = [
         run
-        for run in found
-        if (run.schedule, run.setting.variant_without("precision")) == kind
-        and (asked.seeds is None or run.seed in asked.seeds)
+        for run in known
+        if (run.schedule, run.setting.variant_without("precision")) == kind and not run.diverged
     ]
-    runs = select(of_any_precision, None, schedule, variant=variant)
+    runs = select(of_any_precision, schedule, variant)
     _check_nothing_missing(asked, runs, found)
     # A folder of one schedule alone has its report right in it.
     inside = asked.folder.name == schedule and any(r.path.parents[1] == asked.folder for r in runs)
     out_dir = asked.folder if inside else asked.folder / schedule
-    left_out = _tell_left_out(asked, found, unfinished)
+    left_out = _tell_left_out(asked, found, others)
 
     figures = read_figures()
     if asked.figure:
         figures[asked.figure["name"]] = asked.figure
     whole, parts = drawable([figures[name] for name in sorted(figures)], runs)
-    why = tell(
-        runs,
-        *(
-            [run for run in there if asked.seeds is None or run.seed in asked.seeds]
-            for there in (found, find_diverged(path for path, _ in unfinished))
-        ),
-        # Other schedules have their runs without intervention in the folder around.
-        around=[*found, *(find_runs(asked.folder.parent) if asked.folder.name == WHY else [])],
-    )
+    # Other schedules have their runs without intervention in the folder around.
+    around = find_runs(asked.folder.parent) if asked.folder.name == WHY else []
+    why = tell(runs, known, [*found, *around])
     suffix = f",{variant}" if variant else ""
     with faults_as_user_errors(f"cannot make the folder {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -171,7 +165,7 @@ def _others(found: list[Run]) -> str:
 
 
 def _tell_left_out(
-    asked: Request, found: list[Run], unfinished: list[tuple[Path, str]]
+    asked: Request, found: list[Run], others: list[LeftOut]
 ) -> list[tuple[str, str]]:
     """Print which runs and seeds are not in the report; give unfinished runs and the reasons.
 
@@ -179,8 +173,8 @@ def _tell_left_out(
     might be.
     """
     kind, left_out = (asked.setting.schedule, asked.setting.variant), []
-    for path, reason in unfinished:
-        if _kind(path) in (kind, None):
+    for path, reason, run in others:
+        if run is None or (run.schedule, run.variant) == kind:
             say(f"left out  {relative(path)}: {reason}")
             left_out.append((path.relative_to(asked.folder).as_posix(), reason))
     if asked.seeds:
@@ -193,15 +187,6 @@ def _tell_left_out(
             if seeds:
                 say(f"{word:<10}seeds {show(sorted(seeds))}: {reason}")
     return left_out
-
-
-def _kind(path: Path) -> tuple[str, str] | None:
-    """Schedule and variant of the run in a folder; None where its configuration does not tell."""
-    try:
-        setting = Setting.of(RunFolder(path).config())
-    except (UserError, LookupError, TypeError):
-        return None
-    return setting.schedule, setting.variant
 
 
 def _commands(asked: Request, runs: list[Run]) -> list[str]:

@@ -23,7 +23,7 @@ from degradation.report.comparison import Agreement, Comparison
 from degradation.report.export import class_errors, final_errors
 from degradation.report.figures import Picture, drawable
 from degradation.report.paper import compare_with_paper
-from degradation.report.provenance import caveats, facts, how_made, machine, run_row, shared
+from degradation.report.provenance import caveats, facts, how_made, machines, run_row
 from degradation.report.runs import WORDS, Run
 from degradation.report.statistics import Difference
 from degradation.report.why import Why, factor
@@ -72,16 +72,16 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
     They go to `out_dir`. The HTML has its figures inside; the Markdown names them by their files,
     which lie there, too. Raises `UserError` (exit code 1) if a file cannot be written.
     """
-    first = page.runs[0]
-    data = "CIFAR-10" if first.config["data"]["name"] == "cifar10" else "synthetic data"
-    title = f"Plain and residual networks on {data}, schedule {first.schedule}"
+    cifar10 = page.runs[0].config["data"]["name"] == "cifar10"
+    data = "CIFAR-10" if cifar10 else "synthetic data"
+    title = f"Plain and residual networks on {data}, schedule {page.runs[0].schedule}"
     suffix = name.removeprefix("report")
     card = _render(
         page.runs,
         page.findings,
         template="model_card",
         title=title,
-        cifar10=first.config["data"]["name"] == "cifar10",
+        cifar10=cifar10,
         classes=class_errors(page.runs),
         report=f"{name}.md",
     )
@@ -170,7 +170,7 @@ def _render(
     )
     templates.filters |= {
         **{"number": number, "points": points, "interval": interval, "plus_minus": plus_minus},
-        **{"mean": mean, "cell": cell, "link": quote, "factor": factor, "lower_first": lower_first},
+        **{"mean": mean, "cell": cell, "link": quote, "factor": factor},
     }
     context = {
         "brief": brief,
@@ -189,7 +189,7 @@ def _render(
         "beside_paper": compare_with_paper(runs),
         "schedule": runs[0].schedule,
         "how_made": how_made(runs),
-        "machine": shared("Machine", machine, runs),
+        "machine": machines(runs),
     }
     markdown = templates.get_template(f"{template}.md.j2").render(context | more)
     return re.sub(r"\n{3,}", "\n\n", markdown.strip("\n")) + "\n"
@@ -254,11 +254,6 @@ def plus_minus(deviation: float) -> str:
 def mean(errors: pd.Series) -> str:
     """Write the mean over seeds with its standard deviation: 8.75 ± 0.16."""
     return number(errors.mean()) + plus_minus(errors.std())
-
-
-def lower_first(text: str) -> str:
-    """Write a text that begins with a small letter."""
-    return text[:1].lower() + text[1:]
 
 
 def cell(text: Any) -> str:

@@ -27,12 +27,15 @@ PALETTE += ["#AA00FF", "#8877CC", "#AA8866", "#7733BB", "#CC0000"]
 # sight, protanopia, deuteranopia and tritanopia.
 FAMILIES = {"plain": ("plain", "#E4572E"), "ResNet": ("residual", "#17618F")}
 GREY = "#555555"
+DASHES = (0, (4, 1.6))
 THICK = {"linewidth": 2.0, "linestyle": "-", "zorder": 3}
 LINES = {  # column -> how its curve is drawn
-    "train_error": {"linewidth": 0.9, "linestyle": (0, (4, 1.6)), "zorder": 4},
+    "train_error": {"linewidth": 0.9, "linestyle": DASHES, "zorder": 4},
     **dict.fromkeys(("test_error", "val_error"), THICK),
     **dict.fromkeys(ORDERS, THICK | {"linewidth": 1.4}),
 }
+DOT = {"marker": "o", "markeredgecolor": "white", "markeredgewidth": 0.6}
+DOT |= {"linestyle": "none", "zorder": 4}
 PAPER_LINE = {"linewidth": 0.8, "alpha": 0.55, "zorder": 2.5}  # over bands, under all lines
 LAYERS = {  # order -> what the axis is called
     "original": "layers, in the order of the network",
@@ -151,7 +154,6 @@ def draw_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> None
     """
     depths = sorted({depth for curve in curves for depth in curve.seeds.index})
     span = depths[-1] - depths[0]
-    dot = {"marker": "o", "markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.6}
     diamond = {"marker": "D", "markersize": 8, "markerfacecolor": "none"}
     for curve in curves:
         colour, gid = curve.colour, curve.gid
@@ -164,7 +166,7 @@ def draw_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> None
         counts = seeds.transform("size")
         aside = (seeds.cumcount() - (counts - 1) / 2) * np.minimum(0.022, 0.09 / counts)
         x = dots.index.get_level_values(0) + span * aside
-        axes.plot(x, dots, color=colour, gid=f"{gid}-seeds", linestyle="none", zorder=4, **dot)
+        axes.plot(x, dots, color=colour, gid=f"{gid}-seeds", markersize=5, **DOT)
     _frame(axes, limit)
     axes.set(xlim=(depths[0] - 0.08 * span, depths[-1] + 0.08 * span), xticks=depths)
     axes.set_xlabel("layers", fontsize=TEXT)
@@ -197,47 +199,45 @@ def draw_interventions(axes: Axes, rows: list[Curve], beside: list[Curve], limit
     Networks `beside` are lines from top to bottom, in the band that their seeds span. A row may be
     without errors. The axis ends at `limit` percent.
     """
-    for curve, dashes in zip(beside, ("-", (0, (4, 1.6))), strict=False):
+    for curve, dashes in zip(beside, ("-", DASHES), strict=False):
         errors = curve.seeds.to_numpy()
         axes.axvspan(errors.min(), errors.max(), color=curve.colour, alpha=0.2, linewidth=0)
         style = {"color": curve.colour, "linewidth": 1.4, "linestyle": dashes}
         axes.axvline(errors.mean(), gid=curve.gid, label=curve.label, **style)
     if beside:
         _name_above(axes, handlelength=1.5)
-    dot = {"marker": "o", "markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.6}
     for place, curve in enumerate(rows):
         errors = curve.seeds.to_numpy().ravel()
         if errors.size:
             # Seeds stand one above the other, so that they do not hide each other.
             aside = 0.16 * (np.arange(errors.size) - (errors.size - 1) / 2)
-            style = {"color": curve.colour, "linestyle": "none", "zorder": 4, **dot}
-            axes.plot(errors, place + aside, gid=curve.gid, **style)
+            style = {"color": curve.colour, "gid": curve.gid, "markersize": 4.5}
+            axes.plot(errors, place + aside, **style, **DOT)
             bar = {"color": curve.colour, "linewidth": 1.4, "zorder": 3}
             axes.vlines(errors.mean(), place - 0.36, place + 0.36, **bar)
     axes.set(xlim=(0, limit), ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)))
     axes.set_yticklabels([curve.label for curve in rows])
-    _quiet(axes)
-    axes.grid(visible=False, axis="y")
-    axes.grid(axis="x", color="#E6E6E6", linewidth=0.6)
+    _quiet(axes, grid="x")
     axes.tick_params(axis="y", length=0, labelleft=axes.get_subplotspec().is_first_col())
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     axes.set_xlabel("final error (%)", fontsize=TEXT)
 
 
-def draw_gaps(axes: Axes, gaps: dict[str, pd.DataFrame]) -> None:
-    """Draw differences of errors against the length of training, by the column of `Run.rows`.
+def draw_gaps(axes: Axes, gaps: pd.DataFrame) -> None:
+    """Draw differences of errors against the length of training.
 
-    Tables have `points`, and `low` and `high`, the ends of an interval or NaN, by iterations.
+    A row a difference: `column` of `Run.rows`, `iterations`, `points`, and `low` and `high`, the
+    ends of an interval or NaN.
     """
     _, colour = FAMILIES["plain"]
     axes.axhline(0, color=GREY, linewidth=0.8)
-    lengths = sorted({iterations for table in gaps.values() for iterations in table.index})
-    for number, (column, table) in enumerate(gaps.items()):
+    for side, (column, table) in zip((-1, 1), gaps.groupby("column", sort=False), strict=True):
         # Side by side, so that the intervals of one length do not hide each other.
-        x = table.index * (1 + 0.15 * (number - (len(gaps) - 1) / 2))
+        x = table["iterations"] * (1 + 0.075 * side)
         style = LINES[column] | {"color": colour, "marker": "o", "markersize": 4}
         axes.plot(x, table["points"], label=WORDS[column], gid=f"gap-{column}", **style)
         axes.vlines(x, table["low"], table["high"], color=colour, linewidth=1)
+    lengths = sorted(set(gaps["iterations"]))
     _name_above(axes, handlelength=1.8)
     axes.set(xscale="log", xlim=(lengths[0] / 1.6, lengths[-1] * 1.6), xticks=lengths)
     axes.set_xticklabels([f"{length / 1000:g}" for length in lengths])
@@ -315,9 +315,9 @@ def _frame(axes: Axes, limit: float) -> None:
     _quiet(axes)
 
 
-def _quiet(axes: Axes) -> None:
+def _quiet(axes: Axes, grid: str = "y") -> None:
     axes.tick_params(labelsize=SMALL, width=0.6, color=GREY)
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
+    axes.grid(axis=grid, color="#E6E6E6", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set(color=GREY, linewidth=0.6)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from degradation.report.provenance import seeds_by_network
+from degradation.report.provenance import seeds_of
 from degradation.report.runs import Run, by_network
 from degradation.report.statistics import z_score
 
@@ -94,8 +94,7 @@ def compare_with_paper(runs: Iterable[Run]) -> list[dict[str, Any]]:
     deviation of the differences between neighbours, divided by √2, of our rows and of the paper's
     points, over `SWING_OVER`.
     """
-    runs, rows = list(runs), []
-    seeds = seeds_by_network(runs)
+    rows = []
     for network, group in by_network(runs).items():
         points = paper_curve(group, "test_error")
         if points is None:
@@ -105,7 +104,7 @@ def compare_with_paper(runs: Iterable[Run]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "network": network,
-                "seeds": seeds[network],
+                "seeds": seeds_of(group),
                 "test_error": fmean(errors),
                 "paper": paper,
                 "difference": fmean(errors) - paper,

@@ -23,13 +23,13 @@ def facts(runs: list[Run]) -> list[tuple[str, str, str, str]]:
         ("other settings", _settings, "none"),
         ("data", lambda run: run.data, "CIFAR-10"),
         ("precision", _precision, "float32"),
-        ("machine", machine, "two GPUs"),
+        ("machine", _machine, "two GPUs"),
         ("versions", _versions, "not stated"),
     ]
     return [
         (what, value, names, paper)
         for what, tell, paper in told
-        for value, names in _sharing(tell, runs)
+        for value, names in _sharing(_by_name(tell, runs))
     ]
 
 
@@ -53,35 +53,28 @@ def how_made(runs: list[Run]) -> str:
     """Name the runs' schedule, data and precision, and settings that are not the paper's."""
     told = [
         f"Schedule {runs[0].schedule}: {_schedule(runs[0].setting.values)}.",
-        shared("Data", lambda run: run.data, runs),
-        shared("Precision", lambda run: run.precision, runs),
+        shared("Data", _by_name(lambda run: run.data, runs)),
+        shared("Precision", _by_name(lambda run: run.precision, runs)),
     ]
     if any(run.setting.departures for run in runs):
-        told.append(shared("Settings unlike the paper's", _settings, runs))
+        told.append(shared("Settings unlike the paper's", _by_name(_settings, runs)))
     return " ".join(told)
 
 
-def shared(what: str, tell: Callable[[Run], str], runs: list[Run]) -> str:
-    """State a value that the runs share or, where they do not, each value with its runs."""
-    values = [f"{v} ({names})" if names else v for v, names in _sharing(tell, runs)]
-    return f"{what}: {'; '.join(values)}."
+def machines(runs: list[Run]) -> str:
+    """Name the machines that runs were trained on."""
+    return shared("Machine", _by_name(_machine, runs))
 
 
-def machine(run: Run) -> str:
-    """Name the machine that a run was trained on."""
-    about = run.manifest
-    units = {"cores": "cores", "threads": "threads", "memory_gib": "GiB of memory"}
-    names = [*filter(None, [about.get("gpu"), about.get("cpu")])] or [UNKNOWN]
-    sizes = [f"{about[key]:g} {unit}" for key, unit in units.items() if about.get(key)]
-    return ", ".join([*names, *sizes])
+def shared(what: str, values: Mapping[str, str], joint: str = ", ") -> str:
+    """State a value that all names share or, where they do not, each value with its names."""
+    told = [f"{value} ({names})" if names else value for value, names in _sharing(values, joint)]
+    return f"{what}: {'; '.join(told)}."
 
 
-def seeds_by_network(runs: list[Run]) -> dict[str, str]:
-    """Map each network to its seeds as text: {"plain-20": "0, 1, 2"}."""
-    return {
-        network: ", ".join(str(run.seed) for run in sorted(group, key=lambda run: run.seed))
-        for network, group in by_network(runs).items()
-    }
+def seeds_of(runs: list[Run]) -> str:
+    """The seeds of runs as text: 0, 1, 2."""
+    return ", ".join(str(seed) for seed in sorted(run.seed for run in runs))
 
 
 def caveats(runs: list[Run]) -> str:
@@ -124,20 +117,22 @@ def _early(runs: list[Run]) -> list[str]:
     return told
 
 
-def _sharing(tell: Callable[[Run], str], runs: list[Run]) -> list[tuple[str, str]]:
-    """Pair each value with the names of the runs that have it; with "" where all have the same.
-
-    A network whose runs all have one value is named alone, others with their seeds.
-    """
-    owners: dict[str, list[str]] = {}
+def _by_name(tell: Callable[[Run], str], runs: list[Run]) -> dict[str, str]:
+    """Ask each run; a network whose runs say the same is named alone, others with their seeds."""
+    told = {}
     for network, group in by_network(runs).items():
         alike = len({tell(run) for run in group}) == 1
         for run in group[:1] if alike else group:
-            name = network if alike else f"{network} seed {run.seed}"
-            owners.setdefault(tell(run), []).append(name)
-    if len(owners) == 1:
-        return [(value, "") for value in owners]
-    return [(value, ", ".join(names)) for value, names in owners.items()]
+            told[network if alike else f"{network} seed {run.seed}"] = tell(run)
+    return told
+
+
+def _sharing(values: Mapping[str, str], joint: str = ", ") -> list[tuple[str, str]]:
+    """Pair each value with the names that have it; with "" where all have the same."""
+    owners: dict[str, list[str]] = {}
+    for name, value in values.items():
+        owners.setdefault(value, []).append(name)
+    return [(value, joint.join(names) * (len(owners) > 1)) for value, names in owners.items()]
 
 
 def _schedule(values: Mapping[str, Any]) -> str:
@@ -155,6 +150,14 @@ def _precision(run: Run) -> str:
     if run.precision == "float32":
         return "float32"
     return f"{run.precision}; weights, statistics, logits and loss in float32"
+
+
+def _machine(run: Run) -> str:
+    about = run.manifest
+    units = {"cores": "cores", "threads": "threads", "memory_gib": "GiB of memory"}
+    names = [*filter(None, [about.get("gpu"), about.get("cpu")])] or [UNKNOWN]
+    sizes = [f"{about[key]:g} {unit}" for key, unit in units.items() if about.get(key)]
+    return ", ".join([*names, *sizes])
 
 
 def _versions(run: Run) -> str:

@@ -1,16 +1,15 @@
-"""Finished runs, as their folders tell them; and picking those of a report or a figure."""
+"""Runs, as their folders tell them; and picking those of a report or a figure."""
 
 import os
-from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from degradation.errors import UserError
-from degradation.records import EARLIER, PROTOCOL, RunFolder
+from degradation.records.run_folder import EARLIER, PROTOCOL, RunFolder
 from degradation.schema import BLOCK_LAYERS
 from degradation.setting import SCHEDULES, Setting
 
@@ -21,14 +20,13 @@ NETWORKS = {"resnet1202"} | {  # that the paper trains on CIFAR-10
 }
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
 WHY = "why"  # the folder of the runs for docs/why.md, beside those of other runs' schedules
-UNREADABLE = (UserError, LookupError, OSError, ValueError, TypeError, AttributeError)
 # By column of `Run.rows`: which error it is.
 WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One finished run, as its folder tells it.
+    """One run, as far as its folder tells it.
 
     `setting` says which experiment it is of, `precision` which one it was computed in. `dataset` is
     the data's label, `canonical` whether it is the official archive. `rows` has a row an
@@ -68,6 +66,11 @@ class Run:
     def variant(self) -> str:
         """What the setting has beside network, schedule and seed: `rate=0.01`; "" for nothing."""
         return self.setting.variant
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its loss ceased to be finite: an outcome, though the run never ended."""
+        return self.manifest.get("status") == "diverged"
 
     @property
     def depth(self) -> int | None:
@@ -154,14 +157,27 @@ def by_network(runs: Iterable[Run]) -> dict[str, list[Run]]:
     return networks
 
 
-def find_runs(folder: Path, on_skip: Callable[[Path, str], None] | None = None) -> list[Run]:
-    """Read the finished runs in and below `folder`, in the order of their paths.
+class LeftOut(NamedTuple):
+    """A run that is not finished or cannot be read: where, why, and how far it came, if told."""
 
-    A run that is unfinished or cannot be read is left out, and `on_skip(path, reason)` is told.
+    path: Path
+    reason: str
+    run: Run | None
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """Read the finished runs in and below `folder`, as `read_runs` does."""
+    return read_runs(folder)[0]
+
+
+def read_runs(folder: Path) -> tuple[list[Run], list[LeftOut]]:
+    """Read the runs in and below `folder`: the finished ones, and the others, by their paths.
+
     A folder that does not exist holds no runs; one that is a link counts, once. What lies in a
-    folder `WHY` below is left out: it answers another question, and has runs again that are here.
+    folder `WHY` below is passed over: it answers another question, and has runs again that are
+    here.
     """
-    runs, seen = [], set()
+    finished, others, seen = [], [], set()
     for name, subfolders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(name)
         if real in seen:
@@ -172,89 +188,78 @@ def find_runs(folder: Path, on_skip: Callable[[Path, str], None] | None = None) 
         if not {"manifest.json", "metrics.csv"} & set(files):
             continue
         subfolders.clear()  # a run's checkpoint and wandb folders hold no runs
-        try:
-            runs.append(_read_finished(RunFolder(name)))
-        except UNREADABLE as error:
-            reason = str(error) if isinstance(error, UserError) else f"cannot be read: {error!r}"
-            if on_skip:
-                on_skip(Path(name), reason)
-    return runs
+        run, reason = _read(RunFolder(name))
+        if reason:
+            others.append(LeftOut(Path(name), reason, run))
+        else:
+            finished.append(run)
+    return finished, others
 
 
-def find_diverged(folders: Iterable[Path]) -> list[Run]:
-    """Read the runs that diverged, with their rows and probe until then, among some folders."""
-    runs = []
-    for path in folders:
-        with suppress(*UNREADABLE):  # `find_runs` has told of it
-            if RunFolder(path).status == "diverged":
-                runs.append(_read(RunFolder(path)))
-    return runs
+def _read(folder: RunFolder) -> tuple[Run | None, str]:
+    """Read one run folder, as far as the run came; and why it is left out, "" for a finished run.
+
+    None for what its files do not tell.
+    """
+    run, reason = None, ""
+    try:
+        manifest = folder.manifest()
+        reason = _unfinished(manifest)
+        config = folder.config()
+        stds = {n: row["response_std"] for n, row in enumerate(folder.layers(), 1)}
+        run = Run(
+            setting=Setting.of(config),
+            precision=manifest["precision"],
+            dataset=manifest["dataset"]["label"],
+            canonical=manifest["dataset"]["canonical"],
+            config=config,
+            manifest=manifest,
+            rows=pd.DataFrame(folder.rows()),
+            path=folder.path,
+            responses=pd.Series(stds, dtype=float).dropna(),
+            classes=pd.Series({r["class"]: r["error"] for r in folder.classes()}, dtype=float),
+            probe=pd.DataFrame(folder.probe()),
+        )
+        return run, reason or _lacking(run)
+    except UserError as error:
+        return run, reason or str(error)
+    except (LookupError, OSError, ValueError, TypeError, AttributeError) as error:
+        return run, reason or f"cannot be read: {error!r}"
 
 
-def _read_finished(folder: RunFolder) -> Run:
-    """Read one run folder; raises UserError, or what Python does, for a run to be left out."""
-    manifest = folder.manifest()
-    if manifest["status"] == "diverged":
-        raise UserError(f"diverged at iteration {manifest['diverged_at']:,}")
-    if manifest["status"] != "complete":
-        cause = (manifest.get("failure") or "").partition("\n")[0]
-        raise UserError(": ".join(filter(None, [f"{manifest['status']}, not complete", cause])))
-    run = _read(folder)
+def _unfinished(manifest: dict[str, Any]) -> str:
+    """Say why a run with this manifest is left out; "" if it is complete."""
+    status, cause = manifest["status"], (manifest.get("failure") or "").partition("\n")[0]
+    if manifest.get("protocol") != PROTOCOL:
+        return f"by {EARLIER}"
+    if status == "diverged":
+        return f"diverged at iteration {manifest['diverged_at']:,}"
+    if status != "complete":
+        return ": ".join(filter(None, [f"{status}, not complete", cause]))
+    return ""
+
+
+def _lacking(run: Run) -> str:
+    """Say what a complete run lacks of its rows; "" for nothing."""
     columns, end = ["iteration", "train_error", run.measured], run.config["schedule"]["iterations"]
     whole = set(columns) <= set(run.rows) and run.rows[columns].notna().all(axis=None)
-    if not whole or run.rows["iteration"].iloc[-1] != end:
-        raise UserError(f"metrics.csv lacks {', '.join(columns)} up to iteration {end}")
-    return run
-
-
-def _read(folder: RunFolder) -> Run:
-    """Read one run folder, as far as the run came."""
-    manifest, config = folder.manifest(), folder.config()
-    if manifest.get("protocol") != PROTOCOL:
-        raise UserError(f"by {EARLIER}")
-    layers = enumerate(folder.layers(), 1)
-    return Run(
-        setting=Setting.of(config),
-        precision=manifest["precision"],
-        dataset=manifest["dataset"]["label"],
-        canonical=manifest["dataset"]["canonical"],
-        config=config,
-        manifest=manifest,
-        rows=pd.DataFrame(folder.rows()),
-        path=folder.path,
-        responses=pd.Series({n: row["response_std"] for n, row in layers}, dtype=float).dropna(),
-        classes=pd.Series({r["class"]: r["error"] for r in folder.classes()}, dtype=float),
-        probe=pd.DataFrame(folder.probe()),
-    )
+    if whole and run.rows["iteration"].iloc[-1] == end:
+        return ""
+    return f"metrics.csv lacks {', '.join(columns)} up to iteration {end}"
 
 
 # ---------------------------------------------------------------- picking them
 
 
-def select(
-    runs: Iterable[Run],
-    models: Iterable[str] | None,
-    schedule: str,
-    seeds: Collection[int] | None = None,
-    variant: str = "",
-) -> list[Run]:
-    """Pick the runs of some networks on one schedule, sorted as `models`, then by seed.
+def select(runs: Iterable[Run], schedule: str, variant: str = "") -> list[Run]:
+    """Pick the runs of one schedule and variant: plain networks first, then by depth and seed.
 
-    With None for `models` all networks are taken, plain ones first, then by depth; without `seeds`
-    all seeds. A run with other overrides than `variant` is another network and is never among
-    them. Raises UserError if a network's seed was trained twice.
+    A run with other overrides is another network, and never among them. Raises UserError if a
+    network's seed was trained twice.
     """
-    order = None if models is None else list(models)
-    picked = [
-        run
-        for run in runs
-        if (order is None or run.model in order)
-        and (run.schedule, run.variant) == (schedule, variant)
-        and (seeds is None or run.seed in seeds)
-    ]
+    picked = [run for run in runs if (run.schedule, run.variant) == (schedule, variant)]
     check_alike(picked)
-    place = (lambda run: run.place) if order is None else (lambda run: order.index(run.model))
-    return sorted(picked, key=lambda run: (place(run), run.seed))
+    return sorted(picked, key=lambda run: (run.place, run.seed))
 
 
 def check_alike(runs: list[Run]) -> None:
@@ -294,4 +299,4 @@ def drawn(spec: dict[str, Any]) -> list[str]:
 
 def panel_models(panel: dict[str, Any]) -> list[str]:
     """List the networks that a panel shows: `models`, which it needs, and `also` if they ran."""
-    return [*panel["models"], *panel.get("also", [])]
+    return [*panel["models"], *panel["also"]]

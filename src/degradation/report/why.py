@@ -5,20 +5,18 @@ their schedule and are the same in all else. Runs that diverged are among them, 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
-import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from degradation.report.figures import HEIGHT, STYLE, Picture, lay_out, write_picture
+from degradation.report.figures import HEIGHT, Drawing, Picture, lay_out, write_picture
 from degradation.report.panel import (
     COLOURS,
     FAMILIES,
@@ -29,7 +27,7 @@ from degradation.report.panel import (
     draw_interventions,
     draw_layers,
 )
-from degradation.report.provenance import how_made
+from degradation.report.provenance import how_made, seeds_of, shared
 from degradation.report.runs import WORDS, Run, check_alike
 from degradation.report.statistics import Difference, contrast, welch
 from degradation.setting import Setting
@@ -54,27 +52,35 @@ LINES_ARE = "a line an update, the thick one before training. Lines are medians 
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """The runs of one network with one intervention ("": none) on one schedule."""
+    """The runs of one network with one intervention ("": none) on one schedule, by their seeds."""
 
-    model: str
     intervention: str
-    finished: list[Run] = field(default_factory=list)
-    diverged: list[Run] = field(default_factory=list)
+    runs: list[Run]
 
     @property
-    def all(self) -> list[Run]:
-        """Its runs by their seeds, whatever became of them."""
-        return sorted([*self.finished, *self.diverged], key=lambda run: run.seed)
+    def finished(self) -> list[Run]:
+        """Those that ended; of the others, which diverged, there are no errors."""
+        return [run for run in self.runs if not run.diverged]
 
     @property
     def probed(self) -> list[Run]:
-        """Those of its runs that have a probe, up to where they diverged."""
-        return [run for run in self.all if not run.probe.empty]
+        """Those that have a probe, up to where they diverged."""
+        return [run for run in self.runs if not run.probe.empty]
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """The schedule's keys."""
+        return self.runs[0].config["schedule"]
+
+    @property
+    def model(self) -> str:
+        """The network's name in `conf/model/`."""
+        return self.runs[0].model
 
     @property
     def network(self) -> str:
         """The network's name in text."""
-        return self.all[0].network
+        return self.runs[0].network
 
     @property
     def words(self) -> str:
@@ -91,22 +97,21 @@ class Kind:
     @property
     def seeds(self) -> str:
         """The seeds of its runs."""
-        return ", ".join(str(run.seed) for run in self.all)
+        return seeds_of(self.runs)
 
     @property
     def fate(self) -> str:
         """Which seeds diverged, and when; "" for none."""
-        ends = [(run.seed, run.manifest["diverged_at"]) for run in self.diverged]
+        ends = [(run.seed, run.manifest["diverged_at"]) for run in self.runs if run.diverged]
         return ", ".join(f"seed {seed} diverged at iteration {at:,}" for seed, at in ends)
 
     @property
-    def failed(self) -> list[Run]:
-        """Those of its runs that diverged, or ended as bad as a guess."""
-        guesses = [run for run in self.finished if run.final("train_error") > FAILED]
-        return [*self.diverged, *guesses]
+    def failed(self) -> int:
+        """How many of its runs diverged, or ended as bad as a guess."""
+        return sum(run.diverged or run.final("train_error") > FAILED for run in self.runs)
 
     def errors(self, column: str) -> pd.Series:
-        """The last errors by seed, in percent; of runs that diverged there are none."""
+        """The last errors by seed, in percent."""
         return pd.Series({run.seed: run.final(column) for run in self.finished}, dtype=float)
 
     def layers(self, column: str) -> pd.DataFrame:
@@ -120,22 +125,20 @@ def intervention(setting: Setting) -> str:
     return ",".join(text for text in texts if text.partition("=")[0] in KEYS)
 
 
-def kinds_of(runs: Iterable[Run], diverged: Iterable[Run] = ()) -> list[Kind]:
-    """Group runs of one schedule, which differ in network, seed and `KEYS` alone.
+def kinds_of(runs: Iterable[Run]) -> list[Kind]:
+    """Group runs that differ in schedule, network, seed and `KEYS` alone.
 
     Plain networks come first, then by depth; of one network that without an intervention first.
     Raises UserError if a seed was trained twice.
     """
-    kinds: dict[tuple, Kind] = {}
-    for part, group in (("finished", runs), ("diverged", diverged)):
-        for run in group:
-            key = run.place, intervention(run.setting)
-            kind = kinds.setdefault(key, Kind(run.model, key[1]))
-            getattr(kind, part).append(run)
-    for kind in kinds.values():
-        check_alike(kind.all)
-    order = sorted(kinds, key=lambda key: (key[0], key[1] != "", kinds[key].words))
-    return [kinds[key] for key in order]
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (run.place, run.seed)):
+        key = run.schedule, run.model, intervention(run.setting)
+        groups.setdefault(key, []).append(run)
+    for group in groups.values():
+        check_alike(group)
+    kinds = [Kind(changed, group) for (_, _, changed), group in groups.items()]
+    return sorted(kinds, key=lambda k: (k.runs[0].place, k.intervention != "", k.words))
 
 
 # ---------------------------------------------------------------- what probes measured
@@ -222,12 +225,12 @@ class Effect:
     kind: Kind
     column: str
     difference: Difference | None
-    bound: float = np.nan
+    bound: float
 
     @property
     def outcome(self) -> str:
         """*Lower*, *higher*, *equal* or neither, by the 95 % interval; and which runs failed."""
-        failed, told = len(self.kind.failed), []
+        told = []
         if self.difference and self.difference.low is not None:
             low, high = self.difference.low, self.difference.high
             words = {
@@ -238,8 +241,8 @@ class Effect:
             told = [word for word, so in words.items() if so] or ["no difference shown"]
         elif self.difference:
             told = ["one seed"]
-        if failed:
-            told.append(f"{failed} of {len(self.kind.all)} failed")
+        if self.kind.failed:
+            told.append(f"{self.kind.failed} of {len(self.kind.runs)} failed")
         return ", ".join(told)
 
 
@@ -257,68 +260,55 @@ class Gap:
     difference: Difference
     change: Difference | None = None
 
-    @property
-    def schedule(self) -> dict[str, Any]:
-        """The schedule's keys."""
-        return self.deep.finished[0].config["schedule"]
 
-
-def effects_of(kinds: list[Kind]) -> list[Effect]:
-    """Set each intervention beside the same network without, for both errors.
+def effects_of(kinds: list[Kind], columns: tuple[str, ...]) -> list[Effect]:
+    """Set each intervention beside the same network without, for the errors in `columns`.
 
     Networks that have runs only with, or only without one, are not there.
     """
     without = {kind.model: kind for kind in kinds if not kind.intervention and kind.finished}
+    both = without.keys() & {kind.model for kind in kinds if kind.intervention}
+    bounds = dict.fromkeys(columns, np.nan)
+    if {SHALLOW, DEEP} <= without.keys():
+        for column in columns:
+            deep, shallow = (without[model].errors(column).mean() for model in (DEEP, SHALLOW))
+            bounds[column] = EQUAL * abs(deep - shallow)
     effects = []
     for kind in kinds:
-        base = without.get(kind.model)
-        if base is None or not any(k.intervention for k in kinds if k.model == kind.model):
-            continue
-        for column in _columns(kinds):
-            bound = np.nan
-            if {SHALLOW, DEEP} <= without.keys():
-                means = [without[model].errors(column).mean() for model in (DEEP, SHALLOW)]
-                bound = EQUAL * abs(means[0] - means[1])
-            compared = kind is not base and kind.finished
-            errors = kind.errors(column), base.errors(column)
-            effects.append(Effect(kind, column, welch(*errors) if compared else None, bound))
+        for column in columns if kind.model in both else ():
+            base, difference = without[kind.model], None
+            if kind is not base and kind.finished:
+                difference = welch(kind.errors(column), base.errors(column))
+            effects.append(Effect(kind, column, difference, bounds[column]))
     return effects
 
 
-def gaps_of(kinds: list[Kind], around: list[Run]) -> list[Gap]:
+def gaps_of(kinds: list[Kind], around: list[Run], columns: tuple[str, ...]) -> list[Gap]:
     """Compare plain-56 with plain-20 on each schedule, by length, for each intervention of both.
 
     `kinds` are of one schedule, and `around` has runs of others; of one setting the first counts.
     """
-    own = kinds[0].all[0].schedule
-    groups = {own: kinds}
-    unique = {run.setting: run for run in reversed(around)}.values()
-    for name in {run.schedule for run in unique} - {*groups}:
-        groups[name] = kinds_of(run for run in unique if run.schedule == name)
-    gaps = []
-    for group in groups.values():
-        pairs = {(kind.model, kind.intervention): kind for kind in group if kind.finished}
-        for (model, changed), deep in pairs.items():
-            if model == DEEP and (shallow := pairs.get((SHALLOW, changed))):
-                for column in _columns(group):
-                    difference = welch(deep.errors(column), shallow.errors(column))
-                    gaps.append(Gap(shallow, deep, column, difference))
-    gaps.sort(key=lambda gap: (gap.schedule["iterations"], gap.deep.intervention))
-    bases = {
-        gap.column: gap for gap in gaps if gap.schedule["name"] == own and not gap.deep.intervention
+    own = kinds[0].runs[0].schedule
+    others = {run.setting: run for run in reversed(around) if run.schedule != own}
+    known = {
+        (kind.runs[0].schedule, kind.model, kind.intervention): kind
+        for kind in [*kinds, *kinds_of(others.values())]
+        if kind.finished
     }
-    return [_with_change(gap, bases.get(gap.column)) for gap in gaps]
+    base = [known.get((own, model, "")) for model in (DEEP, SHALLOW)]
+    gaps = []
+    for (schedule, model, changed), deep in known.items():
+        shallow = known.get((schedule, SHALLOW, changed))
+        for column in columns if model == DEEP and shallow else ():
+            pair, change = [kind.errors(column) for kind in (deep, shallow)], None
+            if all(base) and deep is not base[0]:
+                change = contrast([*pair, *(k.errors(column) for k in base)], [1, -1, -1, 1])
+            gaps.append(Gap(shallow, deep, column, welch(*pair), change))
+    return sorted(gaps, key=lambda gap: (gap.deep.schedule["iterations"], gap.deep.intervention))
 
 
-def _with_change(gap: Gap, base: Gap | None) -> Gap:
-    if base is None or gap is base:
-        return gap
-    groups = [kind.errors(gap.column) for it in (gap, base) for kind in (it.deep, it.shallow)]
-    return replace(gap, change=contrast(groups, [1, -1, -1, 1]))
-
-
-def _columns(kinds: list[Kind]) -> list[str]:
-    return ["train_error", next(run.measured for kind in kinds for run in kind.finished)]
+def _columns(runs: list[Run]) -> tuple[str, str]:
+    return "train_error", runs[0].measured
 
 
 # ---------------------------------------------------------------- the section of a report
@@ -334,56 +324,36 @@ class Why:
     measures: list[dict[str, Any]]
 
 
-def tell(runs: list[Run], found: list[Run], diverged: list[Run], around: list[Run]) -> Why | None:
+def tell(runs: list[Run], known: list[Run], around: list[Run]) -> Why | None:
     """Tell what the runs of a report show of the question; None if they show nothing.
 
-    `found` and `diverged` are all runs that there are: of those on the same schedule the ones with
-    interventions are taken, unless `runs` have one themselves. `around` has runs of any schedule.
+    `known` are all runs that there are, those that diverged among them: of those on the same
+    schedule the ones with interventions are taken, unless `runs` have one themselves. `around` has
+    finished runs of any schedule.
     """
-    schedule, variant = runs[0].schedule, runs[0].variant
+    schedule, variant, columns = runs[0].schedule, runs[0].variant, _columns(runs)
 
     def alike(run: Run) -> bool:
         return run.setting.variant_without(*KEYS) == variant
 
-    there = [run for run in found if run.schedule == schedule]
-    changed = [run for run in there if alike(run) and run.variant != variant]
-    lost = [run for run in diverged if run.schedule == schedule]
-    lost = [run for run in lost if alike(run) or run.variant == variant]
-    kinds = kinds_of([*runs, *changed], lost)
-    effects = effects_of(kinds)
+    there = [run for run in known if run.schedule == schedule]
+    more = [r for r in there if (r.diverged if r.variant == variant else alike(r))]
+    kinds = kinds_of([*runs, *more])
+    effects = effects_of(kinds, columns)
     measures = [measures_of(kind) for kind in kinds if kind.probed]
-    gaps = gaps_of(kinds, [*filter(alike, around)]) if effects else []
+    gaps = gaps_of(kinds, [*filter(alike, around)], columns) if effects else []
     return Why(kinds, effects, gaps, measures) if effects or measures else None
 
 
 # ---------------------------------------------------------------- figures
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure that is laid out: its title, the text under it, and which kinds it shows."""
-
-    figure: Figure
-    title: str
-    text: str
-    kinds: list[Kind]
-
-
 def draw_why(why: Why, runs: list[Run], out_dir: Path, suffix: str = "") -> list[Picture]:
     """Draw what `build_why` builds, to `out_dir`, as `draw_pictures` does."""
-    return [
-        write_picture(
-            drawing.figure,
-            out_dir / f"{name}{suffix}",
-            drawing.title,
-            drawing.text,
-            f"{drawing.title}: {'; '.join(kind.name for kind in drawing.kinds)}",
-        )
-        for name, drawing in build_why(why, runs).items()
-    ]
+    drawings = build_why(why, runs)
+    return [write_picture(drawings[name], out_dir / f"{name}{suffix}") for name in drawings]
 
 
-@matplotlib.style.context(STYLE)
 def build_why(why: Why, runs: list[Run]) -> dict[str, Drawing]:
     """Lay out those of the three figures that there are runs for, by name.
 
@@ -405,33 +375,38 @@ def build_why(why: Why, runs: list[Run]) -> dict[str, Drawing]:
     return drawings
 
 
+class Row(NamedTuple):
+    """A row of panels: a table by update and layer for each kind, and what their axes have."""
+
+    label: str
+    tables: list[pd.DataFrame]
+    limits: tuple[float, float]
+    log: bool
+
+
 def _gradients(kinds: list[Kind], runs: list[Run]) -> Drawing:
     """Lay out the norms of gradients: by the kernels above, by the convolutions' outputs below."""
-    title = "Norms of gradients, layer by layer"
-    columns = ("kernel_gradient_norm", "output_gradient_norm")
-    grid = [[kind.layers(column) for kind in kinds] for column in columns]
+    rows = []
+    for words, column in (("kernel", "kernel_gradient_norm"), ("output", "output_gradient_norm")):
+        tables = [kind.layers(column) for kind in kinds]
+        rows.append(Row(f"by the {words}", tables, _log_limits(tables), log=True))
     text = [
         "Norm of the mean loss's gradient, on fixed training images: above by each convolution's "
         f"kernel, below by its output, as it flows back; {LINES_ARE}"
     ]
+    kernels = rows[0].tables
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = [table.loc[0, 2] / table.iloc[0, -1] for table in grid[0]]
-        spreads = [(t.max(axis=1) / t.min(axis=1)).loc[SETTLED:].max() for t in grid[0]]
+        ratios = [table.loc[0, 2] / table.iloc[0, -1] for table in kernels]
+        spreads = [(t.max(axis=1) / t.min(axis=1)).loc[SETTLED:].max() for t in kernels]
     for what, values in (
         ("Kernels, second convolution ÷ last, at update 0", ratios),
         (f"Kernels, largest layer ÷ smallest, the most from update {SETTLED} on", spreads),
     ):
         told = [f"{k.name} {factor(v)}" for k, v in zip(kinds, values, strict=True) if v == v]
         text += [f"{what}: {'; '.join(told)}."] * bool(told)
-    limits = [_log_limits(tables) for tables in grid]
-    if any(
-        table.lt(low).any(axis=None)
-        for tables, (low, _) in zip(grid, limits, strict=True)
-        for table in tables
-    ):
+    if any(table.lt(row.limits[0]).any(axis=None) for row in rows for table in row.tables):
         text.append("Axes cut off what is smaller, and gradients of 0.")
-    labels = ["by the kernel", "by the output"]
-    return _by_update(title, kinds, grid, text, runs, limits, labels, logs=[True, True])
+    return _by_update("Norms of gradients, layer by layer", kinds, rows, text, runs)
 
 
 def _log_limits(tables: list[pd.DataFrame]) -> tuple[float, float]:
@@ -445,53 +420,45 @@ def _log_limits(tables: list[pd.DataFrame]) -> tuple[float, float]:
 
 def _damage(kinds: list[Kind], runs: list[Run]) -> Drawing:
     """Lay out what the first updates do to kernels: above their norms, below their directions."""
-    growths, cosines = [], []
-    for kind in kinds:
-        norms = kind.layers("kernel_norm").loc[:SETTLED]
-        growths.append(norms / norms.loc[0])
-        cosines.append(kind.layers("cosine").loc[:SETTLED])
+    norms, cosines = (
+        [kind.layers(column).loc[:SETTLED] for kind in kinds]
+        for column in ("kernel_norm", "cosine")
+    )
+    growths = [table / table.loc[0] for table in norms]
+    ends = pd.concat([table.stack() for table in growths])
+    limits = min(0.9, ends.min() / 1.05), max(5.5, ends.max() * 1.1)
+    rows = [
+        Row("norm ÷ first norm", growths, limits, log=True),
+        Row("cosine with first", cosines, (-0.05, 1.05), log=False),
+    ]
     title = f"What the first {cosines[0].index[-1]} updates do to the kernels"
     text = [
         "Above: norm of each convolution's kernel over its first one. Below: cosine between the "
         f"two; {LINES_ARE}"
     ]
-    ends = pd.concat([table.stack() for table in growths])
-    limits = [(min(0.9, ends.min() / 1.05), max(5.5, ends.max() * 1.1)), (-0.05, 1.05)]
-    labels = ["norm ÷ first norm", "cosine with first"]
-    grid = [growths, cosines]
-    return _by_update(title, kinds, grid, text, runs, limits, labels, logs=[True, False])
+    return _by_update(title, kinds, rows, text, runs)
 
 
 def _by_update(
-    title: str,
-    kinds: list[Kind],
-    grid: list[list[pd.DataFrame]],
-    text: list[str],
-    runs: list[Run],
-    limits: list[tuple[float, float]],
-    labels: list[str],
-    logs: list[bool],
+    title: str, kinds: list[Kind], rows: list[Row], text: list[str], runs: list[Run]
 ) -> Drawing:
-    """Lay out rows of panels, a panel a kind and a line an update, of tables by update and layer.
-
-    A row has its limits and label, and is logarithmic or not.
-    """
+    """Lay out rows of panels, a panel a kind and a line an update."""
     words = " ".join([*text, _seeds({kind: kind.probed for kind in kinds}), how_made(runs)])
-    updates = sorted({update for table in grid[0] for update in table.index})
+    updates = sorted({update for table in rows[0].tables for update in table.index})
     scale = matplotlib.colormaps["viridis"]
     # By its logarithm, from dark to light, but not so light that it could not be seen.
     colours = {u: to_hex(scale(0.9 * np.log1p(u) / np.log1p(max(updates[-1], 1)))) for u in updates}
 
     def draw(axes: Axes, table: pd.DataFrame) -> None:
         place = axes.get_subplotspec()
-        row = place.rowspan.start
+        row = rows[place.rowspan.start]
         curves = [
             Curve("update", str(update), f"{update:,}", colours[update], values.to_frame(), None)
             for update, values in table.iterrows()
         ]
-        draw_layers(axes, curves, limits[row], log=logs[row])
+        draw_layers(axes, curves, row.limits, row.log)
         if place.is_first_col():
-            axes.set_ylabel(labels[row], fontsize=TEXT)
+            axes.set_ylabel(row.label, fontsize=TEXT)
         if not place.is_last_row():
             axes.set_xlabel("")
             axes.tick_params(labelbottom=False)
@@ -502,9 +469,13 @@ def _by_update(
             beside = {"loc": "upper left", "bbox_to_anchor": (1.03, 1.02), "borderaxespad": 0}
             axes.legend(handles=lines, title="update", **style, **space, **beside)
 
-    spec = {"title": title, "panels": [{"title": _in_two(kind.name)} for kind in kinds]}
-    figure = lay_out(spec, words, grid, draw, "", 0.5 * HEIGHT, narrowest=1.15)
-    return Drawing(figure, title, words, kinds)
+    names, grid = [_in_two(kind.name) for kind in kinds], [row.tables for row in rows]
+    figure = lay_out(title, names, words, grid, draw, "", 0.5 * HEIGHT, narrowest=1.15)
+    return Drawing(figure, title, words, _alt(title, kinds))
+
+
+def _alt(title: str, kinds: list[Kind]) -> str:
+    return f"{title}: {'; '.join(kind.name for kind in kinds)}"
 
 
 def _in_two(name: str) -> str:
@@ -513,45 +484,43 @@ def _in_two(name: str) -> str:
 
 def _interventions(why: Why, runs: list[Run]) -> Drawing:
     """Lay out three panels: both errors by intervention, and the gap by length of training."""
-    title = "What changes plain-56, and what length does"
-    columns = _columns(why.kinds)
-    kinds = {(kind.model, kind.intervention): kind for kind in why.kinds}
+    title, columns = "What changes plain-56, and what length does", _columns(runs)
     deep = [kind for kind in why.kinds if kind.model == DEEP]
     beside = {SHALLOW: COLOURS[20], SHORTCUTS: FAMILIES["ResNet"][1]}
-    lines = {m: kinds[m, ""] for m in beside if (m, "") in kinds}
-    panels = [
+    lines = [kind for kind in why.kinds if kind.model in beside and not kind.intervention]
+    grid: list[Any] = [
         (
-            [_ends(kind, column, COLOURS[56]) for kind in deep],
-            [
-                replace(_ends(kind, column, beside[model]), label=kind.network)
-                for model, kind in lines.items()
-            ],
+            [_ends(kind, column, _fate(kind), COLOURS[56]) for kind in deep],
+            [_ends(kind, column, kind.network, beside[kind.model]) for kind in lines],
         )
         for column in columns
     ]
-    highest = [max(curve.top for curve in sum(panel, []) if curve.seeds.size) for panel in panels]
-    limit = 1.08 * max(highest)
     names = [f"{WORDS[column]} error" for column in columns]
-    gaps = _gap_tables(why.gaps)
-    grid = [*panels, *([gaps] if gaps else [])]
-    names += ["plain-56 − plain-20"] * bool(gaps)
+    highest = [max(curve.top for curve in sum(panel, []) if curve.seeds.size) for panel in grid]
 
     def draw(axes: Axes, shown: Any) -> None:
-        if shown is gaps:
-            draw_gaps(axes, gaps)
+        if isinstance(shown, tuple):
+            draw_interventions(axes, *shown, limit=1.08 * max(highest))
         else:
-            draw_interventions(axes, *shown, limit=limit)
+            draw_gaps(axes, shown)
 
     text = ["Left: every seed is a dot, and a bar their mean."]
     if lines:
         text.append(
-            f"Lines: {' and '.join(kind.network for kind in lines.values())}, in the band that "
-            "their seeds span."
+            f"Lines: {' and '.join(kind.network for kind in lines)}, in the band that their seeds "
+            "span."
         )
-    if gaps:
-        several = any(gap.difference.low is not None for gap in why.gaps)
-        bars = ", with Welch's 95 % intervals" if several else ""
-        schedules = {gap.schedule["name"]: gap.schedule["iterations"] for gap in why.gaps}
+    if gaps := [gap for gap in why.gaps if not gap.deep.intervention]:
+        rows = [
+            {"column": gap.column, "iterations": gap.deep.schedule["iterations"]}
+            | vars(gap.difference)
+            for gap in gaps
+        ]
+        table = pd.DataFrame(rows).astype({"low": float, "high": float})
+        grid.append(table)
+        names.append("plain-56 − plain-20")
+        bars = ", with Welch's 95 % intervals" if table["low"].notna().any() else ""
+        schedules = {gap.deep.schedule["name"]: gap.deep.schedule["iterations"] for gap in gaps}
         lengths = [f"{name} ({iterations:,})" for name, iterations in schedules.items()]
         text.append(
             "Right: mean error of plain-56 minus that of plain-20, both without intervention, by "
@@ -559,43 +528,26 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
         )
     known = [f"{kind.words} ({kind.intervention})" for kind in deep if kind.intervention]
     text.append(f"Interventions: {'; '.join(known)}.")
-    words = " ".join(
-        [*text, _seeds({kind: kind.all for kind in [*deep, *lines.values()]}), how_made(runs)]
-    )
-    spec = {"title": title, "panels": [{"title": name} for name in names]}
+    words = " ".join([*text, _seeds({kind: kind.runs for kind in [*deep, *lines]}), how_made(runs)])
     height = max(0.32 * len(deep), 0.6 * HEIGHT)
-    figure = lay_out(spec, words, [grid], draw, "", height, sharey=False)
-    return Drawing(figure, title, words, deep)
+    figure = lay_out(title, names, words, [grid], draw, "", height, sharey=False)
+    return Drawing(figure, title, words, _alt(title, deep))
 
 
-def _ends(kind: Kind, column: str, colour: str) -> Curve:
-    """Make a row, or a line, of last errors; its label says which seeds diverged."""
-    lost = f"{len(kind.diverged)} of {len(kind.all)} diverged" if kind.diverged else ""
-    label = "\n".join(filter(None, [_in_two(kind.words), lost]))
+def _ends(kind: Kind, column: str, label: str, colour: str) -> Curve:
+    """Make a row, or a line, of last errors."""
     errors = kind.errors(column).to_frame().T
     return Curve(kind.model, f"{column}-{kind.intervention or 'none'}", label, colour, errors, None)
 
 
-def _gap_tables(gaps: list[Gap]) -> dict[str, pd.DataFrame]:
-    """Tabulate the gaps without intervention for `draw_gaps`."""
-    tables: dict[str, dict] = {}
-    for gap in gaps:
-        if not gap.deep.intervention:
-            known = gap.difference.points, gap.difference.low, gap.difference.high
-            tables.setdefault(gap.column, {})[gap.schedule["iterations"]] = known
-    names = ["points", "low", "high"]
-    return {
-        column: pd.DataFrame.from_dict(rows, "index", columns=names, dtype=float)
-        for column, rows in tables.items()
-    }
+def _fate(kind: Kind) -> str:
+    """Name an intervention, and say how many of its runs diverged."""
+    lost = len(kind.runs) - len(kind.finished)
+    diverged = f"{lost} of {len(kind.runs)} diverged" if lost else ""
+    return "\n".join(filter(None, [_in_two(kind.words), diverged]))
 
 
 def _seeds(shown: dict[Kind, list[Run]]) -> str:
     """Name the seeds of the runs shown, once if all kinds have the same, and what diverged."""
-    owners: dict[str, list[str]] = {}
-    for kind, runs in shown.items():
-        owners.setdefault(", ".join(str(run.seed) for run in runs), []).append(kind.name)
-    alike = len(owners) == 1
-    told = [s if alike else f"{s} ({'; '.join(names)})" for s, names in owners.items()]
-    fates = [f"{kind.name}: {kind.fate}." for kind in shown if kind.fate]
-    return " ".join([f"Seeds: {'; '.join(told)}.", *fates])
+    seeds = shared("Seeds", {kind.name: seeds_of(runs) for kind, runs in shown.items()}, "; ")
+    return " ".join([seeds, *(f"{kind.name}: {kind.fate}." for kind in shown if kind.fate)])
