@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from command_line import REPOSITORY
 
 # Before the first import of TensorFlow: the tests are about the processor, and quiet.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -15,8 +16,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -41,11 +40,19 @@ def whole(tmp_path_factory):
     """Give the folder of a run that was trained in peace: twelve updates in three rows."""
     from processes import finish
 
-    from degradation.records import RunFolder
+    from degradation.records.run_folder import RunFolder
 
     folder = RunFolder(tmp_path_factory.mktemp("whole") / "run")
     finish(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def synthetic():
+    """Give a hundred training and thirty test images."""
+    from degradation.data import load_dataset
+
+    return load_dataset("synthetic", root=None, train_images=100, test_images=30)
 
 
 @pytest.fixture(scope="session")

@@ -27,24 +27,21 @@ def ended_runs(
     schedule: str,
     ends: dict[str, dict | list],
     variant: str = "",
-    holdout: int = 0,
     settings: dict | None = None,
     dataset: str = "CIFAR-10",
 ) -> list[Run]:
-    """Runs that end with these errors: {"plain20": {seed: (train, unseen)}}.
+    """Runs that end with these errors: {"plain20": {seed: (train, test)}}.
 
     A list has the seeds 0, 1, ...; a number is both errors. The best evaluation is half a point
     below the last.
     """
-    unseen = "val_error" if holdout else "test_error"
     last = SCHEDULES[schedule]["iterations"]
     runs = []
     for model, by_seed in ends.items():
         by_seed = dict(enumerate(by_seed)) if isinstance(by_seed, list) else by_seed
         for seed, errors in by_seed.items():
             train, test = errors if isinstance(errors, tuple) else (errors, errors)
-            given = {"data.holdout": holdout} | (settings or {})
-            config = make_config(model, schedule, seed, variant, given)
+            config = make_config(model, schedule, seed, variant, settings or {})
             rows = [(last // 2, train, test - 0.5), (last, train, test)]
             runs.append(
                 Run(
@@ -54,7 +51,7 @@ def ended_runs(
                     canonical=dataset == "CIFAR-10",
                     config=config,
                     manifest={"parameters": 269_722},
-                    rows=pd.DataFrame(rows, columns=["iteration", "train_error", unseen]),
+                    rows=pd.DataFrame(rows, columns=["iteration", "train_error", "test_error"]),
                     path=Path("runs", schedule, f"{model},{variant}", f"seed{seed}"),
                 )
             )

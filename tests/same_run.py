@@ -15,7 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 
 TIMING = ("images_per_second", "wall_seconds")
 # The meter's part of a checkpoint that is about time.

@@ -1,4 +1,4 @@
-"""Small networks, images for them, and their layers by type."""
+"""Small networks and their layers by type; images for them, and crops of images."""
 
 import keras
 import numpy as np
@@ -22,6 +22,8 @@ FAMILIES = {
     "resnet34_dense512": ("resnet34_dense512", STAGES),
     "resnet50_relu_first": ("resnet50_relu_first", STAGES),
     "deep": ("cifar_resnet50", {"depth": 8}),
+    "Gaussian kernels": ("plain20", {"depth": 8, "init": "gaussian"}),
+    "Dirac kernels, no normalisation": ("plain20", {"depth": 8, "init": "dirac", "norm": "none"}),
     "VGG": ("vgg13", VGG),
     "VGG with a shortcut": ("vgg13skip", VGG),
     "DenseNet": ("densenet40", {"depth": 10, "growth": 4}),
@@ -48,3 +50,13 @@ def shake(model, seed=0):
 
 def draw_images(count=4, seed=0):
     return np.random.default_rng(seed).normal(size=(count, 32, 32, 3)).astype(np.float32)
+
+
+def crop(images, plan):
+    """The batch that a plan describes, image by image."""
+    padded = np.pad(images, [(0, 0), (4, 4), (4, 4), (0, 0)])
+    crops = [
+        padded[index, top : top + 32, left : left + 32, :][:, :: -1 if flip else 1]
+        for index, (top, left), flip in zip(*plan, strict=True)
+    ]
+    return np.stack(crops)

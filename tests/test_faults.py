@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cifar10_files import NOWHERE, SIZE, small_parts, write_binary
 from command_line import files
-from processes import SMALL, SYNTHETIC, Ended, Process, finish, run, start, train
+from processes import SMALL, SYNTHETIC, Process, finish, run, start, train
 from sabotage import (
     at_rename,
     at_update,
@@ -28,17 +28,8 @@ from sabotage import (
 from same_run import differences
 
 from degradation.errors import Stopped, UserError
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 from degradation.training.interrupts import stop_requests
-
-
-def only_line(ended: Ended, code: int) -> str:
-    """Return the one line that a command ended with, whose exit code is `code`."""
-    assert ended.code == code, ended.err
-    (line,) = ended.err.splitlines()
-    assert line.startswith("error: ")
-    return line
-
 
 # The disk
 
@@ -48,21 +39,21 @@ def test_disk_full(whole, tmp_path):
     folder = RunFolder(tmp_path / "run")
     full = partial(limit_files, 100_000)
 
-    line = only_line(train(folder, faults=[partial(at_update, 3, full)]), code=1)
+    line = train(folder, faults=[partial(at_update, 3, full)]).error(code=1)
     assert line.endswith("checkpoint: File too large")
     assert (folder.status, folder.manifest()["failure"]) == ("failed", line.removeprefix("error: "))
     assert folder.load_checkpoint() is None
     assert train(folder, faults=[partial(at_update, 2, kill)]).code == -signal.SIGKILL
     assert (folder.status, "failure" in folder.manifest()) == ("running", False)
 
-    line = only_line(train(folder, faults=[partial(at_update, 7, full)]), code=1)
+    line = train(folder, faults=[partial(at_update, 7, full)]).error(code=1)
     assert "cannot write 00000008.npz in " in line
     assert list(files(folder.path / "checkpoint")) == ["00000004.npz"]
     assert folder.load_checkpoint().iteration == 4
     assert len(folder.rows()) == 2  # made again when the run goes on
 
     late = partial(at_rename, "00000012.npz", full, after=True)
-    line = only_line(train(folder, faults=[late]), code=1)
+    line = train(folder, faults=[late]).error(code=1)
     assert "cannot write model.keras in " in line
     assert folder.status == "failed"
     assert not (folder.path / "model.keras").exists()
@@ -76,7 +67,7 @@ def test_folder_removed_while_it_is_written(tmp_path):
     """The run ends, and does not make half a folder in its place."""
     folder = RunFolder(tmp_path / "run")
     removal = partial(at_update, 6, partial(shutil.rmtree, folder.path))
-    line = only_line(train(folder, faults=[removal]), code=1)
+    line = train(folder, faults=[removal]).error(code=1)
     assert line.endswith("No such file or directory")
     assert list(tmp_path.iterdir()) == []
 
@@ -102,7 +93,7 @@ def test_other_data_between_two_starts(tmp_path, monkeypatch):
     content = victim.read_bytes()
 
     victim.write_bytes(content[:5] + bytes([content[5] ^ 1]) + content[6:])
-    line = only_line(train(folder), code=2)
+    line = train(folder).error()
     fingerprint = folder.manifest()["dataset"]["fingerprint"]
     assert f"data.fingerprint is {fingerprint} there and sha256:" in line
     assert line.count(" there and ") == 1
@@ -120,7 +111,7 @@ def test_loss_that_is_not_finite(tmp_path):
     """The run ends as diverged; the same command ends it again, at the same place."""
     folder = RunFolder(tmp_path / "run")
     broken = ("optimizer.rate=1e30", "probe=layers")  # which measures it before that is known
-    lines = [only_line(train(folder, *broken), code=1) for _ in range(2)]
+    lines = [train(folder, *broken).error(code=1) for _ in range(2)]
     assert lines[0] == lines[1]
     manifest = folder.manifest()
     assert manifest["status"] == "diverged"
@@ -140,7 +131,7 @@ def test_last_update_breaks_the_network(tmp_path):
     """The loss before it was fine: the evaluation after it shows that the result is worthless."""
     folder = RunFolder(tmp_path / "run")
     one = ["schedule.iterations=1", "schedule.drops=[]", "optimizer.rate=1e30"]
-    line = only_line(train(folder, *one), code=1)
+    line = train(folder, *one).error(code=1)
     assert "the test loss is nan at iteration 1; the last learning rate was 1e+30" in line
     assert (folder.status, folder.rows()) == ("diverged", [])
     assert folder.manifest()["diverged_at"] == 1
@@ -225,7 +216,7 @@ def test_network_that_is_not_what_a_run_saved(whole, tmp_path):
     assert ended.code == 0, ended.err
     for file in (damaged, code, other):
         shutil.copy(file, network)
-        line = only_line(run(f"run_dir={folder.path}", name="evaluate"), code=2)
+        line = run(f"run_dir={folder.path}", name="evaluate").error()
         assert "model.keras cannot be loaded: " in line
         assert not marker.exists()
 
@@ -234,7 +225,6 @@ def test_network_that_is_not_what_a_run_saved(whole, tmp_path):
     ("name", "said"),
     [
         ("model.keras", "needs a finished run with its model.keras; status here: complete"),
-        ("manifest.json", "needs a finished run with its model.keras; status here: no run"),
         ("config.yaml", "needs config.yaml and manifest.json as a run writes them"),
         ("", "needs a finished run with its model.keras; status here: interrupted"),
     ],
@@ -246,7 +236,7 @@ def test_evaluation_of_a_folder_that_lacks_a_file(whole, tmp_path, name, said):
         (folder.path / name).unlink()
     else:
         folder.update_manifest(status="interrupted")
-    assert said in only_line(run(f"run_dir={folder.path}", name="evaluate"), code=2)
+    assert said in run(f"run_dir={folder.path}", name="evaluate").error()
 
 
 # Overwriting
@@ -264,7 +254,7 @@ def break_networks() -> None:
 def test_overwriting_deletes_nothing_before_the_network_is_there(whole, tmp_path):
     folder = RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
     before = files(folder.path)
-    line = only_line(train(folder, "overwrite=true", faults=[break_networks]), code=2)
+    line = train(folder, "overwrite=true", faults=[break_networks]).error()
     assert line.endswith("cannot be built")
     assert files(folder.path) == before
 
@@ -273,7 +263,7 @@ def test_run_that_was_stopped_while_it_overwrites_goes_on_without_that(whole, tm
     """The same command would delete what it has done, and says so."""
     folder = RunFolder(tmp_path / "run")
     stop = partial(at_update, 6, partial(send, signal.SIGTERM))
-    line = only_line(train(folder, "overwrite=true", faults=[stop]), code=143)
+    line = train(folder, "overwrite=true", faults=[stop]).error(code=143)
     assert line.endswith("iterations; the same command without overwrite=true continues from there")
     assert (folder.status, folder.load_checkpoint().iteration) == ("interrupted", 6)
     finish(folder)

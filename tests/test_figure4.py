@@ -7,9 +7,6 @@ import subprocess
 import pytest
 from command_line import REPOSITORY
 
-from degradation.config import validate
-from experiments.compose import compose
-
 THIN = "model.widths=[16,32,64,128]"
 
 
@@ -30,44 +27,16 @@ def commands(*settings: str, **environment: str) -> str:
     return dry_run.stdout
 
 
-def test_default_is_thin_and_brief():
+def test_default_is_thin_and_brief_and_the_schedule_may_be_another():
+    """On the command line or in the environment."""
     line = commands()
     assert "experiments.reproduce figure=figure4 schedule=brief" in line
     assert "seeds=[0]" in line and THIN in line
+    for line in (commands("SCHEDULE=paper"), commands(SCHEDULE="paper")):
+        assert "schedule=paper" in line and "brief" not in line
 
 
-@pytest.mark.parametrize("place", ["command line", "environment"])
-def test_another_schedule(place):
-    line = commands("SCHEDULE=paper") if place == "command line" else commands(SCHEDULE="paper")
-    assert "schedule=paper" in line and "brief" not in line
-
-
-def test_widths_in_args_come_last_and_the_last_one_counts():
+def test_widths_in_args_come_last_so_that_they_count():
     full = "model.widths=[64,128,256,512]"
     line = commands(f"ARGS={full}")
     assert line.index(THIN) < line.index(full)
-    config = compose("config", ["model=plain18", THIN, full])
-    assert list(config.model.widths) == [64, 128, 256, 512]
-
-
-def test_brief_is_the_papers_shape_in_2000_iterations():
-    schedule = compose("config", ["schedule=brief"]).schedule
-    assert (schedule.iterations, schedule.evaluate_every) == (2_000, 100)
-    assert list(schedule.drops) == [1_000, 1_500]
-
-
-@pytest.mark.parametrize(("layers", "depths"), [(18, [2, 2, 2, 2]), (34, [3, 4, 6, 3])])
-def test_networks_of_the_figure(layers, depths):
-    """One pair a depth, alike but for the shortcuts; both take the widths."""
-    panels = compose("reproduce", ["figure=figure4"]).figure.panels
-    plain, residual = (next(m for m in p.models if m.endswith(str(layers))) for p in panels)
-    assert (plain, residual) == (f"plain{layers}", f"resnet{layers}")
-    settings = []
-    for name in (plain, residual):
-        config = compose("config", [f"model={name}", THIN, "schedule=brief"])
-        validate(config)
-        settings.append(dict(config.model))
-        assert list(config.model.depths) == depths and config.model.stem == "cifar"
-    without = {k: v for k, v in settings[1].items() if k != "shortcut"}
-    assert settings[1]["shortcut"] == "A"
-    assert without == {**settings[0], "name": residual}

@@ -5,14 +5,11 @@ import subprocess
 
 import pytest
 from command_line import arguments, environment, make_tree, run, wait_until
+from processes import QUICK, SYNTHETIC
 
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 
-SMALL = (
-    *("model=plain20", "model.depth=8", "schedule=smoke", "data=synthetic", "tracking=disabled"),
-    *("data.train_images=100", "data.test_images=30", "optimizer.batch=16"),
-    *("optimizer.ghost_batch=8", "runtime.threads=1"),
-)
+SMALL = ("model=plain20", "model.depth=8", *QUICK, *SYNTHETIC, "runtime.threads=1")
 TWO = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 
@@ -53,9 +50,8 @@ def test_a_signal_ends_jobs_here_which_save_and_begins_no_other(tmp_path):
 @pytest.mark.slow
 def test_a_reproduction_by_a_launcher_has_its_report(tmp_path):
     tree = make_tree(tmp_path / "tree")
-    words = [word for word in SMALL if not word.startswith("model")]
     panels = "figure.panels=[{title: plain, models: [plain20, resnet20]}]"
-    ended = run(tree, "reproduce", "figure=figure1", panels, *words, *TWO)
+    ended = run(tree, "reproduce", "figure=figure1", panels, *QUICK, *SYNTHETIC, *TWO)
     assert (ended.returncode, ended.stderr) == (0, "")
     runs = tree / "results" / "runs" / "smoke"
     assert len(list(runs.glob("*/seed0/model.keras"))) == 2

@@ -74,13 +74,6 @@ def test_frozen_layer_infers():
     np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
 
 
-def test_constants_survive_serialisation():
-    layer = BatchNormalization(momentum=0.7, epsilon=1e-4, name="norm")
-    copy = keras.layers.deserialize(keras.layers.serialize(layer))
-    assert type(copy) is BatchNormalization
-    assert (copy.momentum, copy.epsilon, copy.name) == (0.7, 1e-4, "norm")
-
-
 @pytest.mark.parametrize("size", [(4, 4), (5, 7)])
 def test_shortcut_a_and_its_gradient(size, policy):
     """Bit for bit the subsampled images; the gradient goes back to the picked pixels alone."""

@@ -7,7 +7,7 @@ import degradation
 from degradation.data.cifar10 import load_cifar10
 from degradation.errors import UserError
 from degradation.models import recorded
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 
 RUN = "paper/resnet20/seed0"
 

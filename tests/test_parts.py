@@ -11,21 +11,19 @@ from processes import finish
 from same_run import differences
 
 from degradation.benchmark.contenders import stock_network
-from degradation.data import load_dataset
 from degradation.data.pipeline import BatchPlan, Sampler, augment, preprocess
 from degradation.models import build_model
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 from degradation.training.devices import threads_for
 from degradation.training.protocol import SGD, parts_of
 from degradation.training.steps import make_averaging, make_update
 
 
 @pytest.fixture(scope="module")
-def data():
-    """Two hundred images of noise: in flat ones, what one pixel does at a ReLU's kink many do."""
-    data = load_dataset("synthetic", root=None, train_images=200, test_images=10)
-    noise = np.random.default_rng(0).integers(0, 256, data.train_images.shape, np.uint8)
-    return replace(data, train_images=noise)
+def data(synthetic):
+    """A hundred images of noise: in flat ones, what one pixel does at a ReLU's kink many do."""
+    noise = np.random.default_rng(0).integers(0, 256, synthetic.train_images.shape, np.uint8)
+    return replace(synthetic, train_images=noise)
 
 
 def parts_of_batch(plan: BatchPlan, parts: int) -> list[BatchPlan]:
@@ -50,7 +48,7 @@ def test_the_gradient_is_the_mean_of_the_parts(data, parts):
         model = build_model("resnet20", depth=8)
         stock = stock_network(model)
         stock.set_weights(model.get_weights())
-        plan = Sampler(200, 8, seed=0).plan(number)
+        plan = Sampler(100, 8, seed=0).plan(number)
         gradients, losses, wrong = [], [], 0
         for part in parts_of_batch(plan, parts):
             images, labels = images_and_labels(data, part)
@@ -80,7 +78,7 @@ def test_moments_are_averaged_over_the_parts(data, parts, momentum):
     norm = keras.layers.BatchNormalization(momentum=momentum)
     pooled = keras.layers.GlobalAveragePooling2D()(norm(conv(images)))
     model = keras.Model(images, keras.layers.Dense(10)(pooled))
-    plans = Sampler(200, 32, seed=0).plan_averaging(5)
+    plans = Sampler(100, 16, seed=0).plan_averaging(5)
     make_averaging(model, data, parts)(plans)
     responses = [
         conv(images_and_labels(data, part)[0]).numpy()

@@ -12,20 +12,14 @@ from sabotage import at_update, kill
 from same_run import differences
 from small_networks import FAMILIES, build_small, shake
 
-from degradation.data import load_dataset
 from degradation.models import build_model
 from degradation.models.layers import BatchNormalization
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 from degradation.training.probe import Probe
 
 OF_GRADIENTS = {"kernel_gradient_norm", "output_gradient_norm", "relative_step"}
 OF_RELUS = {"dead_share", "effective_rank", "channel_rank"}
 OF_ALL = {"update", "layer", "kernel_norm", "response_std", "cosine", *OF_GRADIENTS}
-
-
-@pytest.fixture(scope="module")
-def synthetic():
-    return load_dataset("synthetic", root=None, train_images=100, test_images=30)
 
 
 def measured(probe: Probe, update: int = 0, rate: float = 0.1) -> dict[str, dict]:

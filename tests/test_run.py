@@ -1,4 +1,4 @@
-"""One run through the real command line: its folder, its output, stopping, resuming, repeating."""
+"""One run through the real command line: its folder, its output, W&B's copy; and repeated."""
 
 import contextlib
 import fcntl
@@ -14,28 +14,23 @@ import processes
 import pytest
 import yaml
 from command_line import files, make_tree, run
+from processes import QUICK, SMALL, SYNTHETIC
 from sabotage import take_terminal
 from same_run import differences
 from wandb_files import items, of_kind, tracked_rows, tracked_summary
 
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 
-# Small and quick, yet long enough to be stopped half-way: one block a stage, small batches.
-SETTINGS = [
-    *("model=plain20", "model.depth=8", "data=synthetic", "schedule=smoke"),
-    *("data.train_images=400", "data.test_images=100", "optimizer.batch=16"),
-    "optimizer.ghost_batch=8",
-    *("schedule.iterations=60", "schedule.evaluate_every=10"),
-]
+SETTINGS = (*SMALL, *SYNTHETIC)
 FOLDER = (
-    "results/runs/smoke/plain20,batch=16,data=synthetic,depth=8,evaluate_every=10,ghost_batch=8,"
-    "iterations=60,test_images=100,train_images=400/seed0"
+    "results/runs/smoke/plain20,batch=16,data=synthetic,depth=8,ghost_batch=8,iterations=12,"
+    "test_images=30,train_images=100/seed0"
 )
 COLUMNS = [
     *("iteration", "epoch", "learning_rate", "train_loss", "train_error"),
     *("test_loss", "test_error", "images_per_second", "wall_seconds"),
 ]
-LINE = r" +{}/60  rate [\d.e-]+, train error [\d.]+ %, test error [\d.]+ %, [\d,]+ images/s, "
+LINE = r" +{}/12  rate [\d.e-]+, train error [\d.]+ %, test error [\d.]+ %, [\d,]+ images/s, "
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +41,7 @@ def tree(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def finished(tree):
     """One finished run, tracked offline, with everything in its folder as it was then."""
-    result = run(tree, "run", *SETTINGS, "tracking=offline")
+    result = run(tree, "run", *SETTINGS, "tracking=offline", "tracking.group=mine")
     assert (result.returncode, result.stderr) == (0, "")
     return result, tree / FOLDER, files(tree / FOLDER)
 
@@ -60,11 +55,11 @@ def test_run_is_announced_and_has_a_line_an_evaluation(finished):
         *("network", "schedule", "data", "precision", "device", "folder")
     ]
     assert lines[0] == "network   plain20, 75,290 trainable parameters"
-    assert "60 iterations of 16 images, drops at 4, 6; seed 0" in lines[1]
-    assert "synthetic data, not CIFAR-10: 400 training and 100 test images" in lines[2]
+    assert "12 iterations of 16 images, drops at 4, 6; seed 0" in lines[1]
+    assert "synthetic data, not CIFAR-10: 100 training and 30 test images" in lines[2]
     assert lines[5] == f"folder    {FOLDER}"
     assert re.fullmatch(r"time +about [\d:]+ at [\d,]+ images/s", lines[6])
-    for row, iteration in zip(lines[7:], range(10, 61, 10), strict=True):
+    for row, iteration in zip(lines[7:], (4, 8, 12), strict=True):
         assert re.match(LINE.format(iteration), row)
 
 
@@ -77,7 +72,7 @@ def test_folder_holds_what_the_design_says_and_nothing_else(finished, tree):
         *("model.keras", "mean.npy", "checkpoint", "wandb"),
     }
     checkpoints = [name for name in there if name.startswith("checkpoint")]
-    assert checkpoints == ["checkpoint/00000050.npz", "checkpoint/00000060.npz"]
+    assert checkpoints == ["checkpoint/00000008.npz", "checkpoint/00000012.npz"]
     for name in ("config.yaml", "manifest.json", "metrics.csv"):  # no place of this machine
         text = there[name][1].decode()
         assert str(tree) not in text and os.path.expanduser("~") + os.sep not in text
@@ -87,12 +82,12 @@ def test_metrics_have_a_row_an_evaluation(finished):
     _, folder, _ = finished
     assert (folder / "metrics.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
     rows = RunFolder(folder).rows()
-    assert [row["iteration"] for row in rows] == [10, 20, 30, 40, 50, 60]
+    assert [row["iteration"] for row in rows] == [4, 8, 12]
+    assert [row["learning_rate"] for row in rows] == pytest.approx([0.1, 0.001, 0.001])
     for row in rows:
-        assert row["epoch"] == row["iteration"] * 16 / 400
-        assert row["learning_rate"] == pytest.approx(0.001)
+        assert row["epoch"] == row["iteration"] * 16 / 100
         assert 0 <= row["train_error"] <= 100 and 0 <= row["test_error"] <= 100
-        assert row["train_error"] % (100 / 160) == pytest.approx(0)  # of ten batches of 16
+        assert row["train_error"] % (100 / 64) == pytest.approx(0)  # of four batches of 16
         assert min(row[key] for key in ("train_loss", "test_loss", "images_per_second")) > 0
     seconds = [row["wall_seconds"] for row in rows]
     assert seconds == sorted(seconds) and seconds[0] > 0
@@ -139,7 +134,7 @@ def test_classes_add_up_to_the_error(finished):
     folder = RunFolder(finished[1])
     rows = folder.classes()
     assert [row["class"] for row in rows] == [f"pattern {k}" for k in range(10)]
-    assert [row["images"] for row in rows] == [10] * 10
+    assert [row["images"] for row in rows] == [3] * 10
     error = sum(row["error"] for row in rows) / 10
     assert error == pytest.approx(folder.manifest()["final"]["test_error"])
 
@@ -163,7 +158,14 @@ def test_wandb_has_the_run_under_its_id_with_its_rows_and_results(finished):
     summary = tracked_summary(folder)
     assert summary["final/test_error"] == manifest["final"]["test_error"]
     assert summary["best/iteration"] == manifest["best"]["iteration"]
+    axes = [(metric.glob_name, metric.step_metric) for metric in of_kind(folder, "metric")]
+    assert axes[0] == ("*", "iteration")
+    assert [record.exit_code for record in of_kind(folder, "exit")] == [0]
     (opened,) = of_kind(folder, "run")
+    about = (opened.project, opened.run_group, opened.job_type, opened.display_name)
+    name = f"{FOLDER.split('/')[3]} smoke seed0"
+    assert about == ("degradation", "mine", "train", name)
+    assert list(opened.tags) == ["plain20", "smoke", manifest["precision"], "synthetic"]
     config = items(opened.config.update)
     assert config["schedule"] == RunFolder(folder).config()["schedule"]
     for settled in ("parameters", "precision", "git_commit", "dataset"):
@@ -182,7 +184,7 @@ def overwritten(finished, tree, tmp_path_factory):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     there = folder.parent / "in the terminal"
     faults = [partial(take_terminal, os.ttyname(theirs)), there.touch]
-    line = [*SETTINGS, "tracking=disabled", f"run_dir={folder}", "overwrite=true"]
+    line = [*SETTINGS, f"run_dir={folder}", "overwrite=true"]
     process = processes.start(*line, tree=tree, faults=faults)
     process.has_come_to(there)
     os.close(theirs)
@@ -205,13 +207,13 @@ def test_two_processes_train_to_the_same_bits(finished, overwritten):
 def test_terminal_shows_a_progress_bar(overwritten):
     folder, screen = overwritten
     states = re.split(r"[\r\n]+", screen)
-    bars = [state for state in states if re.match(r"\d+/60 \|", state)]
+    bars = [state for state in states if re.match(r"\d+/12 \|", state)]
     assert len(bars) > 1
     last = RunFolder(folder).rows()[-1]
-    assert bars[-1].startswith("60/60 |")
+    assert bars[-1].startswith("12/12 |")
     assert "| 00:00 left, lr 0.001, train " in bars[-1]  # all of it, on 80 columns
     assert f" %, test {last['test_error']:.2f} %, " in bars[-1] and "images/s" in bars[-1]
-    assert not any(re.match(LINE.format(10), state) for state in states)
+    assert not any(re.match(LINE.format(4), state) for state in states)
     assert "warning: " not in screen
 
 
@@ -223,9 +225,8 @@ def test_sweep_with_held_out_images(tree):
     result = run(
         tree,
         "run",
-        *("-m", "data=synthetic", "schedule=smoke", "tracking=disabled", "seed=5"),
+        *("-m", *QUICK, "data=synthetic", "seed=5"),
         *("model=plain20,resnet20", "model.depth=8", "data.holdout=200"),
-        *("optimizer.batch=16", "optimizer.ghost_batch=8"),
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert "1,800 training and 200 held-out images" in result.stdout

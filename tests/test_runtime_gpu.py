@@ -1,12 +1,11 @@
 """`runtime=gpu`: which GPU, in which precision; and runs on a virtual device, for want of one."""
 
 import pytest
-from command_line import files, make_tree
-from command_line import run as run_command
-from processes import SYNTHETIC, finish, run, train
+from command_line import make_tree
+from processes import QUICK, SYNTHETIC, finish, run, train
 from same_run import untimed
 
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 from degradation.training import devices
 from degradation.training.devices import Gpu
 
@@ -32,13 +31,10 @@ def processor(tmp_path_factory) -> RunFolder:
 def test_without_a_gpu_nothing_starts(tmp_path):
     """In one line, also for a job of a sweep whose others could start."""
     tree = make_tree(tmp_path / "tree")
-    before = files(tree)
-    ended = run_command(tree, "run", "-m", "runtime=cpu,gpu", "data=synthetic", "schedule=smoke")
-    assert (ended.returncode, ended.stdout) == (2, "")
-    (line,) = ended.stderr.splitlines()
+    line = run("-m", "runtime=cpu,gpu", *QUICK, *SYNTHETIC, tree=tree).error()
     assert "runtime=gpu: TensorFlow sees no GPU" in line
     assert "make setup GPU=1" in line and "allowed: runtime=cpu" in line
-    assert files(tree) == before
+    assert not (tree / "results").exists()
 
 
 @pytest.fixture
@@ -68,11 +64,12 @@ def test_each_run_takes_a_gpu_of_its_own_as_long_as_there_is_one(three_gpus, mon
     assert [devices.take_gpu().number for _ in range(3)] == [0, 2, 0]
 
 
-def test_the_benchmark_is_of_the_processor(tmp_path):
-    ended = run("runtime=gpu", f"benchmark.out={tmp_path / 'out'}", name="benchmark")
-    assert ended.code == 2
-    assert "runtime=gpu: the benchmark allows runtime=cpu alone" in ended.err
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize(("name", "words"), [("benchmark", []), ("models", ["speed=true"])])
+def test_speeds_are_those_of_the_processor(tmp_path, name, words):
+    tree = make_tree(tmp_path / "tree")
+    line = run("runtime=gpu", *words, name=name, tree=tree).error()
+    assert "runtime=gpu: " in line and "allows runtime=cpu alone" in line
+    assert not (tree / "results").exists()
 
 
 @pytest.mark.parametrize(
@@ -103,8 +100,7 @@ def test_a_gpu_trains_as_the_processor_does(processor, xla, precision, near, tmp
 def test_xla_leaves_max_pooling_networks_alone(tmp_path):
     """It has no deterministic gradient of max-pooling."""
     folder = RunFolder(tmp_path / "run")
-    words = ["model=vgg13", "model.widths=[2,2,2,2,2]", "schedule=smoke", "tracking=disabled"]
-    words += ["optimizer.batch=16", "optimizer.ghost_batch=8", *SYNTHETIC]
+    words = ["model=vgg13", "model.widths=[2,2,2,2,2]", *QUICK, *SYNTHETIC]
     ended = run("runtime=gpu", *words, f"run_dir={folder.path}", faults=[have_gpu])
     assert (ended.code, ended.err) == (0, "")
     assert (folder.status, folder.manifest()["xla"]) == ("complete", False)

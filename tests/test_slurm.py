@@ -12,7 +12,7 @@ import pytest
 from same_run import differences
 
 from degradation.config import ROOT
-from degradation.records import RunFolder
+from degradation.records.run_folder import RunFolder
 
 PART = ("schedule=smoke", "data=synthetic", "tracking=disabled", "hydra/launcher=slurm")
 LONG = ("schedule.iterations=1000", "schedule.drops=[500]", "schedule.evaluate_every=200")
