@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from degradation.config import ROOT
 from degradation.errors import Stopped, UserError
 from degradation.output import say
+from degradation.training.interrupts import handling
 from experiments.compose import explained, key_of, quote
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -63,14 +64,12 @@ def run_alone(module: str, overrides: list[str], label: str = "") -> int:
     limit are left to who already listens to them. Ctrl-Z pauses both. With `label` each line of its
     output is printed after it, for processes that share a terminal.
     """
-    early, passed_on = [], []
-
-    def keep(number, frame):
-        early.append(number)
+    started, early, passed_on = [], [], []
 
     def pass_on(number, frame):
-        passed_on.append(number)
-        child.send_signal(number)
+        (passed_on if started else early).append(number)
+        for child in started:
+            child.send_signal(number)
 
     def pause(number, frame):
         child.send_signal(number)
@@ -80,30 +79,25 @@ def run_alone(module: str, overrides: list[str], label: str = "") -> int:
         signal.signal(number, pause)
         child.send_signal(signal.SIGCONT)
 
-    # Before the child starts: a signal that ended this process alone would leave it an orphan.
-    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
-    heard += [number for number in WARNINGS if signal.getsignal(number) is signal.SIG_DFL]
-    before = {number: signal.signal(number, keep) for number in heard}
+    warnings = [number for number in WARNINGS if signal.getsignal(number) is signal.SIG_DFL]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} if label else {}
-    try:
+    with (
+        # Before the child starts: a signal that ended this process alone would leave it an orphan.
+        handling([*STOPS, *warnings], pass_on),
         # `with`: whatever happens here, the child is waited for.
-        with subprocess.Popen(
+        subprocess.Popen(
             [sys.executable, "-m", module, *overrides],
             process_group=0,  # Ctrl-C reaches this process alone, so that the child sees it once
             **pipes,
-        ) as child:
-            for number in heard:
-                signal.signal(number, pass_on)
-            for number in early:
-                pass_on(number, None)
-            if signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN:
-                before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, pause)
+        ) as child,
+    ):
+        started.append(child)
+        for number in early:
+            pass_on(number, None)
+        with handling([signal.SIGTSTP], pause):
             for line in child.stdout or ():
                 say(f"{label} | {line.rstrip()}")
             code = child.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     code = code if code >= 0 else 128 - code
     # Even if it finished before it could stop, or failed in stopping, nothing comes after it.
     return 128 + passed_on[-1] if passed_on and code not in INTERRUPTED else code
@@ -139,17 +133,13 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
             raise Stopped(number, f"while waiting for {len(jobs)} jobs, which go on where they are")
 
     say(f"{len(jobs)} jobs by {' '.join(chosen)}; their output: {folder.relative_to(ROOT)}")
-    heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, end) for number in heard}
     try:
-        results = _with_launcher(module, chosen, folder, lambda it: it.launch(jobs, 0))
+        with handling(STOPS, end):
+            results = _with_launcher(module, chosen, folder, lambda it: it.launch(jobs, 0))
         return [result.return_value for result in results]
     except Exception as error:  # of an engine that cannot run the jobs, or has lost one
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{' '.join(chosen)}: {reason}", exit_code=1) from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Task:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from degradation.errors import Stopped
 from degradation.output import silence
@@ -25,6 +25,21 @@ class StopRequest:
 
 
 @contextlib.contextmanager
+def handling(numbers: Iterable[int], handler: Callable) -> Iterator[None]:
+    """Have `handler` called for these signals while the body runs.
+
+    What was ignored from the start (nohup) stays ignored.
+    """
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequest]:
     """Note `SIGNALS` instead of dying of them; a second SIGINT exits at once."""
     request = StopRequest()
@@ -38,15 +53,8 @@ def stop_requests() -> Iterator[StopRequest]:
         if not request.deferred:
             raise Stopped(number, "before the run began")
 
-    # What was ignored from the start (nohup) stays ignored.
-    before = {
-        s: signal.signal(s, note) for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN
-    }
-    try:
+    with handling(SIGNALS, note):
         yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _silence_lost_terminal() -> None:
