@@ -107,7 +107,7 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
 def section(schedule: str, runs: list[Run]) -> str:
     """Tell the README what is recorded on a schedule: verdicts, a figure, errors, the paper's.
 
-    Of schedules other than the paper's, what became of the claims. `runs` are all of the schedule
+    Of schedules other than the paper's, what became of the claims, and what they cannot show. `runs` are all of the schedule
     without overrides, as `select` picks them. The report on them lies in
     `results/recorded/<schedule>/`, with its figures.
     """
@@ -115,7 +115,8 @@ def section(schedule: str, runs: list[Run]) -> str:
     if not runs:
         return f"Nothing is recorded in `{folder}` yet.\n"
     if schedule != "paper":
-        return f"{headline(judge(runs))} [The report]({folder}/report.md) has the details.\n"
+        link = f"[The report]({folder}/report.md) has the details."
+        return " ".join(filter(None, [headline(judge(runs)), caveats(runs), link])) + "\n"
     names = {spec["name"] for part in drawable(read_figures().values(), runs) for spec in part}
     figure = next((name for name in ("figure6", "figure1") if name in names), None)
     findings = judge(runs)
