@@ -107,9 +107,9 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
 def section(schedule: str, runs: list[Run]) -> str:
     """Tell the README what is recorded on a schedule: verdicts, a figure, errors, the paper's.
 
-    Of schedules other than the paper's, what became of the claims, and what they cannot show. `runs` are all of the schedule
-    without overrides, as `select` picks them. The report on them lies in
-    `results/recorded/<schedule>/`, with its figures.
+    Of schedules other than the paper's, what became of the claims, and what they cannot show.
+    `runs` are all of the schedule without overrides, as `select` picks them. The report on them
+    lies in `results/recorded/<schedule>/`, with its figures.
     """
     folder = f"results/recorded/{schedule}"
     if not runs:
