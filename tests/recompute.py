@@ -166,6 +166,85 @@ def class_rows(runs: Runs, schedule: str) -> Iterator[str]:
         yield row(label, *(f"{error:.2f}" for error in cells))
 
 
+WORDS = {"init=dirac": "near-identity kernels", "warmup.min_depth=20": "warm-up"} | {
+    "norm=none": "no batch norm",
+    "init=gaussian,norm=none": "no batch norm, N(0, 0.01) kernels",
+}
+
+
+def probes() -> dict[str, list[Path]]:
+    """Files of the probes of docs/why.md on `short`, by network and intervention, seed by seed."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted((RECORDED / "why" / "short").glob("*/seed*/probe.csv")):
+        model, _, changes = path.parts[-3].partition(",")
+        words = [name(model), *filter(None, [WORDS.get(changes, changes)])]
+        found.setdefault(", ".join(words), []).append(path)
+    return found
+
+
+def probe_row(network: str, paths: list[Path]) -> str:
+    """What the probes of some seeds measured: medians over the seeds, as docs/why.md has them."""
+    values = pd.DataFrame([measure(pd.read_csv(path)) for path in paths]).median()
+    cells = {key: factor(value) for key, value in values.items()}
+    for key in ("cosine first", "cosine last", "shattering 0", "shattering 100", "shattering end"):
+        cells[key] = "–" if np.isnan(values[key]) else f"{values[key]:.2f}".replace("-", "−")
+    arrows = [
+        ("lag 0", "lag"),
+        ("steps 0", "steps"),
+        ("rank 0", "rank"),
+        ("channels 0", "channels"),
+    ]
+    lag, steps, rank, channels = (f"{cells[a]} → {cells[b]}" for a, b in arrows)
+    cosines = f"{cells['cosine first']}, {cells['cosine last']}"
+    shattering = " → ".join(cells[f"shattering {when}"] for when in (0, 100, "end"))
+    start = [network, cells["a layer"], lag, steps, cells["damage"], cosines]
+    return row(*start, f"{values['dead']:.1f}", rank, channels, shattering)
+
+
+def measure(probe: pd.DataFrame) -> dict[str, float]:
+    """What one run's probe measured."""
+    network = probe[probe.layer == "network"].set_index("update")["shattering"]
+    layers = dict(iter(probe[probe.layer != "network"].groupby("update")))
+    first, end = layers[0], layers[max(layers)]
+    third, count = len(first) // 3, len(first)
+    settled = layers.get(100, first.assign(cosine=np.nan))["cosine"].to_numpy()
+
+    def parts(values: np.ndarray) -> float:
+        return stats.gmean(values[:third]) / stats.gmean(values[-third:])
+
+    steps = {update: rows["relative_step"].to_numpy() for update, rows in layers.items()}
+    spread = {update: step.max() / step.min() for update, step in steps.items()}
+    growth = [
+        (rows["kernel_norm"].to_numpy() / first["kernel_norm"]).array for rows in layers.values()
+    ]
+    backward = first["output_gradient_norm"].to_numpy()
+    return {
+        "a layer": (backward[1] / backward[-1]) ** (1 / (count - 2)),
+        "lag 0": parts(steps[0]),
+        "lag": min(parts(step) for update, step in steps.items() if update),
+        "steps 0": spread[0],
+        "steps": max((value for update, value in spread.items() if update >= 400), default=np.nan),
+        "damage": max(parts(np.asarray(grown)) for grown in growth),
+        "cosine first": settled[:third].mean(),
+        "cosine last": settled[-third:].mean(),
+        "dead": 100 * end["dead_share"].mean(),
+        "rank 0": first["effective_rank"].iloc[-1],
+        "rank": end["effective_rank"].iloc[-1],
+        "channels 0": stats.gmean(first["channel_rank"]),
+        "channels": stats.gmean(end["channel_rank"]),
+        "shattering 0": network[0],
+        "shattering 100": network.get(100, np.nan),
+        "shattering end": network.iloc[-1],
+    }
+
+
+def factor(value: float) -> str:
+    """A factor, to three digits or fewer."""
+    if np.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def depth(model: str) -> int:
     """Layers of a network."""
     return int(model[-2:])
@@ -199,6 +278,8 @@ def main(schedule: str) -> None:
     parts = [[line for line, _ in claims], error_rows(runs, schedule), class_rows(runs, schedule)]
     if schedule == "paper":
         parts.append(paper_rows(runs))
+    if schedule == "short":
+        parts.append([probe_row(*pair) for pair in probes().items()])
     for lines in parts:
         print("", *lines, sep="\n")
 

@@ -151,6 +151,15 @@ def test_report_and_readme_say_what_the_rows_say(report, all_committed):
     assert schedule not in IN_README or headline in told
 
 
+def test_the_report_on_probes_says_what_their_rows_say(all_committed):
+    probes = recompute.probes()
+    if not probes:
+        pytest.skip("no probe is recorded yet")
+    page = (RECORDED / "why" / "short" / "report.md").read_text()
+    for network, paths in probes.items():
+        assert recompute.probe_row(network, paths) in page.splitlines()
+
+
 def test_performance_has_the_recorded_pairs_of_float32_and_bfloat16():
     text = (ROOT / "docs" / "performance.md").read_text()
     agreements = compare_precisions(run for run in find_runs(RECORDED) if run.schedule == "short")
