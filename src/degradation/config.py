@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 # The checkout's; installed without one, the package has a copy, of the link to it.
 CONF = next(p for p in (ROOT / "conf", Path(__file__).with_name("conf")) if p.is_dir())
 RUNS = ROOT / "results" / "runs"
+RECORDED = ROOT / "results" / "recorded"
 
 
 def options(group: str) -> list[str]:

@@ -3,11 +3,9 @@
 import keras
 import numpy as np
 
-from degradation.config import ROOT
+from degradation.config import RECORDED
 from degradation.data.pipeline import SCALE
 from degradation.errors import UserError
-
-RECORDED = ROOT / "results" / "recorded"
 
 
 def load_recorded(run: str) -> keras.Model:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from degradation.config import ROOT, RUNS, command_line, read_figures, relative
+from degradation.config import RECORDED, ROOT, RUNS, command_line, read_figures, relative
 from degradation.errors import UserError
 from degradation.output import say
 from degradation.records.files import faults_as_user_errors
@@ -30,7 +30,6 @@ from degradation.report.why import draw_why, tell
 from degradation.schema import show
 from degradation.setting import Setting
 
-RECORDED = ROOT / "results" / "recorded"
 README = ROOT / "README.md"
 LISTED = 5  # kinds of runs that there are, at most
 

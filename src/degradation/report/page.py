@@ -76,7 +76,8 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
     data = "CIFAR-10" if cifar10 else "synthetic data"
     title = f"Plain and residual networks on {data}, schedule {page.runs[0].schedule}"
     suffix = name.removeprefix("report")
-    card = _render(
+    card = f"model_card{suffix}.md"
+    about_networks = _render(
         page.runs,
         page.findings,
         template="model_card",
@@ -92,12 +93,12 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
         rows=[run_row(run) for run in page.runs],
         commits=sorted({commit for run in page.runs for commit, _ in run.code}),
         exports=[f"{kind}{suffix}.csv" for kind in ("curves", "summary")],
-        card=f"model_card{suffix}.md",
+        card=card,
     )
     texts = {
         f"{name}.html": _to_html(markdown, title, page.pictures),
         f"{name}.md": markdown,
-        f"model_card{suffix}.md": card,
+        card: about_networks,
     }
     for file, text in texts.items():
         write_atomically(out_dir / file, text.encode())
