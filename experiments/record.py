@@ -69,7 +69,8 @@ def start(job: Job) -> int:
     """Train what is missing; when a part of the plan has ended, write its report.
 
     Reports of earlier parts on its schedule, and in its folder, are written again, for they set
-    their runs beside it. A launcher gets the runs of all parts at once.
+    their runs beside it; at the end all are, since those in `why` set schedules beside each other.
+    A launcher gets the runs of all parts at once.
     """
     reports = [report_of(job, part) for part in parts_of(job)]
     plan, ended = [*zip(reports, planned(job), strict=True)], []
@@ -79,7 +80,7 @@ def start(job: Job) -> int:
         ended += batch
         places, due = {words[:2] for words, _ in batch}, {}
         for words, runs in ended:
-            if words[:2] in places:
+            if words[:2] in places or len(ended) == len(plan):
                 due.setdefault(words, []).extend(runs)
         for words, runs in due.items():
             if reportable(runs) and (code := run_alone("experiments.report", [*words])):

@@ -87,7 +87,10 @@ def test_a_part_is_reported_before_a_later_one_is_trained(tmp_path):
 
 
 def test_a_part_may_have_a_folder_of_its_own_for_runs_and_report(tmp_path):
-    """Its baselines are not the recorded ones again; a probe is no part of what a run is."""
+    """Its baselines are not the recorded ones again; a probe is no part of what a run is.
+
+    The first report is written again at the end.
+    """
     tree = make_tree(tmp_path)
     out = tree / "results" / "recorded"
     for root in (out, out / "why"):
@@ -96,6 +99,9 @@ def test_a_part_may_have_a_folder_of_its_own_for_runs_and_report(tmp_path):
     ended = run(f"plan=[{PART},{own}]", name="record", tree=tree)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.count("seed0 is complete") == 2
+    reports = [line.split()[1] for line in ended.out.splitlines() if line.startswith("report ")]
+    places = [Path(report).parents[1].name for report in reports]
+    assert places == ["recorded", "recorded", "why"]
     for root in (out, out / "why"):
         assert "| plain-20 |" in (root / "smoke" / "report,data=synthetic.md").read_text()
 
