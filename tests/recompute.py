@@ -7,7 +7,7 @@ line of the package, and prints them. `…` stands for words. `test_recorded` lo
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -53,9 +53,7 @@ def error_rows(runs: Runs, schedule: str) -> Iterator[str]:
     for model, seeds in runs.items():
         cells = [name(model), PARAMETERS[depth(model)], ", ".join(map(str, seeds))]
         for column in ("train_error", "test_error"):
-            last = errors(runs, model, column)
-            spread = f" ± {last.std(ddof=1):.2f}" if len(last) > 1 else ""
-            cells.append(f"{last.mean():.2f}{spread}")
+            cells.append(spread(errors(runs, model, column)))
         cells.append(f"{np.mean([rows['test_error'].min() for rows in seeds.values()]):.2f}")
         if schedule == "paper":
             cells.append(f"{paper_error(model):.2f}")
@@ -182,6 +180,89 @@ def probes() -> dict[str, list[Path]]:
     return found
 
 
+def last_errors(schedule: str, model: str, changes: str = "") -> pd.DataFrame:
+    """Last errors of the runs for docs/why.md, a row a seed; of one that diverged, when."""
+    root = RECORDED / "why" if changes or schedule == "short" else RECORDED
+    found = {}
+    for path in sorted((root / schedule / ",".join([model, changes]).strip(",")).glob("seed*")):
+        about = json.loads((path / "manifest.json").read_text())
+        if at := about.get("diverged_at"):
+            found[int(path.name.removeprefix("seed"))] = pd.Series({"diverged_at": at})
+        elif about["status"] == "complete":
+            last = pd.read_csv(path / "metrics.csv").iloc[-1]
+            found[int(path.name.removeprefix("seed"))] = last
+    columns = ["train_error", "test_error", "diverged_at"]
+    return pd.DataFrame.from_dict(found, orient="index").reindex(columns=columns)
+
+
+def effect_rows() -> Iterator[str]:
+    """What interventions do on `short`: both errors of each network, without and with."""
+    without = {model: last_errors("short", model) for model in ("plain20", "plain56")}
+    for model, base in without.items():
+        with_one = {c: last_errors("short", model, c) for c in sorted(WORDS, key=WORDS.get)}
+        with_one = {changes: ends for changes, ends in with_one.items() if len(ends)}
+        for changes, ends in ({"": base} | with_one).items() if with_one else ():
+            seeds = ", ".join(map(str, ends.index))
+            lost = ends["diverged_at"].dropna()
+            told = [f"seed {seed} diverged at iteration {at:,.0f}" for seed, at in lost.items()]
+            seeds += f" ({', '.join(told)})" if told else ""
+            failed = len(lost) + (ends["train_error"] > 85).sum()
+            for column, word in (("train_error", "training"), ("test_error", "test")):
+                start = [name(model), WORDS.get(changes, "none"), seeds, word]
+                errors = ends[column].dropna()
+                cells, outcome = ["", ""], []
+                if changes and len(errors):
+                    test = welch(errors, base[column])
+                    cells = [signed(test.points), interval(test)]
+                    gap = without["plain56"][column].mean() - without["plain20"][column].mean()
+                    outcome.append(compare(test, abs(gap) / 5))
+                outcome += [f"{failed} of {len(ends)} failed"] if failed else []
+                outcome = f"**{', '.join(outcome)}**" if outcome else ""
+                yield row(*start, spread(errors), *cells, outcome)
+
+
+def compare(test: pd.Series, bound: float) -> str:
+    """What a difference to the network without an intervention shows."""
+    if np.isnan(test.low):
+        return "one seed"
+    if test.low > 0 or test.high < 0:
+        word = "higher" if test.low > 0 else "lower"
+        return f"{word}, equal" if -bound < test.low and test.high < bound else word
+    return "equal" if -bound < test.low and test.high < bound else "no difference shown"
+
+
+def gap_rows() -> Iterator[str]:
+    """plain-56 minus plain-20 on each schedule, without and with interventions."""
+    own = [last_errors("short", model) for model in ("plain56", "plain20")]
+    for schedule, length in (("short", 4_000), ("medium", 16_000), ("paper", 64_000)):
+        for changes in ("", *WORDS):
+            deep, shallow = (last_errors(schedule, m, changes) for m in ("plain56", "plain20"))
+            for column, word in (("train_error", "training"), ("test_error", "test")):
+                pair = [ends[column].dropna() for ends in (deep, shallow)]
+                if not all(map(len, pair)):
+                    continue
+                gap, change = welch(*pair), ["", ""]
+                if (schedule, changes) != ("short", ""):
+                    test = contrast([*pair, *(ends[column] for ends in own)], [1, -1, -1, 1])
+                    change = [signed(test.points), interval(test)]
+                start = [schedule, f"{length:,}", WORDS.get(changes, "none"), word]
+                errors = [spread(values) for values in reversed(pair)]
+                yield row(*start, *errors, signed(gap.points), interval(gap), *change)
+
+
+def contrast(groups: list[pd.Series], weights: list[int]) -> pd.Series:
+    """A weighted sum of means, with Welch's interval and Satterthwaite's degrees of freedom."""
+    points = sum(weight * group.mean() for group, weight in zip(groups, weights, strict=True))
+    if min(map(len, groups)) < 2:
+        return pd.Series({"points": points, "low": np.nan, "high": np.nan})
+    squares = np.array([group.sem() ** 2 for group in groups])
+    freedom = squares.sum() ** 2 / sum(
+        square**2 / (len(group) - 1) for group, square in zip(groups, squares, strict=True)
+    )
+    low, high = stats.t.interval(0.95, freedom, points, squares.sum() ** 0.5)
+    return pd.Series({"points": points, "low": low, "high": high})
+
+
 def probe_row(network: str, paths: list[Path]) -> str:
     """What the probes of some seeds measured: medians over the seeds, as docs/why.md has them."""
     values = pd.DataFrame([measure(pd.read_csv(path)) for path in paths]).median()
@@ -260,6 +341,13 @@ def signed(value: float) -> str:
     return f"{value:+z.2f}".replace("-", "−")
 
 
+def spread(values: Sequence[float]) -> str:
+    """The mean over seeds and, of several, their standard deviation."""
+    if len(values) < 2:
+        return f"{np.mean(values):.2f}" if len(values) else "–"
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+
+
 def interval(test: pd.Series) -> str:
     """A 95 % interval; a dash where there is none."""
     return "–" if np.isnan(test.low) else f"{signed(test.low)} to {signed(test.high)}"
@@ -279,7 +367,7 @@ def main(schedule: str) -> None:
     if schedule == "paper":
         parts.append(paper_rows(runs))
     if schedule == "short":
-        parts.append([probe_row(*pair) for pair in probes().items()])
+        parts += [effect_rows(), gap_rows(), [probe_row(*pair) for pair in probes().items()]]
     for lines in parts:
         print("", *lines, sep="\n")
 

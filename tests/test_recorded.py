@@ -151,13 +151,17 @@ def test_report_and_readme_say_what_the_rows_say(report, all_committed):
     assert schedule not in IN_README or headline in told
 
 
-def test_the_report_on_probes_says_what_their_rows_say(all_committed):
-    probes = recompute.probes()
+def test_the_report_for_why_says_what_the_rows_say(all_committed):
+    probes, effects = recompute.probes(), [*recompute.effect_rows()]
     if not probes:
         pytest.skip("no probe is recorded yet")
+    expected = {"What the probes measured": [recompute.probe_row(*p) for p in probes.items()]}
+    if effects:
+        expected["What interventions do"] = [*effects, *recompute.gap_rows()]
     page = (RECORDED / "why" / "short" / "report.md").read_text()
-    for network, paths in probes.items():
-        assert recompute.probe_row(network, paths) in page.splitlines()
+    for title, rows in expected.items():
+        told = page.partition(f"## {title}")[2].partition("\n## ")[0].splitlines()
+        assert [line for line in told if line in rows] == rows
 
 
 def test_performance_has_the_recorded_pairs_of_float32_and_bfloat16():
