@@ -184,6 +184,7 @@ class TestReport:
         (probed,) = (row for row in rows(page) if row[0].startswith("plain-56, no batch norm, N(0"))
         assert probed[3].endswith("→ –") and "seed 2 diverged at iteration 12" in probed[0]
         assert len(rows(page, "ResNet-56", "0, 1, 2")) == 0  # it is no intervention's network
+        assert "model=plain20,plain56,resnet56 probe=layers schedule=short seed=0,1,2\n" in page
 
     def test_a_variants_own_report_has_its_own_probes_alone(self, tmp_path):
         for variant in ("", "init=dirac", "norm=none"):
@@ -201,7 +202,7 @@ class TestReport:
         for model in PLAIN:
             write(tmp_path, model)
         page = report(tmp_path)
-        assert "## What" not in page and "interventions.png" not in page
+        assert not any(words in page for words in ("## What", "interventions.png", "probe=layers"))
 
     def test_of_chosen_seeds_interventions_count_too(self, tmp_path):
         for seed, variant in itertools.product((0, 1), ("", "init=dirac")):

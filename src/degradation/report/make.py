@@ -193,7 +193,9 @@ def _commands(asked: Request, runs: list[Run]) -> list[str]:
     sweeps: dict[tuple[int, ...], list[str]] = {}
     for group in by_network(runs).values():
         sweeps.setdefault(tuple(run.seed for run in group), []).append(group[0].model)
-    commands = [_training(asked, models, seeds) for seeds, models in sweeps.items()]
+    # A probe is no part of a setting, since it changes no run; the report would miss it.
+    probe = ["probe=layers"] * any(not run.probe.empty for run in runs)
+    commands = [_training(asked, models, seeds, *probe) for seeds, models in sweeps.items()]
     words = [f"runs={relative(asked.folder)}"]
     if asked.figure_overrides:
         words = [f"figure={asked.figure['name']}", *asked.figure_overrides, *words]
@@ -201,8 +203,8 @@ def _commands(asked: Request, runs: list[Run]) -> list[str]:
     return [*commands, asked.command("report", *words, seeds=f"seeds={seeds}")]
 
 
-def _training(asked: Request, models: Iterable[str], seeds: Iterable[int]) -> str:
+def _training(asked: Request, models: Iterable[str], seeds: Iterable[int], *words: str) -> str:
     """Give the command that trains each of `models` with each of `seeds`."""
     model, seed = f"model={','.join(models)}", f"seed={','.join(map(str, sorted(seeds)))}"
     sweep = ["-m"] if "," in model + seed else []
-    return asked.command("run", *sweep, model, seeds=seed)
+    return asked.command("run", *sweep, model, *words, seeds=seed)
