@@ -75,15 +75,29 @@ def claim_rows(runs: Runs, schedule: str) -> Iterator[tuple[str, str]]:
             yield row("", f"{name(model)} − {name(before)}", points, between), ""
 
 
-def welch(later: np.ndarray, before: np.ndarray) -> pd.Series:
-    """Welch's t: the difference of means, its 95 % interval and p; NaN for single seeds."""
-    found = pd.Series({"points": later.mean() - before.mean(), "low": np.nan, "high": np.nan})
-    if min(len(later), len(before)) < 2:
+def contrast(groups: Sequence[Sequence[float]], weights: Sequence[int]) -> pd.Series:
+    """A weighted sum of means, its 95 % interval by Welch and Satterthwaite, and p; or NaN."""
+    points = sum(w * np.mean(group) for group, w in zip(groups, weights, strict=True))
+    found = pd.Series({"points": points, "low": np.nan, "high": np.nan, "p": 1})
+    sizes = np.array([len(group) for group in groups])
+    if min(sizes) < 2:
         return found
-    assert min(later.std(ddof=1), before.std(ddof=1)) >= 0.01  # closer seeds count as one image
-    test = stats.ttest_ind(later, before, equal_var=False)
-    low, high = test.confidence_interval(0.95)
-    return pd.Series({"points": found.points, "low": low, "high": high, "p": test.pvalue})
+    # Seeds that are closer than one image count as that.
+    squares = np.array([max(np.std(group, ddof=1), 0.01) ** 2 for group in groups]) / sizes
+    freedom, error = squares.sum() ** 2 / (squares**2 / (sizes - 1)).sum(), squares.sum() ** 0.5
+    found["low"], found["high"] = stats.t.interval(0.95, freedom, points, error)
+    found["p"] = 2 * stats.t.sf(abs(points) / error, freedom)
+    return found
+
+
+def welch(later: Sequence[float], before: Sequence[float]) -> pd.Series:
+    """`contrast` of two groups; unless seeds are too close, SciPy's own test says the same."""
+    found = contrast([later, before], [1, -1])
+    if min(len(later), len(before)) > 1 and min(np.std(later), np.std(before)) > 0.01:
+        test = stats.ttest_ind(later, before, equal_var=False)
+        np.testing.assert_allclose(found[["low", "high"]], test.confidence_interval(0.95))
+        np.testing.assert_allclose(found["p"], test.pvalue)
+    return found
 
 
 def judge(tests: list[pd.Series], sign: int, schedule: str) -> str:
@@ -92,7 +106,7 @@ def judge(tests: list[pd.Series], sign: int, schedule: str) -> str:
         True: ("reproduced", "not reproduced"),
         False: ("same direction", "opposite direction"),
     }[schedule == "paper"]
-    if any(t.points * sign < 0 and t.get("p", 1) < 0.05 / len(tests) for t in tests):
+    if any(t.points * sign < 0 and t.p < 0.05 / len(tests) for t in tests):
         return bad
     return good if all(min(sign * t.low, sign * t.high) > 0 for t in tests) else "undecided"
 
@@ -164,148 +178,147 @@ def class_rows(runs: Runs, schedule: str) -> Iterator[str]:
         yield row(label, *(f"{error:.2f}" for error in cells))
 
 
-WORDS = {"init=dirac": "near-identity kernels", "warmup.min_depth=20": "warm-up"} | {
+WORDS = {  # of docs/why.md, in the order of its reports
+    "": "none",
+    "init=dirac": "near-identity kernels",
     "norm=none": "no batch norm",
     "init=gaussian,norm=none": "no batch norm, N(0, 0.01) kernels",
+    "warmup.min_depth=20": "warm-up",
 }
+ERRORS = {"train_error": "training", "test_error": "test"}
 
 
-def probes() -> dict[str, list[Path]]:
-    """Files of the probes of docs/why.md on `short`, by network and intervention, seed by seed."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted((RECORDED / "why" / "short").glob("*/seed*/probe.csv")):
-        model, _, changes = path.parts[-3].partition(",")
-        words = [name(model), *filter(None, [WORDS.get(changes, changes)])]
-        found.setdefault(", ".join(words), []).append(path)
-    return found
-
-
-def last_errors(schedule: str, model: str, changes: str = "") -> pd.DataFrame:
-    """Last errors of the runs for docs/why.md, a row a seed; of one that diverged, when."""
+def why_runs(schedule: str, model: str, changes: str = "") -> pd.DataFrame:
+    """The runs of a network for docs/why.md, a row a seed: last errors, fate, and their folder."""
     root = RECORDED / "why" if changes or schedule == "short" else RECORDED
     found = {}
     for path in sorted((root / schedule / ",".join([model, changes]).strip(",")).glob("seed*")):
-        about = json.loads((path / "manifest.json").read_text())
-        if at := about.get("diverged_at"):
-            found[int(path.name.removeprefix("seed"))] = pd.Series({"diverged_at": at})
-        elif about["status"] == "complete":
-            last = pd.read_csv(path / "metrics.csv").iloc[-1]
-            found[int(path.name.removeprefix("seed"))] = last
-    columns = ["train_error", "test_error", "diverged_at"]
+        seed, about = (
+            int(path.name.removeprefix("seed")),
+            json.loads((path / "manifest.json").read_text()),
+        )
+        last = pd.Series({"path": path, "diverged_at": about.get("diverged_at")})
+        if about["status"] == "complete":
+            last = pd.concat([last, pd.read_csv(path / "metrics.csv").iloc[-1][[*ERRORS]]])
+        if about["status"] in ("complete", "diverged"):
+            found[seed] = last
+    columns = ["path", "diverged_at", *ERRORS]
     return pd.DataFrame.from_dict(found, orient="index").reindex(columns=columns)
+
+
+def fate(runs: pd.DataFrame) -> str:
+    """Which seeds diverged, in brackets."""
+    lost = runs["diverged_at"].dropna().items()
+    told = ", ".join(f"seed {seed} diverged at iteration {at:,.0f}" for seed, at in lost)
+    return f" ({told})" if told else ""
+
+
+def outcome(test: pd.Series | None, column: str, *groups: pd.DataFrame) -> str:
+    """What a difference shows, by a fifth of the gap without interventions; who failed."""
+    told = []
+    if test is not None:
+        ends = [why_runs("short", model)[column].mean() for model in ("plain56", "plain20")]
+        bound = abs(ends[0] - ends[1]) / 5
+        word = "lower" if test.high < 0 else "higher" if test.low > 0 else "no difference shown"
+        word = "equal" if -bound < test.low and test.high < bound else word
+        told.append("no interval" if np.isnan(test.low) else word)
+    runs = pd.concat(groups)
+    if failed := (runs["diverged_at"].notna() | (runs["train_error"] > 85)).sum():
+        told.append(f"{failed} of {len(runs)} failed")
+    return f"**{', '.join(told)}**" if told else ""
 
 
 def effect_rows() -> Iterator[str]:
     """What interventions do on `short`: both errors of each network, without and with."""
-    without = {model: last_errors("short", model) for model in ("plain20", "plain56")}
-    for model, base in without.items():
-        with_one = {c: last_errors("short", model, c) for c in sorted(WORDS, key=WORDS.get)}
-        with_one = {changes: ends for changes, ends in with_one.items() if len(ends)}
-        for changes, ends in ({"": base} | with_one).items() if with_one else ():
-            seeds = ", ".join(map(str, ends.index))
-            lost = ends["diverged_at"].dropna()
-            told = [f"seed {seed} diverged at iteration {at:,.0f}" for seed, at in lost.items()]
-            seeds += f" ({', '.join(told)})" if told else ""
-            failed = len(lost) + (ends["train_error"] > 85).sum()
-            for column, word in (("train_error", "training"), ("test_error", "test")):
-                start = [name(model), WORDS.get(changes, "none"), seeds, word]
-                errors = ends[column].dropna()
-                cells, outcome = ["", ""], []
-                if changes and len(errors):
-                    test = welch(errors, base[column])
-                    cells = [signed(test.points), interval(test)]
-                    gap = without["plain56"][column].mean() - without["plain20"][column].mean()
-                    outcome.append(compare(test, abs(gap) / 5))
-                outcome += [f"{failed} of {len(ends)} failed"] if failed else []
-                outcome = f"**{', '.join(outcome)}**" if outcome else ""
-                yield row(*start, spread(errors), *cells, outcome)
-
-
-def compare(test: pd.Series, bound: float) -> str:
-    """What a difference to the network without an intervention shows."""
-    if np.isnan(test.low):
-        return "one seed"
-    if test.low > 0 or test.high < 0:
-        word = "higher" if test.low > 0 else "lower"
-        return f"{word}, equal" if -bound < test.low and test.high < bound else word
-    return "equal" if -bound < test.low and test.high < bound else "no difference shown"
+    plain, changed = [("plain20", "plain20"), ("plain56", "plain56")], list(WORDS)[1:]
+    for model, beside in [*plain, ("resnet56", "plain56")]:
+        if not any(len(why_runs("short", beside, changes)) for changes in changed):
+            continue
+        for changes, words in WORDS.items():
+            runs, base = why_runs("short", model, changes), why_runs("short", beside)
+            seeds = ", ".join(map(str, runs.index)) + fate(runs)
+            for column, error in ERRORS.items() if len(runs) else ():
+                ends, test = runs[column].dropna(), None
+                if len(ends) and (model, changes) != (beside, ""):
+                    test = welch(ends, base[column])
+                cells = ["", ""] if test is None else [signed(test.points), interval(test)]
+                start = [name(model), words if model == beside else "shortcuts", seeds, error]
+                yield row(*start, spread(ends), *cells, outcome(test, column, runs))
 
 
 def gap_rows() -> Iterator[str]:
     """plain-56 minus plain-20 on each schedule, without and with interventions."""
-    own = [last_errors("short", model) for model in ("plain56", "plain20")]
-    for schedule, length in (("short", 4_000), ("medium", 16_000), ("paper", 64_000)):
-        for changes in ("", *WORDS):
-            deep, shallow = (last_errors(schedule, m, changes) for m in ("plain56", "plain20"))
-            for column, word in (("train_error", "training"), ("test_error", "test")):
-                pair = [ends[column].dropna() for ends in (deep, shallow)]
-                if not all(map(len, pair)):
+    for schedule in ("short", "medium", "paper"):
+        for changes in sorted(WORDS):
+            pair = [why_runs(schedule, model, changes) for model in ("plain56", "plain20")]
+            length = schedule if changes else "short"
+            base = [why_runs(length, model) for model in ("plain56", "plain20")]
+            seeds = [", ".join(map(str, runs.index)) for runs in pair]
+            for column, error in ERRORS.items():
+                deep, shallow = (runs[column].dropna() for runs in pair)
+                if not len(deep) or not len(shallow):
                     continue
-                gap, change = welch(*pair), ["", ""]
-                if (schedule, changes) != ("short", ""):
-                    test = contrast([*pair, *(ends[column] for ends in own)], [1, -1, -1, 1])
-                    change = [signed(test.points), interval(test)]
-                start = [schedule, f"{length:,}", WORDS.get(changes, "none"), word]
-                errors = [spread(values) for values in reversed(pair)]
-                yield row(*start, *errors, signed(gap.points), interval(gap), *change)
+                gap, cells = welch(deep, shallow), ["", "", ""]
+                if (schedule, changes) != ("short", "") and all(map(len, base)):
+                    ends = [runs[column] for runs in base]
+                    test = contrast([deep, shallow, *ends], [1, -1, -1, 1])
+                    cells = [signed(test.points), interval(test), outcome(test, column, *pair)]
+                start = [schedule, "; ".join(dict.fromkeys(seeds)), WORDS[changes], error]
+                errors = [spread(ends) for ends in (shallow, deep)]
+                yield row(*start, *errors, signed(gap.points), interval(gap), *cells)
 
 
-def contrast(groups: list[pd.Series], weights: list[int]) -> pd.Series:
-    """A weighted sum of means, with Welch's interval and Satterthwaite's degrees of freedom."""
-    points = sum(weight * group.mean() for group, weight in zip(groups, weights, strict=True))
-    if min(map(len, groups)) < 2:
-        return pd.Series({"points": points, "low": np.nan, "high": np.nan})
-    squares = np.array([group.sem() ** 2 for group in groups])
-    freedom = squares.sum() ** 2 / sum(
-        square**2 / (len(group) - 1) for group, square in zip(groups, squares, strict=True)
-    )
-    low, high = stats.t.interval(0.95, freedom, points, squares.sum() ** 0.5)
-    return pd.Series({"points": points, "low": low, "high": high})
+def probe_rows() -> Iterator[str]:
+    """What probes on `short` measured, a row a network and intervention: medians over the seeds."""
+    for model in ("plain20", "plain56", "resnet56"):
+        for changes, words in WORDS.items():
+            runs = why_runs("short", model, changes)
+            probed = [run for _, run in runs.iterrows() if (run["path"] / "probe.csv").exists()]
+            if probed:
+                network = ", ".join([name(model), *[words] * (changes != "")]) + fate(runs)
+                yield probe_row(network, pd.DataFrame(map(measure, probed)).median())
 
 
-def probe_row(network: str, paths: list[Path]) -> str:
-    """What the probes of some seeds measured: medians over the seeds, as docs/why.md has them."""
-    values = pd.DataFrame([measure(pd.read_csv(path)) for path in paths]).median()
+def probe_row(network: str, values: pd.Series) -> str:
+    """What a probe measured, as a row."""
     cells = {key: factor(value) for key, value in values.items()}
-    for key in ("cosine first", "cosine last", "shattering 0", "shattering 100", "shattering end"):
-        cells[key] = "–" if np.isnan(values[key]) else f"{values[key]:.2f}".replace("-", "−")
-    arrows = [
-        ("lag 0", "lag"),
-        ("steps 0", "steps"),
-        ("rank 0", "rank"),
-        ("channels 0", "channels"),
-    ]
-    lag, steps, rank, channels = (f"{cells[a]} → {cells[b]}" for a, b in arrows)
+    numbers = ("cosine first", "cosine last", "shattering 0", "shattering 100", "shattering end")
+    for key, places in {**dict.fromkeys(numbers, 2), "dead": 1}.items():
+        told = f"{values[key]:.{places}f}".replace("-", "−")
+        cells[key] = "–" if np.isnan(values[key]) else told
+    pairs = ("lag 0", "lag"), ("steps 0", "steps"), ("rank 0", "rank"), ("channels 0", "channels")
+    lag, steps, rank, channels = (f"{cells[a]} → {cells[b]}" for a, b in pairs)
     cosines = f"{cells['cosine first']}, {cells['cosine last']}"
     shattering = " → ".join(cells[f"shattering {when}"] for when in (0, 100, "end"))
     start = [network, cells["a layer"], lag, steps, cells["damage"], cosines]
-    return row(*start, f"{values['dead']:.1f}", rank, channels, shattering)
+    return row(*start, cells["dead"], rank, channels, shattering)
 
 
-def measure(probe: pd.DataFrame) -> dict[str, float]:
-    """What one run's probe measured."""
+@np.errstate(all="ignore")  # gradients may be 0
+def measure(run: pd.Series) -> dict[str, float]:
+    """What one run's probe measured; one that diverged has no end."""
+    probe = pd.read_csv(run["path"] / "probe.csv")
     network = probe[probe.layer == "network"].set_index("update")["shattering"]
     layers = dict(iter(probe[probe.layer != "network"].groupby("update")))
-    first, end = layers[0], layers[max(layers)]
-    third, count = len(first) // 3, len(first)
-    settled = layers.get(100, first.assign(cosine=np.nan))["cosine"].to_numpy()
+    first, last = layers[0], max(layers)
+    third, nothing = len(first) // 3, first.assign(**dict.fromkeys(probe, np.nan))
+    end = layers[last] if pd.isna(run["diverged_at"]) else nothing
+    settled = layers.get(100, nothing)["cosine"].to_numpy()
 
     def parts(values: np.ndarray) -> float:
         return stats.gmean(values[:third]) / stats.gmean(values[-third:])
 
     steps = {update: rows["relative_step"].to_numpy() for update, rows in layers.items()}
-    spread = {update: step.max() / step.min() for update, step in steps.items()}
-    growth = [
-        (rows["kernel_norm"].to_numpy() / first["kernel_norm"]).array for rows in layers.values()
-    ]
+    spread = pd.Series({update: step.max() / step.min() for update, step in steps.items()})
+    norms = [rows["kernel_norm"].to_numpy() for rows in layers.values()]
     backward = first["output_gradient_norm"].to_numpy()
     return {
-        "a layer": (backward[1] / backward[-1]) ** (1 / (count - 2)),
+        "a layer": (backward[1] / backward[-1]) ** (1 / (len(first) - 2)),
         "lag 0": parts(steps[0]),
-        "lag": min(parts(step) for update, step in steps.items() if update),
+        "lag": pd.Series([parts(step) for update, step in steps.items() if update]).min(),
         "steps 0": spread[0],
-        "steps": max((value for update, value in spread.items() if update >= 400), default=np.nan),
-        "damage": max(parts(np.asarray(grown)) for grown in growth),
+        "steps": spread.loc[400:].max(),
+        "damage": pd.Series([parts(norm / norms[0]) for norm in norms]).max(),
         "cosine first": settled[:third].mean(),
         "cosine last": settled[-third:].mean(),
         "dead": 100 * end["dead_share"].mean(),
@@ -315,7 +328,7 @@ def measure(probe: pd.DataFrame) -> dict[str, float]:
         "channels": stats.gmean(end["channel_rank"]),
         "shattering 0": network[0],
         "shattering 100": network.get(100, np.nan),
-        "shattering end": network.iloc[-1],
+        "shattering end": network[last] if end is not nothing else np.nan,
     }
 
 
@@ -323,6 +336,10 @@ def factor(value: float) -> str:
     """A factor, to three digits or fewer."""
     if np.isnan(value):
         return "–"
+    if value in (0, np.inf):
+        return "∞" if value else "0"
+    if not 0.001 <= value < 1e6:
+        return f"{value:.0e}".replace("-", "−")
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -367,7 +384,7 @@ def main(schedule: str) -> None:
     if schedule == "paper":
         parts.append(paper_rows(runs))
     if schedule == "short":
-        parts += [effect_rows(), gap_rows(), [probe_row(*pair) for pair in probes().items()]]
+        parts += [effect_rows(), gap_rows(), probe_rows()]
     for lines in parts:
         print("", *lines, sep="\n")
 

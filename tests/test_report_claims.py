@@ -154,7 +154,7 @@ class TestMissingRuns:
 
     def test_nothing_is_claimed_of_other_networks(self):
         assert judge(ended_runs("short", {"vgg16": [9.0], "densenet40": [8.0]})) == []
-        assert headline([]) == "The paper makes no claim about these networks."
+        assert headline([]) == "The paper makes no claim about these runs."
         findings = judge(ended_runs("short", {"vgg16": [9.0], "resnet1202": [8.0]}))
         assert [finding.verdict for finding in findings] == ["runs missing"] * 7
 

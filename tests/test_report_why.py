@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_samples import SCHEDULES as SCHEDULE_KEYS
 from report_samples import (
@@ -25,6 +26,7 @@ from degradation.report.why import (
     factor,
     kinds_of,
     layers_of,
+    measure,
     measures_of,
     tell,
 )
@@ -118,6 +120,12 @@ class TestMeasures:
         assert np.isnan(late).all()
         assert measured["lag_lowest"] > 0 and measured["damage"] >= 1
 
+    def test_a_run_that_diverged_has_no_end(self, tmp_path):
+        write(tmp_path, probe={"factor": 650, "until": 10}, **DIVERGED)
+        _, ((_, _, run),) = read_runs(tmp_path)
+        ends = pd.Series(measure(run))[["dead", "rank_end", "channels_end", "shattering_end"]]
+        assert ends.isna().all() and measure(run)["rank_first"] == 145
+
     def test_a_gradient_of_zero_counts(self, tmp_path):
         folder = write(tmp_path, "plain56")
         changed = probe_rows(56, 650)
@@ -135,6 +143,13 @@ class TestMeasures:
             write(tmp_path, "plain56", seed, probe={"factor": value})
         (kind,) = kinds_of(find_runs(tmp_path))
         assert measures_of(kind)["rate"] < 1.2
+
+
+def test_a_run_that_was_trained_again_after_it_diverged_counts_once(tmp_path):
+    write(tmp_path, probe={"factor": 4})
+    write(tmp_path, folder=tmp_path / "first", probe={"factor": 4, "until": 2}, **DIVERGED)
+    page = report(tmp_path)
+    assert "first`: diverged at iteration 12" in page and "plain-56 (seed" not in page
 
 
 @pytest.mark.parametrize(
@@ -155,7 +170,8 @@ class TestReport:
                     ends = make_rows(keys, (end + change, end + change), seed, "test")
                     write(tmp_path, model, seed, variant, rows=ends)
                 if model == "plain56":
-                    same = make_rows(keys, (end, end), seed + 10, "test")
+                    # Surely lower, but by less than counts.
+                    same = make_rows(keys, (end - 2, end - 2), seed + 10, "test")
                     write(tmp_path, model, seed, "warmup.min_depth=20", rows=same)
         page = report(tmp_path)
         assert_whole_tables(page)
@@ -165,10 +181,10 @@ class TestReport:
         assert [row[7] for row in rows(page, "plain-56", "warm-up")] == ["**equal**"] * 2
         assert [row[4:] for row in rows(page, "plain-56", "none")][0][1:] == ["", "", ""]
         (base, _), (gap, _) = (
-            rows(page, "short", "4,000", words) for words in ("none", "near-identity kernels")
+            rows(page, "short", "0, 1, 2", words) for words in ("none", "near-identity kernels")
         )
-        assert (base[6], *base[8:10]) == ("+29.80", "", "")
-        assert gap[6] == "+29.80" and gap[8] == "+0.00"
+        assert (base[6], *base[8:]) == ("+29.80", "", "", "")
+        assert (gap[6], gap[8], gap[10]) == ("+29.80", "+0.00", "**equal**")
         assert "What the probes measured" not in page and "](interventions.png)" in page
 
     def test_of_the_whole_study_there_are_figures_and_tables(self, tmp_path):
@@ -183,7 +199,8 @@ class TestReport:
         assert lost[4:] == ["–", "", "", "**3 of 3 failed**"]
         (probed,) = (row for row in rows(page) if row[0].startswith("plain-56, no batch norm, N(0"))
         assert probed[3].endswith("→ –") and "seed 2 diverged at iteration 12" in probed[0]
-        assert len(rows(page, "ResNet-56", "0, 1, 2")) == 0  # it is no intervention's network
+        residual, _ = rows(page, "ResNet-56", "shortcuts")
+        assert residual[5].startswith("−38") and residual[7] == "**lower**"
         assert "model=plain20,plain56,resnet56 probe=layers schedule=short seed=0,1,2\n" in page
 
     def test_a_variants_own_report_has_its_own_probes_alone(self, tmp_path):
@@ -208,7 +225,7 @@ class TestReport:
         for seed, variant in itertools.product((0, 1), ("", "init=dirac")):
             write(tmp_path, "plain56", seed, variant)
         (row, _) = rows(report(tmp_path, seeds=[1]), "plain-56", "near-identity kernels")
-        assert row[2] == "1" and row[7] == "**one seed**"
+        assert row[2] == "1" and row[7] == "**no interval**"
 
     def test_in_the_folder_of_the_question_lengths_are_those_of_the_folder_around(self, tmp_path):
         """Whose own reports do not see the runs of the question."""
@@ -220,7 +237,7 @@ class TestReport:
             write(tmp_path / "why", model, variant="init=dirac", schedule="medium")
         page = report(tmp_path / "why")
         gaps = [
-            (row[0], row[2]) for row in rows(page) if row[0] in SCHEDULE_KEYS and len(row) == 10
+            (row[0], row[2]) for row in rows(page) if row[0] in SCHEDULE_KEYS and len(row) == 11
         ]
         changed = "near-identity kernels"
         assert gaps[::2] == [
@@ -268,6 +285,13 @@ class TestFigures:
         assert [drawn.get_gid() for drawn in above.lines][-1] == "update-100"
         assert line(above, "update-20").get_ydata()[1] == pytest.approx(4)
         assert line(below, "update-20").get_ydata()[1] == pytest.approx(0.25)
+
+    def test_kernels_without_a_finite_norm_are_left_out(self, tmp_path):
+        folder = RunFolder(write(tmp_path, probe={"factor": 4}))
+        at_2 = [row | {"kernel_norm": np.inf} for row in folder.probe() if row["update"] == 2]
+        folder.write_probe([*(row for row in folder.probe() if row["update"] < 2), *at_2])
+        above = build_why(*told(tmp_path))["damage"].figure.axes[0]
+        assert np.isfinite(above.get_ylim()).all()
 
     def test_interventions_have_every_seed_as_a_dot_and_the_others_as_lines(self, tmp_path):
         study(tmp_path)

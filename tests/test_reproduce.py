@@ -317,7 +317,7 @@ def test_report_names_the_runs_and_seeds_that_it_leaves_out_or_lacks(tree, runs)
     assert told() == told("seeds=[0,1]") == lines
     for suffix, written in (("md", "- `{}`: {}"), ("html", "<code>{}</code>: {}")):
         text = (runs / "short" / f"report.{suffix}").read_text()
-        assert "Left out of everything above" in text
+        assert "Left out of the errors and claims above" in text
         for one in unfinished:
             assert written.format(one, "interrupted, not complete") in text
     assert told("figure=figure1") == lines

@@ -50,6 +50,10 @@ class Request:
     figure_overrides: list[str] = field(default_factory=list)
     runtime: str = "cpu"
 
+    def wanted(self, runs: Iterable[Run]) -> list[Run]:
+        """Those of `runs` whose seeds it asks for."""
+        return [run for run in runs if self.seeds is None or run.seed in self.seeds]
+
     def command(self, name: str, *words: str, seeds: str) -> str:
         """The command line `name` with these words, for runs of this kind; `seeds` chooses some."""
         runtime = [f"runtime={self.runtime}"] if self.runtime != "cpu" else []
@@ -65,8 +69,9 @@ def write_report(asked: Request) -> Page:
     which says what trains them, if there are no runs, or if the figure lacks some.
     """
     found, others = read_runs(asked.folder)
-    diverged = [run for _, _, run in others if run and run.diverged]
-    known = [r for r in [*found, *diverged] if asked.seeds is None or r.seed in asked.seeds]
+    ended = {run.setting for run in found}
+    diverged = [r for _, _, r in others if r and r.diverged and r.setting not in ended]
+    known = asked.wanted([*found, *diverged])
     schedule, variant = asked.setting.schedule, asked.setting.variant
     kind = schedule, asked.setting.variant_without("precision")
     of_any_precision = [
@@ -86,20 +91,22 @@ def write_report(asked: Request) -> Page:
         figures[asked.figure["name"]] = asked.figure
     whole, parts = drawable([figures[name] for name in sorted(figures)], runs)
     # Other schedules have their runs without intervention in the folder around.
-    around = find_runs(asked.folder.parent) if asked.folder.name == WHY else []
-    why = tell(runs, known, [*found, *around])
+    in_why = asked.folder.name == WHY
+    around = find_runs(asked.folder.parent) if in_why else []
+    why = tell(runs, known, asked.wanted([*found, *around]))
+    lost = [r for r in known if r.diverged and (r.schedule, r.variant) == (schedule, variant)]
     suffix = f",{variant}" if variant else ""
     with faults_as_user_errors(f"cannot make the folder {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
     page = Page(
         runs=runs,
-        findings=judge(runs),
+        findings=[f for f in judge(runs) if not (in_why and f.verdict == RUNS_MISSING)],
         pictures=[
             *draw_pictures([*whole, *parts], runs, out_dir, suffix),
             *(draw_why(why, runs, out_dir, suffix) if why else []),
         ],
         comparisons=compare(runs, find_runs(RECORDED)),
-        commands=_commands(asked, runs),
+        commands=_commands(asked, [*runs, *lost]),
         agreements=compare_precisions(of_any_precision),
         left_out=left_out,
         why=why,
@@ -192,7 +199,7 @@ def _commands(asked: Request, runs: list[Run]) -> list[str]:
     """List what trains `runs` again, networks with the same seeds at once, and this report."""
     sweeps: dict[tuple[int, ...], list[str]] = {}
     for group in by_network(runs).values():
-        sweeps.setdefault(tuple(run.seed for run in group), []).append(group[0].model)
+        sweeps.setdefault(tuple(sorted(r.seed for r in group)), []).append(group[0].model)
     # A probe is no part of a setting, since it changes no run; the report would miss it.
     probe = ["probe=layers"] * any(not run.probe.empty for run in runs)
     commands = [_training(asked, models, seeds, *probe) for seeds, models in sweeps.items()]

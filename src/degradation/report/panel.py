@@ -173,21 +173,28 @@ def draw_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> None
     _name_ends(axes, curves, limit, gap)
 
 
-def draw_layers(axes: Axes, curves: list[Curve], limits: tuple[float, float], log: bool) -> None:
+def draw_layers(
+    axes: Axes,
+    table: pd.DataFrame,
+    colours: dict[int, str],
+    limits: tuple[float, float],
+    log: bool,
+) -> None:
     """Draw what a probe measured of each convolution against its number, a line an update.
 
-    The axis has `limits` and, with `log`, is logarithmic.
+    `table` has a row an update and a column a layer. The axis has `limits` and, with `log`, is
+    logarithmic.
     """
-    for number, curve in enumerate(curves):
-        width, above = (2, 4) if number == 0 else (1.1, 3)  # the first update is before training
-        style = {"color": curve.colour, "linewidth": width, "zorder": above}
-        axes.plot(curve.mean, label=curve.label, gid=curve.gid, **style)
+    for update, values in table.iterrows():
+        width, above = (2, 4) if update == 0 else (1.1, 3)  # the first is before training
+        style = {"color": colours[update], "linewidth": width, "zorder": above}
+        axes.plot(values, gid=f"update-{update}", **style)
     axes.set(yscale="log" if log else "linear", ylim=limits)
     if log and limits[1] < 100 * limits[0]:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.minorticks_off()
-    axes.set_xlim(0, curves[0].seeds.index[-1] + 1)
+    axes.set_xlim(0, table.columns[-1] + 1)
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("layers", fontsize=TEXT)
     _quiet(axes)

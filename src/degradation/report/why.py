@@ -32,13 +32,13 @@ from degradation.report.runs import WORDS, Run, check_alike
 from degradation.report.statistics import Difference, contrast, welch
 from degradation.setting import Setting
 
-KEYS = ("init", "norm", "warmup.min_depth")
 INTERVENTIONS = {  # in words
     "norm=none": "no batch norm",
     "init=dirac": "near-identity kernels",
     "init=gaussian": "N(0, 0.01) kernels",
     "warmup.min_depth=20": "warm-up",
 }
+KEYS = {text.partition("=")[0] for text in INTERVENTIONS}
 SHALLOW, DEEP, SHORTCUTS = "plain20", "plain56", "resnet56"
 SETTLED, LATE = 100, 400  # updates: after the first damage; when warm-ups have ended, too
 EQUAL = 1 / 5  # of the gap between plain-56 and plain-20: less is not what makes the gap
@@ -156,13 +156,14 @@ def measure(run: Run) -> dict[str, float]:
     """Tell in numbers what a run's probe measured: the table in docs/why.md says what they are.
 
     A third is one of the network's convolutions. What is of an update that the run did not reach is
-    NaN.
+    NaN, and so is the end of one that diverged.
     """
     columns = ("output_gradient_norm", "relative_step", "kernel_norm", "cosine")
     columns += ("dead_share", "effective_rank", "channel_rank")
     backward, step, norm, cosine, dead, rank, channels = (layers_of(run, c) for c in columns)
     shattering = run.probe[run.probe["layer"] == "network"].set_index("update")["shattering"]
-    third, growth, end = len(norm.columns) // 3, norm / norm.loc[0], norm.index[-1]
+    third, growth = len(norm.columns) // 3, norm / norm.loc[0]
+    end = None if run.diverged else norm.index[-1]
     lag, damage = (
         _geometric(table.iloc[:, :third]) / _geometric(table.iloc[:, -third:])
         for table in (step, growth)
@@ -178,14 +179,14 @@ def measure(run: Run) -> dict[str, float]:
         "damage": damage.max(),
         "cosine_first": cosine.iloc[:, :third].mean(axis=1).get(SETTLED),
         "cosine_last": cosine.iloc[:, -third:].mean(axis=1).get(SETTLED),
-        "dead": 100 * dead.loc[end].mean(),
+        "dead": 100 * dead.mean(axis=1).get(end, np.nan),
         "rank_first": rank.iloc[0, -1],
-        "rank_end": rank.iloc[-1, -1],
+        "rank_end": rank.iloc[:, -1].get(end),
         "channels_first": _geometric(channels)[0],
-        "channels_end": _geometric(channels)[end],
+        "channels_end": _geometric(channels).get(end),
         "shattering_first": shattering[0],
         "shattering_settled": shattering.get(SETTLED),
-        "shattering_end": shattering[end],
+        "shattering_end": shattering.get(end),
     }
 
 
@@ -218,39 +219,23 @@ def factor(value: float) -> str:
 class Effect:
     """One error of a network with an intervention, and its difference to the one without.
 
-    There is no difference for the network without, nor where all runs diverged. `bound` is what an
-    interval must not leave for the two to be *equal*; NaN without plain-20 and plain-56.
+    There is no difference for the network without, nor where all runs diverged. `outcome` says in a
+    word what it shows, and how many runs failed.
     """
 
     kind: Kind
+    intervention: str
     column: str
     difference: Difference | None
-    bound: float
-
-    @property
-    def outcome(self) -> str:
-        """*Lower*, *higher*, *equal* or neither, by the 95 % interval; and which runs failed."""
-        told = []
-        if self.difference and self.difference.low is not None:
-            low, high = self.difference.low, self.difference.high
-            words = {
-                "lower": high < 0,
-                "higher": low > 0,
-                "equal": -self.bound < low and high < self.bound,
-            }
-            told = [word for word, so in words.items() if so] or ["no difference shown"]
-        elif self.difference:
-            told = ["one seed"]
-        if self.kind.failed:
-            told.append(f"{self.kind.failed} of {len(self.kind.runs)} failed")
-        return ", ".join(told)
+    outcome: str
 
 
 @dataclass(frozen=True)
 class Gap:
     """An error of plain-56 minus that of plain-20, both with one intervention, on one schedule.
 
-    `change` is this gap minus the one without intervention on the report's own schedule; None for
+    `change` is this gap minus another, and `outcome` as for an `Effect`: with an intervention, the
+    one without on the same schedule; without, that on the report's own schedule. None and "" for
     that one itself, and where there is none.
     """
 
@@ -258,28 +243,35 @@ class Gap:
     deep: Kind
     column: str
     difference: Difference
-    change: Difference | None = None
+    change: Difference | None
+    outcome: str
+
+    @property
+    def seeds(self) -> str:
+        """The seeds of both networks, apart where they differ: 0; 0, 1, 2."""
+        return "; ".join(dict.fromkeys([self.deep.seeds, self.shallow.seeds]))
 
 
 def effects_of(kinds: list[Kind], columns: tuple[str, ...]) -> list[Effect]:
     """Set each intervention beside the same network without, for the errors in `columns`.
 
-    Networks that have runs only with, or only without one, are not there.
+    Shortcuts are one of plain-56: the network with is ResNet-56. Networks that have runs only with,
+    or only without one, are not there.
     """
     without = {kind.model: kind for kind in kinds if not kind.intervention and kind.finished}
-    both = without.keys() & {kind.model for kind in kinds if kind.intervention}
-    bounds = dict.fromkeys(columns, np.nan)
-    if {SHALLOW, DEEP} <= without.keys():
-        for column in columns:
-            deep, shallow = (without[model].errors(column).mean() for model in (DEEP, SHALLOW))
-            bounds[column] = EQUAL * abs(deep - shallow)
-    effects = []
+    changed = {kind.model for kind in kinds if kind.intervention}
+    bounds, effects = _bounds(kinds, columns), []
     for kind in kinds:
-        for column in columns if kind.model in both else ():
-            base, difference = without[kind.model], None
+        base = without.get(DEEP if kind is without.get(SHORTCUTS) else kind.model)
+        if base is None or base.model not in changed:
+            continue
+        words = kind.words if kind.model == base.model else "shortcuts"
+        for column in columns:
+            difference = None
             if kind is not base and kind.finished:
                 difference = welch(kind.errors(column), base.errors(column))
-            effects.append(Effect(kind, column, difference, bounds[column]))
+            outcome = _outcome(difference, bounds[column], [kind])
+            effects.append(Effect(kind, words, column, difference, outcome))
     return effects
 
 
@@ -288,23 +280,48 @@ def gaps_of(kinds: list[Kind], around: list[Run], columns: tuple[str, ...]) -> l
 
     `kinds` are of one schedule, and `around` has runs of others; of one setting the first counts.
     """
-    own = kinds[0].runs[0].schedule
+    own, bounds = kinds[0].runs[0].schedule, _bounds(kinds, columns)
     others = {run.setting: run for run in reversed(around) if run.schedule != own}
     known = {
         (kind.runs[0].schedule, kind.model, kind.intervention): kind
         for kind in [*kinds, *kinds_of(others.values())]
         if kind.finished
     }
-    base = [known.get((own, model, "")) for model in (DEEP, SHALLOW)]
     gaps = []
     for (schedule, model, changed), deep in known.items():
         shallow = known.get((schedule, SHALLOW, changed))
+        base = [known.get((schedule if changed else own, m, "")) for m in (DEEP, SHALLOW)]
         for column in columns if model == DEEP and shallow else ():
-            pair, change = [kind.errors(column) for kind in (deep, shallow)], None
+            pair, change, outcome = [kind.errors(column) for kind in (deep, shallow)], None, ""
             if all(base) and deep is not base[0]:
                 change = contrast([*pair, *(k.errors(column) for k in base)], [1, -1, -1, 1])
-            gaps.append(Gap(shallow, deep, column, welch(*pair), change))
+                outcome = _outcome(change, bounds[column], [deep, shallow])
+            gaps.append(Gap(shallow, deep, column, welch(*pair), change, outcome))
     return sorted(gaps, key=lambda gap: (gap.deep.schedule["iterations"], gap.deep.intervention))
+
+
+def _bounds(kinds: list[Kind], columns: tuple[str, ...]) -> dict[str, float]:
+    """What an interval must not leave for errors to be *equal*; NaN without both plain networks."""
+    without = {kind.model: kind for kind in kinds if not kind.intervention and kind.finished}
+    if not {SHALLOW, DEEP} <= without.keys():
+        return dict.fromkeys(columns, np.nan)
+    means = {c: [without[m].errors(c).mean() for m in (DEEP, SHALLOW)] for c in columns}
+    return {column: EQUAL * abs(deep - shallow) for column, (deep, shallow) in means.items()}
+
+
+def _outcome(difference: Difference | None, bound: float, kinds: list[Kind]) -> str:
+    """*Equal*, *lower*, *higher* or neither, by the 95 % interval; and how many runs failed."""
+    told = []
+    if difference:
+        low, high = difference.low, difference.high
+        if low is None:
+            told.append("no interval")
+        elif -bound < low and high < bound:
+            told.append("equal")
+        else:
+            told.append("lower" if high < 0 else "higher" if low > 0 else "no difference shown")
+    failed, all_of_them = sum(k.failed for k in kinds), sum(len(k.runs) for k in kinds)
+    return ", ".join([*told, *[f"{failed} of {all_of_them} failed"] * (failed > 0)])
 
 
 def _columns(runs: list[Run]) -> tuple[str, str]:
@@ -426,6 +443,7 @@ def _damage(kinds: list[Kind], runs: list[Run]) -> Drawing:
     )
     growths = [table / table.loc[0] for table in norms]
     ends = pd.concat([table.stack() for table in growths])
+    ends = ends[np.isfinite(ends)]
     limits = min(0.9, ends.min() / 1.05), max(5.5, ends.max() * 1.1)
     rows = [
         Row("norm ÷ first norm", growths, limits, log=True),
@@ -452,11 +470,7 @@ def _by_update(
     def draw(axes: Axes, table: pd.DataFrame) -> None:
         place = axes.get_subplotspec()
         row = rows[place.rowspan.start]
-        curves = [
-            Curve("update", str(update), f"{update:,}", colours[update], values.to_frame(), None)
-            for update, values in table.iterrows()
-        ]
-        draw_layers(axes, curves, row.limits, row.log)
+        draw_layers(axes, table, colours, row.limits, row.log)
         if place.is_first_col():
             axes.set_ylabel(row.label, fontsize=TEXT)
         if not place.is_last_row():
@@ -520,11 +534,13 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
         grid.append(table)
         names.append("plain-56 − plain-20")
         bars = ", with Welch's 95 % intervals" if table["low"].notna().any() else ""
-        schedules = {gap.deep.schedule["name"]: gap.deep.schedule["iterations"] for gap in gaps}
-        lengths = [f"{name} ({iterations:,})" for name, iterations in schedules.items()]
+        lengths = [
+            f"{gap.deep.schedule['name']} ({gap.deep.schedule['iterations']:,}; seeds {gap.seeds})"
+            for gap in gaps
+        ]
         text.append(
             "Right: mean error of plain-56 minus that of plain-20, both without intervention, by "
-            f"the length of training{bars}; schedules {', '.join(lengths)}."
+            f"the length of training{bars}; schedules {', '.join(dict.fromkeys(lengths))}."
         )
     known = [f"{kind.words} ({kind.intervention})" for kind in deep if kind.intervention]
     text.append(f"Interventions: {'; '.join(known)}.")
