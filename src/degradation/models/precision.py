@@ -7,10 +7,10 @@ def to_float32(model: keras.Model) -> keras.Model:
     """Build the same network, with the same weights, computing in float32 throughout.
 
     So a network that was trained in bfloat16 goes on in float32, in whatever precision it was
-    saved. `model` is a functional one, as `build_model` and `keras.models.load_model` give it; it
-    stays as it is.
+    saved. `model` is a functional one, as `build_model`, `keras.models.load_model` and
+    `load_recorded` give it; it stays as it is.
     """
-    twin = keras.models.clone_model(model, clone_function=_in_float32)
+    twin = keras.models.clone_model(model, clone_function=_in_float32, recursive=True)
     twin.set_weights(model.get_weights())
     return twin
 
