@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 import signal
-import time
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from sabotage import (
 )
 from same_run import differences
 
-from degradation.errors import Stopped, UserError
+from degradation.errors import UserError
 from degradation.records.run_folder import RunFolder
 from degradation.training.interrupts import stop_requests
 
@@ -41,7 +40,8 @@ def test_disk_full(whole, tmp_path):
 
     line = train(folder, faults=[partial(at_update, 3, full)]).error(code=1)
     assert line.endswith("checkpoint: File too large")
-    assert (folder.status, folder.manifest()["failure"]) == ("failed", line.removeprefix("error: "))
+    told = line.removeprefix("error: ").replace(str(tmp_path), "...")  # records name no places
+    assert (folder.status, folder.manifest()["failure"]) == ("failed", told)
     assert folder.load_checkpoint() is None
     assert train(folder, faults=[partial(at_update, 2, kill)]).code == -signal.SIGKILL
     assert (folder.status, "failure" in folder.manifest()) == ("running", False)
@@ -176,14 +176,6 @@ def test_what_was_ignored_stays_ignored():
             assert stop.signal == signal.SIGTERM
     finally:
         signal.signal(signal.SIGHUP, before)
-
-
-def test_signal_before_the_run_begins_ends_it_at_once():
-    """While the data are read or downloaded there is nothing to save."""
-    with pytest.raises(Stopped, match="SIGTERM before the run began") as stop, stop_requests():
-        send(signal.SIGTERM)
-        time.sleep(5)
-    assert stop.value.exit_code == 143
 
 
 # A saved network

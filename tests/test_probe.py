@@ -151,6 +151,7 @@ def test_a_probe_changes_nothing_and_goes_on_to_the_last_bit(whole, tmp_path):
         ended = train(folder, "probe=layers", faults=[partial(at_update, iteration, kill)])
         assert ended.code == -signal.SIGKILL
         assert folder.probe()[-1]["update"] == done
-    finish(folder, "probe=layers")
+    ended = train(folder)  # as it began, though it is not asked for again
+    assert ended.code == 0 and "run goes on with probe=layers, as it began" in ended.err
     assert differences(folder, whole) == []
     assert (folder.path / "probe.csv").read_bytes() == (peace.path / "probe.csv").read_bytes()

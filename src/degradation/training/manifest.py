@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from degradation.config import flatten, recorded
+from degradation.config import flatten, recorded, relative
 from degradation.data import Dataset
 from degradation.errors import Stopped, UserError
 from degradation.output import complain
@@ -39,7 +39,6 @@ def start(
             "fingerprint": dataset.fingerprint,
             "canonical": dataset.canonical,
         },
-        probe=config.probe.name,
         **environment,
         started=utc_now(),
         resumes=[],
@@ -47,9 +46,7 @@ def start(
     )
 
 
-def resume(
-    config: DictConfig, folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any]
-) -> None:
+def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any]) -> None:
     """Note in the manifest that a run goes on, and warn if machine or program are others.
 
     The manifest describes those that go on; the note keeps which code had trained until then.
@@ -77,7 +74,6 @@ def resume(
     folder.update_manifest(
         drop=("ended", "failure", "diverged_at"),
         status="running",
-        probe=config.probe.name,
         resumes=resumes,
         **environment,
     )
@@ -112,7 +108,8 @@ def fault(folder: RunFolder, learner: Learner, error: BaseException) -> None:
         if isinstance(error, Stopped):
             end(folder, learner, "interrupted")
             return
-        failure = {"failure": str(error) or type(error).__name__}
+        message = str(error).replace(str(folder.path), relative(folder.path))
+        failure = {"failure": message or type(error).__name__}
         if isinstance(error, Diverged):
             end(folder, learner, "diverged", **failure, diverged_at=learner.meter.iteration)
         else:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from degradation.data import Dataset, load_dataset
 from degradation.errors import Stopped
 from degradation.models.summary import convolutions
 from degradation.output import complain, say
+from degradation.records.checkpoints import Checkpoint
 from degradation.records.files import replace_file
 from degradation.records.machine import (
     cpu_precision,
@@ -55,6 +57,8 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
                     say(f"{relative(folder.path)} is complete; overwrite=true trains it again")
                     return
 
+            checkpoint = None if config.overwrite else folder.load_checkpoint()
+
             # The network, in the precision and with the threads that it will train in.
             machine = describe_machine()
             cores = config.runtime.threads or machine["cores"]
@@ -68,19 +72,20 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
                 "threads": cores,
                 "thread_pools": asdict(threads),
                 "precision": _precision(config, folder, gpu),
+                "probe": _probe(config, folder, checkpoint),
                 "switches": environment_switches(),
             }
             set_up(environment["precision"], threads, config.seed, gpu)
             learner = Learner(config, dataset)
             # Before a checkpoint replaces the initial weights.
-            probe = Probe(learner.model, dataset) if config.probe.name == "layers" else None
+            probed = environment["probe"] == "layers"
+            probe = Probe(learner.model, dataset) if probed else None
             environment["xla"] = learner.xla
             _announce(config, folder, dataset, learner, environment)
 
             # Where it stands: at its checkpoint, or at the beginning.
             if config.overwrite:
                 folder.clear()  # not before: whatever fails until here costs nothing
-            checkpoint = folder.load_checkpoint()
             if checkpoint:
                 learner.restore(checkpoint)
             elif folder.status and folder.rows():
@@ -89,12 +94,12 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             if not checkpoint or folder.status is None:
                 manifest.start(config, folder, dataset, learner, environment)
             if checkpoint:
-                manifest.resume(config, folder, checkpoint, environment)
+                manifest.resume(folder, checkpoint, environment)
                 say(f"{'resumed':<10}after {checkpoint.iteration:,} iterations")
             folder.write_rows(learner.meter.rows)  # those after the checkpoint are made again
 
             # The updates, and how they ended.
-            tracker = _tracker(config, folder, learner, resumed=checkpoint is not None)
+            tracker = _tracker(config, setting, folder, learner, resumed=checkpoint is not None)
             try:
                 _fit(config, folder, learner, probe, tracker, stop)
                 _keep_network(folder, learner, dataset)
@@ -174,6 +179,15 @@ def _precision(config: DictConfig, folder: RunFolder, gpu: Gpu | None) -> str:
     return before
 
 
+def _probe(config: DictConfig, folder: RunFolder, checkpoint: Checkpoint | None) -> str:
+    """Settle what is measured of layers: as the run began, for its beginning is over."""
+    asked = config.probe.name
+    before = folder.manifest().get("probe", asked) if checkpoint else asked
+    if before != asked:
+        complain(f"warning: {relative(folder.path)} goes on with probe={before}, as it began")
+    return before
+
+
 def _keep_network(folder: RunFolder, learner: Learner, dataset: Dataset) -> None:
     """Write what a finished run leaves: network, mean image to subtract, layers, classes."""
     with replace_file(folder.path / "model.keras") as path:
@@ -208,7 +222,9 @@ def _announce(
         say(f"{name:<10}{text}")
 
 
-def _tracker(config: DictConfig, folder: RunFolder, learner: Learner, resumed: bool) -> Tracker:
+def _tracker(
+    config: DictConfig, setting: Setting, folder: RunFolder, learner: Learner, resumed: bool
+) -> Tracker:
     noted = folder.manifest()
     # What the configuration leaves open (`precision: auto`), to filter by.
     settled = ("parameters", "precision", "git_commit", "dataset")
@@ -217,7 +233,7 @@ def _tracker(config: DictConfig, folder: RunFolder, learner: Learner, resumed: b
         project=config.tracking.project,
         folder=folder.path,
         run_id=noted["wandb_id"],
-        name=f"{folder.path.parent.name} {config.schedule.name} seed{config.seed}",
+        name=f"{setting.folder(Path()).parent.name} {setting.schedule} seed{setting.seed}",
         group=config.tracking.group,
         job_type="train",
         tags=[config.model.name, config.schedule.name, noted["precision"], config.data.name],
