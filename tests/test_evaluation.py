@@ -36,6 +36,8 @@ def test_network_of_more_classes_than_the_data(trained):
     result = run(f"run_dir={folder}", name="evaluate", tree=tree)
     assert (result.code, result.err) == (0, "")
     assert "30 images" in result.out and "warning" not in result.out
+    elsewhere = run(f"run_dir={folder}", "data.dir=elsewhere", name="evaluate", tree=tree)
+    assert elsewhere.error().endswith("allowed: null, for a run on synthetic data")
 
 
 def test_network_of_other_classes_than_its_configuration_has_is_refused(trained, tmp_path):

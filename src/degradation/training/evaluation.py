@@ -64,6 +64,10 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
         if key.startswith("data.")
     }
     if data_dir is not None:
+        if "dir" not in options:
+            raise UserError(
+                f"data.dir={data_dir}: allowed: null, for a run on {options['name']} data"
+            )
         options["dir"] = data_dir
     dataset = load_dataset(**options, root=ROOT)
 
