@@ -4,7 +4,6 @@ import keras
 import tensorflow as tf
 
 
-@keras.saving.register_keras_serializable(package="degradation")
 class SGD(keras.optimizers.SGD):
     """SGD with momentum and L2 decay inside the gradient, as Caffe has it.
 
@@ -14,8 +13,8 @@ class SGD(keras.optimizers.SGD):
     with momentum 0.9 is ten times weaker.
     """
 
-    def __init__(self, learning_rate=0.1, momentum=0.9, l2=1e-4, decay="kernels", **kwargs):
-        super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
+    def __init__(self, learning_rate=0.1, momentum=0.9, l2=1e-4, decay="kernels"):
+        super().__init__(learning_rate=learning_rate, momentum=momentum)
         self.l2 = l2
         self.decay = decay
 
@@ -32,12 +31,7 @@ class SGD(keras.optimizers.SGD):
             lr=learning_rate,
             grad=gradient,
             momentum=self.momentum,
-            use_nesterov=self.nesterov,
         )
-
-    def get_config(self):
-        """What Keras needs to build the optimiser again."""
-        return {**super().get_config(), "l2": self.l2, "decay": self.decay}
 
 
 class LearningRate:
