@@ -164,12 +164,6 @@ def test_places_are_searched_in_order(parts, tmp_path, monkeypatch):
     assert load_dataset("cifar10", **options).canonical
 
 
-def test_without_a_url_nothing_is_downloaded(tmp_path):
-    message = refusal(load_dataset, "cifar10", root=tmp_path)
-    assert message.startswith(f"CIFAR-10 is in none of {tmp_path / 'data' / 'cifar10'}; set data.d")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_dir_is_the_only_place(parts, tmp_path, monkeypatch):
     """`data.dir` counts from the current directory, and nothing else is tried."""
     write_binary(tmp_path / "data/cifar10", parts)

@@ -156,8 +156,9 @@ def test_connection_lost_halfway(mirror, root):
 def test_signal_halfway_is_no_fault_of_the_download(mirror, root):
     """It ends the command as it does elsewhere, and nothing is left."""
     mirror.halfway = lambda: os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(Stopped, match="^stopped by SIGTERM before"), stop_requests():
+    with pytest.raises(Stopped, match="^stopped by SIGTERM before") as stop, stop_requests():
         load_dataset("cifar10", root=root, url=mirror.url())
+    assert stop.value.exit_code == 143
     assert not files(root)
 
 

@@ -22,7 +22,7 @@ CLASS_NAMES = (
 def load_cifar10(
     root: Path,
     *,
-    url: str | None = None,
+    url: str = "",
     dir: str | None = None,
     search: Sequence[str | None] = (),
 ) -> Dataset:
@@ -31,7 +31,7 @@ def load_cifar10(
     `dir`, relative to the current directory, is the only place looked in where it is not None.
     Else these are the places of `search`, relative to `root` (the repository), empty ones left
     out, and `data/cifar10` there. The first whose files are whole and pass `read_files` is taken.
-    If none has any, the archive at `url`, if that is given, is downloaded into the last.
+    If none has any, the archive at `url` is downloaded into the last.
     Raises UserError where there is no CIFAR-10, and for the first defective place if none is whole;
     with exit code 1 where what is downloaded cannot be stored.
     """
@@ -53,13 +53,13 @@ def load_cifar10(
     return _read(*_download(url, places))
 
 
-def _download(url: str | None, places: list[Path]) -> tuple[Path, Archive]:
+def _download(url: str, places: list[Path]) -> tuple[Path, Archive]:
     """Fetch an official archive, verify its MD5, unpack it, and put its folder into the last place.
 
     That place then holds all of it or, after a UserError, no file.
     """
 
-    def refusal(problem: str = "", exit_code: int = 2) -> UserError:
+    def refusal(problem: str, exit_code: int = 2) -> UserError:
         looked = ", ".join(map(str, dict.fromkeys(places)))
         return UserError(
             f"CIFAR-10 is in none of {looked}; {problem}set data.dir or the environment variable "
@@ -67,8 +67,6 @@ def _download(url: str | None, places: list[Path]) -> tuple[Path, Archive]:
             exit_code,
         )
 
-    if url is None:
-        raise refusal()
     named = {archive.name: archive for archive in ARCHIVES}
     name = url.rpartition("/")[2]
     if name not in named:

@@ -40,14 +40,14 @@ def save_checkpoint(
     """Write `folder/<iteration>.npz` atomically, then drop all but it and the one before it.
 
     `iteration` counts finished updates. `arrays` are numeric, of any shape. `state` is what JSON
-    can hold: floats and integers of any size come back exactly, numpy scalars as Python's, tuples
-    as lists. The parent of `folder` must exist.
+    can hold: floats and integers of any size come back exactly, tuples as lists. The parent of
+    `folder` must exist.
 
     Raises `UserError` (exit code 1) if the file cannot be written, with earlier checkpoints as they
     were.
     """
     # An .npz, followed by the digest of its bytes: readers of archives ignore what follows.
-    document = json.dumps({"iteration": iteration, "state": state}, default=np.generic.item)
+    document = json.dumps({"iteration": iteration, "state": state})
     buffer = io.BytesIO()
     np.savez(buffer, **arrays, **{_STATE: np.frombuffer(document.encode(), np.uint8)})
     content = buffer.getvalue()

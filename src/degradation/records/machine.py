@@ -1,6 +1,5 @@
 """Where and when a run was made: processor, memory, versions, git state. No host or user names."""
 
-import functools
 import importlib.metadata
 import os
 import platform
@@ -104,11 +103,8 @@ def git_state(root: Path | str) -> dict[str, Any]:
             return {"git_commit": commit, "git_dirty": bool(changes)}
         except (OSError, subprocess.CalledProcessError) as error:
             reason = (getattr(error, "stderr", None) or str(error)).splitlines()[0]
-            _complain_once(f"warning: the commit is not recorded, git does not tell it: {reason}")
+            complain(f"warning: the commit is not recorded, git does not tell it: {reason}")
     return {"git_commit": None, "git_dirty": None}
-
-
-_complain_once = functools.cache(complain)
 
 
 def _git(root: Path | str, *arguments: str) -> str:

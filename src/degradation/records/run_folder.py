@@ -119,9 +119,7 @@ class RunFolder:
         """
         if rows:
             columns = [name for name in METRIC_COLUMNS if name in rows[0]]
-            # A learning rate may be given as a whole number.
-            numbers = [{k: _CELLS.get(k, float)(value) for k, value in row.items()} for row in rows]
-            self._write_table("metrics.csv", columns, numbers)
+            self._write_table("metrics.csv", columns, rows)
         else:
             path = self.path / "metrics.csv"
             with faults_as_user_errors(f"cannot delete {path}"):
