@@ -83,17 +83,17 @@ def compose_jobs(
     stand before the given ones, which win. Raises `UserError` for what cannot be composed.
     """
     flags, given, launcher = _read(arguments)
-    if flags.help or flags.cfg:
-        config = compose(config_name, given)
-        text = OmegaConf.to_yaml(config)
-        print(text if flags.cfg else _help(config_name, config, text), end="")
-        return [], False
     combinations = _combinations(given) if flags.multirun else [given]
     if not combinations:
         raise UserError("-m: no job: a glob() or range() of the sweep has no value")
     jobs = [
         Job(compose(config_name, [*imply(kept), *kept]), kept, launcher) for kept in combinations
     ]
+    if flags.help or flags.cfg:
+        texts = [OmegaConf.to_yaml(job.config) for job in jobs]
+        told = "---\n".join(texts) if flags.cfg else _help(config_name, jobs[0].config, texts[0])
+        print(told, end="")
+        return [], False
     return jobs, flags.multirun
 
 
@@ -113,7 +113,7 @@ def explained(config_name: str, overrides: list[str]) -> Iterator[None]:
 
 def key_of(override: str) -> str:
     """The key of an override: model.depth of model.depth=8."""
-    return override.split("=")[0]
+    return override.lstrip("+").split("=")[0]
 
 
 def quote_path(argument: str) -> str:
@@ -146,10 +146,10 @@ def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str], list[str
             f"{flag}: allowed: the files of {CONF.name}/, chosen by GROUP=NAME; and -m, --cfg job, "
             "--help"
         )
+    launcher = [o for o in rest if o.lstrip("+").startswith(("hydra/launcher=", "hydra.launcher."))]
     # Without + and ++: there are no keys to add, and those that there are need none.
-    given = [quote_path(argument.lstrip("+")) for argument in rest]
-    launcher = [o for o in given if o.startswith(("hydra/launcher=", "hydra.launcher."))]
-    return flags, [o for o in given if o not in launcher], launcher
+    given = [quote_path(argument.lstrip("+")) for argument in rest if argument not in launcher]
+    return flags, given, launcher
 
 
 def _parse(overrides: list[str]) -> list[Override]:
@@ -179,7 +179,8 @@ def _check(override: Override) -> None:
     if override.is_delete():
         raise UserError(f"{key}: missing, and needed; allowed: {key}=value")
     if override.is_sweep_override():
-        raise UserError(f"{text}: allowed: one value, or -m to run a job for each")
+        words = "" if (CONF / key).is_dir() else f"; a list is [{text.partition('=')[2]}]"
+        raise UserError(f"{text}: allowed: one value, or -m to run a job for each{words}")
     if (CONF / key).is_dir():
         value = override.value()
         if not isinstance(value, str) or value not in options(key):
@@ -193,6 +194,8 @@ def _line(error: Exception, config_name: str, overrides: list[str]) -> str:
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read; allowed: key=value, special signs in quotes"
     if found := re.search(r"Could not override '([^']+)'", text):
+        if found[1].startswith("hydra."):  # a launcher's, whose own words say how to add a key
+            return " ".join(text.splitlines()[:2])
         return _unknown_key(found[1], config_name, overrides)
     if text.startswith("Error merging override"):
         text = str(error.__cause__)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -20,7 +20,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from degradation.config import ROOT
-from degradation.errors import Stopped, UserError
+from degradation.errors import IN_USE, Stopped, UserError
 from degradation.output import say
 from degradation.training.interrupts import handling
 from experiments.compose import explained, key_of, quote
@@ -44,16 +44,20 @@ def run_jobs(module: str, jobs: list[list[str]], launcher: list[str]) -> int:
     none after one that a signal has stopped. With one, as `launch` does.
     """
     if launcher:
-        return max(launch(module, jobs, launcher))
-    worst = 0
+        return worst(launch(module, jobs, launcher))
+    codes = [0]
     for overrides in jobs:
         say(f"\n{' '.join(overrides)}")
         # A process of its own gives each job TensorFlow as a single run would find it.
-        code = run_alone(module, overrides)
-        worst = max(worst, code)
-        if code in INTERRUPTED:
+        codes.append(run_alone(module, overrides))
+        if codes[-1] in INTERRUPTED:
             break
-    return worst
+    return worst(codes)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The highest exit code; that of a run in use, which may begin later, counts least."""
+    return max(codes, key=lambda code: (code not in (0, IN_USE), code))
 
 
 def run_alone(module: str, overrides: list[str], label: str = "") -> int:
@@ -132,7 +136,8 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
         if not stopped:
             raise Stopped(number, f"while waiting for {len(jobs)} jobs, which go on where they are")
 
-    say(f"{len(jobs)} jobs by {' '.join(chosen)}; their output: {folder.relative_to(ROOT)}")
+    place = folder.relative_to(ROOT)
+    say(f"{len(jobs)} jobs by {' '.join(chosen)}; what a cluster's jobs print goes below {place}")
     try:
         with handling(STOPS, end):
             results = _with_launcher(module, chosen, folder, lambda it: it.launch(jobs, 0))
@@ -146,16 +151,22 @@ class Task:
     """What a launcher calls for each job: the command, in a process of its own."""
 
     def __init__(self, module: str, folder: Path):
-        self.module, self.folder = module, folder
+        self.module, self.stop, self.made_by = module, folder / "stop", os.getpid()
 
     def __call__(self, config: DictConfig) -> int:
         """Run the job, unless a stop was asked for; return its exit code."""
-        if (self.folder / "stop").exists():
+        if self.stop.exists():
             return 128 + signal.SIGTERM
         overrides = list(HydraConfig.get().overrides.task)
+        if int(os.environ.get("SLURM_RESTART_COUNT", 0)):
+            # Queued again after a time limit: it goes on, where overwriting would begin again.
+            overrides = [o for o in overrides if key_of(o) != "overwrite"]
         os.environ["TQDM_DISABLE"] = "1"  # bars of several runs would paint over one another
         told = [o for o in overrides if key_of(o) in ("model", "schedule", "seed")]
-        return run_alone(self.module, overrides, label=" ".join(told or overrides))
+        code = run_alone(self.module, overrides, label=" ".join(told or overrides))
+        if code in INTERRUPTED and os.getpid() == self.made_by:
+            self.stop.touch()  # `run_alone` has heard the signal in place of `launch`
+        return code
 
 
 def _with_launcher(module: str, chosen: list[str], folder: Path, use: Callable[[Launcher], list]):
@@ -178,7 +189,8 @@ def _with_launcher(module: str, chosen: list[str], folder: Path, use: Callable[[
                 raise UserError(f"{override}: allowed: one of {', '.join(known)}")
         keys = [f"hydra.launcher.{key}" for key in compose(engines).hydra.launcher]
         for override in chosen:
-            if override not in engines and not key_of(override).startswith((*keys,)):
+            known_key = any(f"{key_of(override)}.".startswith(f"{key}.") for key in keys)
+            if override not in engines and not known_key:
                 raise UserError(f"{override}: unknown key; allowed: {', '.join(sorted(keys))}")
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=HydraContext(engine.config_loader, Callbacks()),

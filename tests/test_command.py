@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 import degradation.config
 from degradation.config import options
-from degradation.errors import Stopped, UserError
+from degradation.errors import IN_USE, Stopped, UserError
 from experiments import command, launch
 from experiments.compose import compose_jobs, quote_path
 from experiments.run import imply_tracking
@@ -98,6 +98,16 @@ WRONG = [
         "-m seed=0,1 hydra/launcher=joblib hydra.launcher.n_jobs=x",
         ["hydra.launcher.n_jobs=x: Value 'x'", "Integer"],
     ),
+    (
+        "run",
+        "-m seed=0,1 hydra/launcher=joblib hydra.launcher.n_jobss=2",
+        ["hydra.launcher.n_jobss=2: unknown key; allowed: ", "hydra.launcher.n_jobs, "],
+    ),
+    (
+        "record",
+        "hydra/launcher=slurm hydra.launcher.additional_parameters.reservation=x",
+        ["'hydra.launcher.additional_parameters.reservation'", "use +hydra.launcher"],
+    ),
     # values
     ("run", "seed=abc", ["seed=abc: allowed: a valid integer"]),
     ("run", "optimizer.rate=nan", ["optimizer.rate=nan: allowed: a finite number"]),
@@ -105,10 +115,11 @@ WRONG = [
     ("run", "overwrite=yes", ["overwrite=yes", "allowed: true or false"]),
     ("run", "optimizer.warmup=null", ["optimizer.warmup=null: allowed: ", "until_error"]),
     ("run", "tracking.project=team/name", ["tracking.project=team/name: allowed: pattern"]),
-    ("run", "schedule.drops=[4000]", ["schedule.drops=[4000]", "schedule.iterations=4000"]),
+    ("run", "schedule.iterations=100", ["schedule.drops=[2000,3000]", "such as [50], above"]),
     ("run", "optimizer.batch=96", ["optimizer.ghost_batch=64", "optimizer.batch=96, or null"]),
     ("reproduce", "seeds=[]", ["seeds=[]: allowed: at least 1 item\n"]),
     ("reproduce", "seeds=[0,1,0]", ["seeds=[0,1,0]: allowed: each once"]),
+    ("reproduce", "seeds=0,1", ["seeds=0,1: allowed: one value, or -m", "a list is [0,1]"]),
     ("report", "seeds=[a]", ["seeds.0=a: allowed: a valid integer"]),
     ("reproduce", "figure.panels=[{title:a,models:[vgg]}]", ["figure.panels", "vgg", MODELS]),
     ("reproduce", "data.dir=/nonexistent", ["data.dir=/nonexistent", "allowed:", "cifar-10-batch"]),
@@ -192,7 +203,9 @@ def test_help_lists_options_and_values(start, name):
     assert "schedule: brief, medium, paper, short, smoke" in result.stdout
 
 
-@pytest.mark.parametrize("line", ["-c job seed=3", "seed=3 --cfg job model=plain20"])
+@pytest.mark.parametrize(
+    "line", ["-c job seed=3", "seed=3 --cfg job model=plain20", "-m --cfg job seed=2,3"]
+)
 def test_cfg_job_prints_the_configuration_wherever_it_stands(start, line):
     result = start("run", line)
     assert (result.code, result.stderr) == (0, "")
@@ -251,8 +264,8 @@ def test_sweep_runs_every_combination(jobs):
 
 @pytest.mark.parametrize(("code", "started"), [(2, 3), (137, 3), (129, 2), (130, 2), (143, 2)])
 def test_sweep_runs_all_jobs_unless_a_signal_stops_one(jobs, code, started):
-    """Its code is the worst one."""
-    result, noted = jobs("seed=0,1,2 'run_dir=out/seed${seed}' --multirun", [1, code, 0])
+    """Its code is the worst one; that of a run which others write hides none."""
+    result, noted = jobs("seed=0,1,2 'run_dir=out/seed${seed}' --multirun", [IN_USE, code, 0])
     assert (result.code, len(noted)) == (code, started)
 
 
@@ -337,6 +350,23 @@ def test_a_signal_is_passed_on_to_the_job_which_ends_by_itself(tmp_path, monkeyp
     assert launch.run_alone("child", []) == 128 + number
     assert (tmp_path / "stopped").read_text() == str(int(number))
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_begins_no_other_job_where_a_launcher_runs_them_here(tmp_path, monkeypatch):
+    """In this process, one after the other, as `basic` does and joblib with n_jobs=1."""
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "run.py").write_text(CHILD)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch, "ROOT", tmp_path)
+    monkeypatch.setattr(launch, "LAUNCHED", tmp_path / "launched")
+
+    def stop_when_ready():
+        wait_until((tmp_path / "ready").exists)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_when_ready, daemon=True).start()
+    codes = launch.launch("jobs.run", [["seed=0"], ["seed=1"]], ["hydra/launcher=basic"])
+    assert codes == [128 + signal.SIGTERM] * 2
 
 
 def test_ctrl_z_pauses_the_job_as_well(tmp_path):

@@ -21,7 +21,7 @@ def test_jobs_run_side_by_side_and_the_worst_code_is_the_commands(tmp_path):
     ended = run(tree, "run", *words)
     assert (ended.returncode, ended.stderr) == (2, "")
     first, *lines = ended.stdout.splitlines()
-    assert first.startswith("2 jobs by hydra/launcher=joblib hydra.launcher.n_jobs=2; their output")
+    assert first.startswith("2 jobs by hydra/launcher=joblib hydra.launcher.n_jobs=2; ")
     assert all(line.startswith("model=plain20 schedule=smoke | ") for line in lines)
     assert sum("runtime=gpu: TensorFlow sees no GPU" in line for line in lines) == 1
     assert RunFolder(tree / "out/cpu").status == "complete"
