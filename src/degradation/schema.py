@@ -112,7 +112,7 @@ class Schedule(Values):
         if any(a >= b for a, b in pairwise((0, *self.drops, self.iterations))):
             raise self.refuse(
                 "drops",
-                "a rising list of iterations, such as [2000,3000], above 0 and below "
+                f"a rising list of iterations, such as [{self.iterations // 2}], above 0 and below "
                 f"schedule.iterations={self.iterations}",
             )
         return self
