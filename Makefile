@@ -34,6 +34,7 @@ reproduce-figure1: $(READY) ## train the runs of Figure 1 that are missing, then
 
 # A quarter of the paper's widths and 2,000 iterations, unless asked for others: with them the runs would take days.
 reproduce-figure4: SCHEDULE := $(if $(filter file,$(origin SCHEDULE)),brief,$(SCHEDULE))
+widths =
 reproduce-figure4: widths = 'model.widths=[16,32,64,128]'
 reproduce-figure4: $(READY) ## the same for Figure 4, on CIFAR-10; full width by ARGS='model.widths=[64,128,256,512]'
 	$(REPRODUCE)
