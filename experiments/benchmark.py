@@ -1,13 +1,12 @@
 """Speed, side by side, in one script: `python -m experiments.benchmark`, `make benchmark`."""
 
 import sys
-from typing import Any
 
 from omegaconf import OmegaConf
 
 from degradation.benchmark import results
 from degradation.benchmark.measure import OURS, STOCK, Contender, contenders, measure
-from degradation.config import ROOT, folder_of, option_values, options, relative
+from degradation.config import ROOT, check_models, folder_of, relative
 from degradation.errors import UserError
 from degradation.output import say
 from degradation.records.files import faults_as_user_errors
@@ -29,18 +28,7 @@ def check(job: Job) -> None:
         raise UserError(
             f"benchmark.out={config.benchmark.out}: is a file; allowed: a folder, there or not"
         )
-    # Those of section 4.2: the figures' hours need them.
-    known = [name for name in options("model") if _of_section_4_2(option_values("model", name))]
-    for name in config.benchmark.networks:
-        if name not in known:
-            raise UserError(
-                f"benchmark.networks: {name}: allowed: {', '.join(known)}; `python -m "
-                "experiments.models speed=true` measures any network"
-            )
-
-
-def _of_section_4_2(values: dict[str, Any]) -> bool:
-    return values["model.builder"] == "cifar_resnet" and "model.block" not in values
+    check_models("benchmark.networks", config.benchmark.networks)
 
 
 def start(job: Job) -> None:

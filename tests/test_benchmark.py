@@ -92,7 +92,8 @@ class TestTrainingHours:
         assert found.hours == pytest.approx((training + 6 * 40 * 3.5) / 3600)
 
     def test_one_depth_tells_nothing_of_others(self):
-        assert self.hours(plain20=400, resnet20=500).empty
+        """Nor do other networks of any depth."""
+        assert self.hours(plain20=400, resnet20=500, vgg16=300, densenet40=200).empty
 
 
 class TestMeasure:

@@ -147,11 +147,7 @@ WRONG = [
     # the other commands
     ("evaluate", "run_dir=. +data.holdout=5000", ["data.holdout=5000", "allowed: data.dir"]),
     ("benchmark", "++model.depth=26", ["model.depth=26", "allowed: benchmark.networks"]),
-    (
-        "benchmark",
-        "benchmark.networks=[vgg16]",
-        ["benchmark.networks: vgg16", "plain20, ", "speed"],
-    ),
+    ("benchmark", "benchmark.networks=[vgg]", ["benchmark.networks: vgg is no model", MODELS]),
     # paths that there cannot be: of nobody's home, and too long
     *(
         (name, f"{key}={path}", [f"error: {key}={path}: ", "; allowed: "])

@@ -1,4 +1,4 @@
-"""The table of networks: its rows, their order, and the speeds beside them."""
+"""The table of networks: its rows and their order."""
 
 import sys
 from types import SimpleNamespace
@@ -55,24 +55,3 @@ def test_every_network_is_listed_by_family_and_depth(start):
     assert names.index("plain20") < names.index("plain56") < names.index("plain110")
     assert {len(row) for row in rows} == {len(heading)}
     assert {tuple(row.split()[1:]) for row in rows} == {("7", "1,234", "5,000,000")}
-
-
-def test_speed_is_measured_on_generated_images_in_the_precision_of_a_run(start, monkeypatch):
-    asked = []
-
-    def measure(configs, chosen, threads, *_):
-        asked.append((configs, chosen, threads))
-        column = SimpleNamespace(item=lambda: 2345.6)
-        return SimpleNamespace(images_per_second=column), None
-
-    monkeypatch.setattr(models, "measure", measure)
-    code, (heading, row), _ = start(
-        *("models=[plain20]", "speed=true", "runtime.precision=float32", "runtime.threads=3")
-    )
-    assert (code, heading.split()[-1], row.split()[-1]) == (0, "images/s", "2,346")
-    assert len(row) == len(heading)
-    [(configs, [contender], threads)] = asked
-    assert configs["plain20"]["model"]["name"] == "plain20"
-    assert configs["plain20"]["data"]["name"] == "synthetic"
-    assert (contender.name, contender.precision) == ("this repository", "float32")
-    assert threads == 3

@@ -339,7 +339,6 @@ class Configuration(Values):
     out: Text = "results/recorded"
     only: Text | None = None
     models: SomeOf[Text] | None = None
-    speed: bool = False
 
 
 def check(tree: dict[str, Any]) -> Configuration:

@@ -37,6 +37,11 @@ SCHEDULES = {
 }
 """The schedules of `conf/schedule/`: the paper's shape at several lengths."""
 
+NETWORKS = {"resnet1202"} | {
+    f"{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56, 110)
+}
+"""The networks that the paper trains on CIFAR-10."""
+
 
 @dataclass(frozen=True)
 class Setting:

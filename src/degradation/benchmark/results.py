@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from degradation.benchmark.measure import OURS
 from degradation.config import option_values
 from degradation.records.files import replace_file
+from degradation.setting import NETWORKS
 
 GIB = 2**30
 # Depths of the networks of a figure; Figure 6 has them plain and residual.
@@ -67,9 +68,10 @@ def training_hours(table: pd.DataFrame, ours: str, batch: int) -> pd.DataFrame:
     Gives `schedule, figure, hours` and `paused_percent`, the part of it in evaluations, each with
     its checkpoint. Seconds an image and an evaluation lie on the least-squares line over depth
     through the medians of contender `ours`: two depths fix it, and a plain and a residual network
-    of one depth count as their mean. One depth fixes no line: no rows.
+    of one depth count as their mean. Networks of other sections do not count. One depth fixes no
+    line: no rows.
     """
-    rows = table[table.contender == ours]
+    rows = table[(table.contender == ours) & table.network.isin(NETWORKS)]
     depth = rows.network.map(lambda name: option_values("model", name)["model.depth"])
     if depth.nunique() < 2:
         return pd.DataFrame(columns=HOURS)

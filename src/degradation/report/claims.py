@@ -8,9 +8,10 @@ from pathlib import Path
 import yaml
 
 from degradation.config import command_line, option_values
-from degradation.report.runs import NETWORKS, WORDS, Run, check_alike, models_of
+from degradation.report.runs import WORDS, Run, check_alike, models_of
 from degradation.report.statistics import Difference, holds, welch
 from degradation.schema import show
+from degradation.setting import NETWORKS
 
 SEEDS = {0, 1, 2}  # enough for an interval
 RUNS_MISSING = "runs missing"

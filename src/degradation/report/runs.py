@@ -11,13 +11,10 @@ import pandas as pd
 from degradation.errors import UserError
 from degradation.records.run_folder import EARLIER, PROTOCOL, RunFolder
 from degradation.schema import BLOCK_LAYERS
-from degradation.setting import SCHEDULES, Setting
+from degradation.setting import NETWORKS, SCHEDULES, Setting
 
 PAPER_SCHEDULE = SCHEDULES["paper"].copy()  # by dotted keys
 del PAPER_SCHEDULE["schedule.evaluate_every"]  # which changes no result
-NETWORKS = {"resnet1202"} | {  # that the paper trains on CIFAR-10
-    f"{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56, 110)
-}
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
 WHY = "why"  # the folder of the runs for docs/why.md, beside those of other runs' schedules
 # By column of `Run.rows`: which error it is.
