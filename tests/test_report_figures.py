@@ -226,7 +226,7 @@ class TestResponses:
     def test_a_layer_without_a_batch_norm_is_left_out(self, tmp_path):
         write(tmp_path, responses=[1.0, None, 3.0])
         runs = find_runs(tmp_path)
-        figure = build_figure(*drawable([FIGURE7], runs)[1], runs)
+        figure = build_figure(*drawable([FIGURE7], runs), runs)
         assert find(figure, "plain20-original").get_xydata().tolist() == [[1, 1], [3, 3]]
         assert find(figure, "plain20-sorted").get_xydata().tolist() == [[1, 3], [2, 1]]
 
@@ -239,20 +239,20 @@ class TestResponses:
             write(tmp_path, "resnet56", seed, ours, schedule="paper")
         runs = find_runs(tmp_path)
         assert response_distance(runs) == pytest.approx(0.2)  # not that of 1.1, their mean
-        written = texts(build_figure(*drawable([FIGURE7], runs)[1], runs))
+        written = texts(build_figure(*drawable([FIGURE7], runs), runs))
         assert "Mean over its layers of |ours ÷ paper − 1|: ResNet-56 0.20." in written
 
     def test_runs_without_layers_are_not_in_it(self, tmp_path):
         for model in PLAIN:
             write_run(tmp_path, model)
         runs = find_runs(tmp_path)
-        assert drawable([FIGURE1, FIGURE7], runs) == ([FIGURE1], [])
+        assert drawable([FIGURE1, FIGURE7], runs) == [FIGURE1]
         with pytest.raises(UserError, match="figure=figure7: no finished run of plain20, plain56"):
             build_figure(FIGURE7, runs)
         write(tmp_path, "plain20", seed=1)
         runs = find_runs(tmp_path)
-        whole, (part,) = drawable([FIGURE1, FIGURE7], runs)
-        assert whole == [FIGURE1]
+        whole, part = drawable([FIGURE1, FIGURE7], runs)
+        assert whole == FIGURE1
         assert part["title"] == "Responses of plain networks"
         assert [panel["models"] for panel in part["panels"]] == [["plain20"]]
         assert "Seeds: 1." in texts(build_figure(part, runs))
@@ -400,9 +400,7 @@ class TestFiles:
 
     def test_figures_in_part_say_so(self, tmp_path):
         runs = sample(tmp_path / "runs", ["plain20", "resnet20"], schedule="paper")
-        whole, parts = drawable([FIGURE1, FIGURE7], runs)
-        assert not whole
-        pictures = draw_pictures(parts, runs, tmp_path, ",rate=1")
+        pictures = draw_pictures(drawable([FIGURE1, FIGURE7], runs), runs, tmp_path, ",rate=1")
         assert [picture.png.stem for picture in pictures] == ["figure1,rate=1", "figure7,rate=1"]
         assert "After He et al. 2015, Figure 7, in part." in pictures[-1].caption
         assert "Schedule paper: 64,000 iterations" in pictures[-1].caption

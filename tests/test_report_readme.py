@@ -21,9 +21,6 @@ def marked(paper: str, short: str) -> str:
 
 
 class TestSection:
-    def test_says_that_nothing_is_recorded(self):
-        assert section("paper", []) == "Nothing is recorded in `results/recorded/paper` yet.\n"
-
     def test_on_short_there_are_the_claims_and_what_it_cannot_show(self, tmp_path):
         for model in ("plain20", "plain56"):
             for seed in (0, 1, 2):

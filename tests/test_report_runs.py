@@ -196,7 +196,8 @@ class TestDrawable:
     ):
         for model in models:
             write_run(tmp_path, model)
-        complete, parts = drawable([FIGURE1, FIGURE6], find_runs(tmp_path))
-        assert complete == whole
+        figures = drawable([FIGURE1, FIGURE6], find_runs(tmp_path))
+        assert figures[: len(whole)] == whole
+        parts = figures[len(whole) :]
         assert [part["title"] for part in parts] == ([title] if title else [])
         assert [panel["models"] for part in parts for panel in part["panels"]] == panels

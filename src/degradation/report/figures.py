@@ -76,22 +76,20 @@ DEPTH = {  # made of all networks of section 4.2, if there are two depths of a f
 }
 
 
-def drawable(
-    specs: Collection[dict[str, Any]], runs: list[Run]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """List the figures whose networks all have runs; and parts of others, for what is left.
+def drawable(specs: Collection[dict[str, Any]], runs: list[Run]) -> list[dict[str, Any]]:
+    """List the figures whose networks all have runs; after them parts of others, for what is left.
 
     A part is a figure without the panels and networks that have no runs. It is there only if it
     shows errors, or responses, of a network of which nothing before it shows them.
     """
     whole = [spec for spec in specs if not _lacking(spec, runs)]
-    parts, seen = [], set()
+    figures, seen = [*whole], set()
     for spec in [*whole, *specs]:
         shows = {(spec["draws"], run.model) for run in _shown(spec, runs)}
         if spec not in whole and shows - seen:
-            parts.append(_part(spec, {model for _, model in shows}))
+            figures.append(_part(spec, {model for _, model in shows}))
         seen |= shows
-    return whole, parts
+    return figures
 
 
 def _shown(spec: dict[str, Any], runs: list[Run]) -> list[Run]:

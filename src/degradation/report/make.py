@@ -89,7 +89,7 @@ def write_report(asked: Request) -> Page:
     figures = read_figures()
     if asked.figure:
         figures[asked.figure["name"]] = asked.figure
-    whole, parts = drawable([figures[name] for name in sorted(figures)], runs)
+    shown = drawable([figures[name] for name in sorted(figures)], runs)
     # Other schedules have their runs without intervention in the folder around.
     in_why = asked.folder.name == WHY
     around = find_runs(asked.folder.parent) if in_why else []
@@ -102,7 +102,7 @@ def write_report(asked: Request) -> Page:
         runs=runs,
         findings=[f for f in judge(runs) if not (in_why and f.verdict == RUNS_MISSING)],
         pictures=[
-            *draw_pictures([*whole, *parts], runs, out_dir, suffix),
+            *draw_pictures(shown, runs, out_dir, suffix),
             *(draw_why(why, runs, out_dir, suffix) if why else []),
         ],
         comparisons=compare(runs, find_runs(RECORDED)),

@@ -113,12 +113,10 @@ def section(schedule: str, runs: list[Run]) -> str:
     lies in `results/recorded/<schedule>/`, with its figures.
     """
     folder = f"results/recorded/{schedule}"
-    if not runs:
-        return f"Nothing is recorded in `{folder}` yet.\n"
     if schedule != "paper":
         link = f"[The report]({folder}/report.md) has the details."
         return " ".join(filter(None, [headline(judge(runs)), caveats(runs), link])) + "\n"
-    names = {spec["name"] for part in drawable(read_figures().values(), runs) for spec in part}
+    names = {spec["name"] for spec in drawable(read_figures().values(), runs)}
     figure = next((name for name in ("figure6", "figure1") if name in names), None)
     findings = judge(runs)
     tested = [finding for finding in findings if finding.verdict != RUNS_MISSING]
