@@ -164,6 +164,14 @@ def test_the_report_for_why_says_what_the_rows_say(all_committed):
         assert [line for line in told if line in rows] == rows
 
 
+def test_why_quotes_the_rows_of_its_report(all_committed):
+    told = (ROOT / "docs" / "why.md").read_text().partition("## What came out")[2]
+    quoted = [line for line in told.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    rows = [line for line in quoted if not line.startswith(("| network ", "| schedule "))]
+    page = (RECORDED / "why" / "short" / "report.md").read_text().splitlines()
+    assert rows and [row for row in rows if row not in page] == []
+
+
 def test_performance_has_the_recorded_pairs_of_float32_and_bfloat16():
     text = (ROOT / "docs" / "performance.md").read_text()
     agreements = compare_precisions(run for run in find_runs(RECORDED) if run.schedule == "short")
