@@ -258,7 +258,7 @@ def effects_of(kinds: list[Kind], columns: tuple[str, ...]) -> list[Effect]:
     Shortcuts are one of plain-56: the network with is ResNet-56. Networks that have runs only with,
     or only without one, are not there.
     """
-    without = {kind.model: kind for kind in kinds if not kind.intervention and kind.finished}
+    without = _without(kinds)
     changed = {kind.model for kind in kinds if kind.intervention}
     bounds, effects = _bounds(kinds, columns), []
     for kind in kinds:
@@ -300,9 +300,14 @@ def gaps_of(kinds: list[Kind], around: list[Run], columns: tuple[str, ...]) -> l
     return sorted(gaps, key=lambda gap: (gap.deep.schedule["iterations"], gap.deep.intervention))
 
 
+def _without(kinds: list[Kind]) -> dict[str, Kind]:
+    """Those without an intervention that have errors, by model."""
+    return {kind.model: kind for kind in kinds if not kind.intervention and kind.finished}
+
+
 def _bounds(kinds: list[Kind], columns: tuple[str, ...]) -> dict[str, float]:
     """What an interval must not leave for errors to be *equal*; NaN without both plain networks."""
-    without = {kind.model: kind for kind in kinds if not kind.intervention and kind.finished}
+    without = _without(kinds)
     if not {SHALLOW, DEEP} <= without.keys():
         return dict.fromkeys(columns, np.nan)
     means = {c: [without[m].errors(c).mean() for m in (DEEP, SHALLOW)] for c in columns}
