@@ -79,9 +79,9 @@ def test_measurements_by_hand(synthetic):
     assert -1 < rows["network"]["shattering"] < 1
 
 
-@pytest.mark.parametrize("scale", [1e-9, 1e9])
+@pytest.mark.parametrize("scale", [1e-7, 1e7])
 def test_what_is_very_small_or_large_is_measured_too(synthetic, scale):
-    """Squares of these gradients and features are no floats."""
+    """These gradients and features, about 1e±28, are floats; their squares are not."""
     model = build_small("plain20", depth=8, norm="none")
     before = measured(Probe(model, synthetic))
     for factor, name in ((scale**2, "stem_conv"), (scale**2, "stage1_block1_1_conv")):
