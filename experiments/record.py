@@ -11,6 +11,7 @@ from pathlib import Path
 
 from degradation.config import ROOT, folder_of, validate
 from degradation.errors import UserError
+from degradation.records.machine import cpu_precision
 from degradation.schema import Part
 from experiments.command import command
 from experiments.compose import Job, key_of
@@ -54,8 +55,22 @@ def planned(job: Job) -> list[list[PlannedRun]]:
 
 
 def check(job: Job) -> None:
-    """Check the plan, and each of its runs."""
-    planned(job)
+    """Check the plan, each of its runs, and that those to come are computed as the others were.
+
+    What a GPU, or another machine, picks for `runtime.precision=auto` is known only there.
+    """
+    runs = [run for part in planned(job) for run in part]
+    if job.launcher or job.config.runtime.name == "gpu":
+        return
+    here = cpu_precision()
+    automatic = [run for run in runs if run.setting.values["runtime.precision"] == "auto"]
+    picked = {run.folder.manifest().get("precision", here) for run in automatic}
+    if len(picked) > 1:
+        other = ", ".join(picked - {here})
+        raise UserError(
+            f"runtime.precision=auto: it picks {here} here, and out={job.config.out} has "
+            f"runs in {other}; allowed: a machine where it picks {other}, or another out"
+        )
 
 
 def report_of(job: Job, part: Part) -> tuple[str, ...]:

@@ -161,6 +161,21 @@ def test_after_a_run_that_diverges_the_next_one_is_trained(tmp_path, launcher):
     ]
 
 
+def test_runs_in_another_precision_than_those_recorded_are_refused(tmp_path):
+    """One on a processor without bfloat16 would stand among those of one that has it."""
+    tree = make_tree(tmp_path)
+    there = write_synthetic(tree / "results" / "recorded", variant="data=synthetic")
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[cpu_precision()]
+    RunFolder(there).update_manifest(precision=other)
+    ended = run(f"plan=[{PART}]", name="record", tree=tree)
+    assert (ended.code, ended.err) == (0, "")  # none is to come: it is reported
+    before = files(there)
+    ended = run(f"plan=[{PART.replace('[0]', '[0, 1]')}]", name="record", tree=tree)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"out=results/recorded has runs in {other}; allowed: a machine" in ended.err
+    assert files(there) == before and not there.with_name("seed1").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "line"),
     [
