@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import degradation
+from degradation import config
 from degradation.data.cifar10 import load_cifar10
 from degradation.errors import UserError
-from degradation.models import recorded
 from degradation.records.run_folder import RunFolder
 
 RUN = "paper/resnet20/seed0"
@@ -14,7 +14,7 @@ RUN = "paper/resnet20/seed0"
 
 @pytest.mark.slow
 def test_a_recorded_network_has_its_error_on_images_as_they_are(real_cifar10):
-    folder = RunFolder(recorded.RECORDED / RUN)
+    folder = RunFolder(config.RECORDED / RUN)
     if not (folder.path / "model.keras").is_file():
         pytest.skip(f"{RUN} is not recorded yet")
     data = load_cifar10(real_cifar10, dir=str(real_cifar10))
@@ -31,6 +31,6 @@ def test_a_recorded_network_has_its_error_on_images_as_they_are(real_cifar10):
 def test_what_is_not_recorded_is_refused_in_one_line(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="paper/vgg16/seed0: no recorded network; allowed: "):
         degradation.load_recorded("paper/vgg16/seed0")
-    monkeypatch.setattr(recorded, "RECORDED", tmp_path)
+    monkeypatch.setattr(config, "RECORDED", tmp_path)
     with pytest.raises(UserError, match="no recorded networks here; allowed: those of a clone"):
         degradation.load_recorded(RUN)

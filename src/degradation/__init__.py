@@ -9,7 +9,34 @@ __all__ = ["load_recorded"]
 
 
 def load_recorded(run: str) -> "keras.Model":
-    """Load a recorded network: `degradation.models.recorded.load_recorded` says more."""
-    from degradation.models import recorded  # imports TensorFlow, which takes seconds
+    """Load the network of a recorded run, such as `paper/resnet56/seed0`.
 
-    return recorded.load_recorded(run)
+    It takes images as they are, uint8 or float `[batch, 32, 32, 3]` in 0..255, and gives float32
+    logits `[batch, 10]`: the mean image is subtracted inside. It needs no data. It computes in the
+    precision that it was trained in; `degradation.models.to_float32` changes that.
+
+    Raises `UserError` for a run whose network is not recorded, and where no results are: they are
+    in a clone of the repository, not in the installed package.
+    """
+    # Here, because TensorFlow takes seconds.
+    import keras
+    import numpy as np
+
+    import degradation.models  # noqa: F401  Keras finds the layers by it
+    from degradation.config import RECORDED
+    from degradation.data.pipeline import SCALE
+    from degradation.errors import UserError
+
+    known = sorted(p.parent.relative_to(RECORDED).as_posix() for p in RECORDED.rglob("model.keras"))
+    if not known:
+        raise UserError(f"{run}: no recorded networks here; allowed: those of a clone")
+    if run not in known:
+        raise UserError(f"{run}: no recorded network; allowed: {', '.join(known)}")
+    network = keras.models.load_model(RECORDED / run / "model.keras", compile=False)
+    mean = np.load(RECORDED / run / "mean.npy")
+    images = keras.Input(mean.shape, name="pixels")
+    # What `preprocess` does: subtract the mean image, divide by a constant.
+    preprocess = keras.layers.Normalization(
+        axis=(1, 2, 3), mean=mean, variance=np.full_like(mean, SCALE**2), dtype="float32"
+    )
+    return keras.Model(images, network(preprocess(images)), name=network.name)
