@@ -5,7 +5,6 @@ goes to the runs.
 """
 
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
 
@@ -23,7 +22,7 @@ from experiments.run import imply_tracking
 
 
 def check(job: Job) -> None:
-    """Check a reproduction's own values, and a run of every network that it will take."""
+    """Check a reproduction's own values, and all runs that it will take."""
     config = job.config
     refuse_decided(job.overrides)
     read_figures()  # those that the report will draw
@@ -31,10 +30,10 @@ def check(job: Job) -> None:
     if config.seeds is None:
         raise UserError("seeds=null: allowed: a list such as [0,1,2]")
     check_models("figure.panels", drawn(figure.model_dump()))
-    planned(job, config.seeds[:1])  # not every network has every key
+    check_alone(planned(job))  # not every network has every key
 
 
-def planned(job: Job, seeds: Iterable[int]) -> list[PlannedRun]:
+def planned(job: Job) -> list[PlannedRun]:
     """List the runs that the figure needs, seed by seed; raises `UserError` as `plan_run` does."""
     figure = job.config.figure
     shared = [o for o in job.overrides if key_of(o).split(".")[0] not in ("figure", "seeds")]
@@ -42,7 +41,7 @@ def planned(job: Job, seeds: Iterable[int]) -> list[PlannedRun]:
     remedy = "move it elsewhere, or overwrite=true"
     return [
         plan_run([*shared, f"model={model}"], seed, remedy, launcher=job.launcher)
-        for seed, model in product(seeds, models_of(figure))
+        for seed, model in product(job.config.seeds, models_of(figure))
     ]
 
 
@@ -69,8 +68,7 @@ def start(job: Job) -> int:
     If runs diverged, the figure is drawn as far as the others go, as its file has it.
     """
     config, figure = job.config, OmegaConf.to_container(job.config.figure)
-    runs = planned(job, config.seeds)
-    check_alone(runs)
+    runs = planned(job)
     if code := train_missing(runs, job.launcher, config.overwrite):
         return code
     if not reportable(runs):

@@ -211,7 +211,7 @@ def test_a_run_that_fails_ends_the_reproduction_with_its_code(reproduced):
 def test_runs_are_grouped_as_asked_if_not_by_figure(tmp_path, monkeypatch):
     monkeypatch.setattr(degradation.config, "RUNS", tmp_path)
     given = ["tracking.group=mine"]
-    runs = planned(Job(compose("reproduce", given), given), [0])
+    runs = planned(Job(compose("reproduce", given), given))
     assert [compose("config", run.overrides).tracking.group for run in runs] == ["mine"] * 2
 
 
