@@ -58,22 +58,6 @@ def test_an_error_that_nobody_reads_has_its_exit_code(make):
     assert Process(fail, make).wait().code == 7
 
 
-def speak_to_nobody():
-    """As after `>&- 2>&-`."""
-    sys.stdout = sys.stderr = None
-
-    def start(job):
-        say("nobody reads this")
-        complain("nor this")
-        return 3
-
-    end_with(start)
-
-
-def test_closed_outputs_are_outputs_that_nobody_reads():
-    assert Process(speak_to_nobody).wait().code == 3
-
-
 def speak_latin():
     def start(job):
         say("−0.45")
