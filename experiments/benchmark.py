@@ -2,8 +2,6 @@
 
 import sys
 
-from omegaconf import OmegaConf
-
 from degradation.benchmark import results
 from degradation.benchmark.measure import OURS, STOCK, Contender, contenders, measure
 from degradation.config import ROOT, check_models, folder_of, relative
@@ -42,12 +40,9 @@ def start(job: Job) -> None:
         out.mkdir(parents=True, exist_ok=True)  # now, not when all is measured
 
     shared = [o for o in job.overrides if not o.startswith("benchmark")]
-    configs = {
-        name: OmegaConf.to_container(compose("config", [*shared, f"model={name}"]), resolve=True)
-        for name in settings.networks
-    }
+    configs = {name: compose("config", [*shared, f"model={name}"]) for name in settings.networks}
     repeats, seconds = settings.repeats, settings.seconds
-    speeds, facts = measure(configs, contenders(precision), threads, repeats, seconds, say)
+    speeds, facts = measure(configs, contenders(precision), threads, repeats, seconds)
     data, batch = job.config.data.name, job.config.optimizer.batch
     table = results.summarize(speeds, facts, STOCK.label, ours).assign(
         data=data,

@@ -48,7 +48,7 @@ def command(
             code = run_jobs(_module(), [job.overrides for job in jobs], launcher)
         else:
             code = max((start(job) or 0 for job in jobs), default=0)
-        _flush()
+        sys.stdout.flush()
         return code
     except BrokenPipeError:  # what read the output has had enough of it, as `head` does
         silence(sys.stdout)
@@ -58,16 +58,6 @@ def command(
         return error.exit_code
     except KeyboardInterrupt:  # before there was anything to save
         return 128 + signal.SIGINT
-
-
-def _flush() -> None:
-    """Write what is still to be written, unless the terminal is gone: the work is done."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError:
-        silence(sys.stdout)
 
 
 def import_quietly(module: str, gpus: bool = False) -> ModuleType:

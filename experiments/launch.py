@@ -161,7 +161,6 @@ class Task:
         if int(os.environ.get("SLURM_RESTART_COUNT", 0)):
             # Queued again after a time limit: it goes on, where overwriting would begin again.
             overrides = [o for o in overrides if key_of(o) != "overwrite"]
-        os.environ["TQDM_DISABLE"] = "1"  # bars of several runs would paint over one another
         told = [o for o in overrides if key_of(o) in ("model", "schedule", "seed")]
         code = run_alone(self.module, overrides, label=" ".join(told or overrides))
         if code in INTERRUPTED and os.getpid() == self.made_by:

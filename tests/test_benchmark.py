@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
 
 from degradation.benchmark import contenders as contenders_of
 from degradation.benchmark import measure as measuring
@@ -102,9 +101,9 @@ class TestMeasure:
     SMALL = ("model.depth=8", "optimizer.batch=16", "optimizer.ghost_batch=8", "data=synthetic")
 
     def measure(self, *names: str):
-        config = OmegaConf.to_container(compose("config", ["model=plain20", *self.SMALL]))
+        config = compose("config", ["model=plain20", *self.SMALL])
         chosen = [Contender(name, "float32") for name in names]
-        return measuring.measure({"plain20": config}, chosen, 1, 2, 0.1, lambda text: None)
+        return measuring.measure({"plain20": config}, chosen, 1, 2, 0.1)
 
     def test_tables(self):
         speeds, facts = self.measure("stock Keras", "this repository")
@@ -170,7 +169,7 @@ class TestCommand:
         """
         asked = []
 
-        def made_up(configs, chosen, threads, repeats, seconds, tell):
+        def made_up(configs, chosen, threads, repeats, seconds):
             asked.append((configs, [c.label for c in chosen], threads, repeats, seconds))
             speeds = {c.label: [100.0 * (n + 1)] * repeats for n, c in enumerate(chosen)}
             return measured(**dict.fromkeys(configs, speeds))

@@ -14,12 +14,12 @@ from timeit import timeit
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import ROOT
 from degradation.data import load_dataset
 from degradation.errors import UserError
-from degradation.output import silence
+from degradation.output import say, silence
 from degradation.records.run_folder import RunFolder
 
 OURS = "this repository"
@@ -49,12 +49,11 @@ def contenders(precision: str) -> list[Contender]:
 
 
 def measure(
-    configs: dict[str, dict[str, Any]],
+    configs: dict[str, DictConfig],
     chosen: list[Contender],
     threads: int,
     repeats: int,
     seconds: float,
-    tell: Callable[[str], None],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure every contender on every network; `configs` are those of runs, by network.
 
@@ -63,14 +62,14 @@ def measure(
     Facts: `network, contender, first_update_seconds` (from the start of the process),
     `peak_bytes`; for this repository `evaluation_seconds` and `checkpoint_seconds`, and both are
     made before its peak is read, as in a run. Raises `UserError` (exit code 1), which says what
-    went wrong, if a contender fails. `tell` is told what is being measured.
+    went wrong, if a contender fails.
     """
     speeds, facts = [], []
     for network, config in configs.items():
         with contextlib.ExitStack() as stack:
             workers = {}
             for contender in chosen:
-                tell(f"{network}: starting {contender.label}")
+                say(f"{network}: starting {contender.label}")
                 began = time.monotonic()
                 ask = stack.enter_context(_worker(contender, config, threads))
                 passed = time.monotonic() - began
@@ -78,7 +77,7 @@ def measure(
                 workers[contender.label] = ask, {**key, "first_update_seconds": passed}
                 ask(1.0)  # not counted: caches and clocks warm up
             for repeat in range(repeats):
-                tell(f"{network}: measurement {repeat + 1} of {repeats}")
+                say(f"{network}: measurement {repeat + 1} of {repeats}")
                 for label, (ask, _) in workers.items():
                     key = {"network": network, "contender": label, "repeat": repeat}
                     speeds.append({**key, **ask(seconds)})
@@ -88,7 +87,7 @@ def measure(
 
 @contextlib.contextmanager
 def _worker(
-    contender: Contender, config: dict[str, Any], threads: int
+    contender: Contender, config: DictConfig, threads: int
 ) -> Iterator[Callable[[float | None], dict[str, Any]]]:
     """Start a contender, wait for its first update, and give the function that asks it for more."""
     context = multiprocessing.get_context("spawn")  # as a command starts: nothing is imported yet
@@ -103,7 +102,7 @@ def _worker(
             process.join()
             answer = f"its process ended with code {process.exitcode}"
         if isinstance(answer, str):
-            name = f"{contender.name} on {config['model']['name']}"
+            name = f"{contender.name} on {config.model.name}"
             raise UserError(f"benchmark: {name}: {answer}", exit_code=1)
         return answer
 
@@ -125,9 +124,7 @@ def _worker(
 # In the process of its own.
 
 
-def _serve(
-    connection: Connection, contender: Contender, config: dict[str, Any], threads: int
-) -> None:
+def _serve(connection: Connection, contender: Contender, config: DictConfig, threads: int) -> None:
     """Build the contender, make its first update, then answer requests until they end.
 
     The first update is answered by an empty dictionary; seconds, by `images_per_second` over about
@@ -147,22 +144,21 @@ def _serve(
                 # Extras first: a run's peak is that of its evaluations too.
                 connection.send({**extras(), "peak_bytes": _peak_bytes()})
             else:
-                connection.send(_time_updates(step, seconds, config["optimizer"]["batch"]))
+                connection.send(_time_updates(step, seconds, config.optimizer.batch))
     except EOFError:  # who asked is gone
         return
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
 
 
-def _build(contender: Contender, tree: dict[str, Any], threads: int):
+def _build(contender: Contender, config: DictConfig, threads: int):
     """Give the contender's update, and the function that measures its extras."""
     from degradation.benchmark.contenders import constant_batch, stock_keras
     from degradation.training.devices import set_up, threads_for
     from degradation.training.learner import Learner
     from degradation.training.protocol import parts_of
 
-    config = OmegaConf.create(tree)
-    dataset = load_dataset(**tree["data"], root=ROOT)
+    dataset = load_dataset(**OmegaConf.to_container(config.data), root=ROOT)
     stock = contender == STOCK
     parts = 1 if stock else parts_of(config.optimizer.batch, config.optimizer.ghost_batch)
     set_up(contender.precision, threads_for(parts, threads), seed=0)
