@@ -1,7 +1,7 @@
 """Verdicts on the paper's statements, from runs that end where a test wants them to."""
 
 import pytest
-from ended_runs import PAPER, WIDTHS, as_in_paper, ended_runs
+from ended_runs import WIDTHS, as_in_paper, ended_runs
 from omegaconf import OmegaConf
 from report_samples import ROOT
 
@@ -18,13 +18,9 @@ def verdicts(findings):
     return {finding.number: finding.verdict for finding in findings}
 
 
-def spread(*models, by=CLOSE):
-    """The paper's errors; each network's seeds shift in another order, so that pairs differ."""
-    ends = as_in_paper(*models, spread=by)
-    return {
-        model: seeds[k % len(seeds) :] + seeds[: k % len(seeds)]
-        for k, (model, seeds) in enumerate(ends.items())
-    }
+def spread(*models):
+    """The paper's errors, of seeds that hardly differ."""
+    return as_in_paper(*models, spread=CLOSE)
 
 
 def near(error):
@@ -38,14 +34,6 @@ class TestStatements:
         assert findings[0].statement == "plain-56 has a higher training error than plain-20"
         assert findings[3].statement == "ResNet-56 has a lower test error than ResNet-20"
         assert "Figure 1" in findings[0].source and "Table 6" in findings[6].source
-
-    def test_the_papers_own_curves_bear_each_of_them_out(self):
-        """The signs are the paper's: checked on its errors (training errors for 1 and 3)."""
-        for claim in CLAIMS[:7]:
-            place = 0 if claim.column == "train_error" else 1
-            for chain in claim.chains:
-                errors = [claim.sign * PAPER[model][place] for model in chain]
-                assert errors == sorted(errors)
 
     def test_the_figure_of_a_claim_trains_what_it_needs(self):
         for claim in CLAIMS:
@@ -154,7 +142,7 @@ class TestMissingRuns:
 
     def test_nothing_is_claimed_of_other_networks(self):
         assert judge(ended_runs("short", {"vgg16": [9.0], "densenet40": [8.0]})) == []
-        assert headline([]) == "The paper makes no claim about these runs."
+        assert headline([]) == "None of the paper's claims can be judged by these runs."
         findings = judge(ended_runs("short", {"vgg16": [9.0], "resnet1202": [8.0]}))
         assert [finding.verdict for finding in findings] == ["runs missing"] * 7
 

@@ -77,7 +77,7 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     comparison = Comparison("plain-20", pd.Series([18.5, 19.5]), pd.Series([18.5]), "", [0])
     page = make_page(folder, NETWORKS, (0, 1), [FIGURE1, FIGURE6], [comparison])
-    assert [path.name for path in write_page(page, folder / "page", "report")] == [
+    assert [path.name for path in write_page(page, folder / "page")] == [
         "report.html",
         "report.md",
         "model_card.md",
@@ -96,7 +96,7 @@ def test_the_card_tells_networks_errors_per_class_and_limits(tmp_path):
         folder = write_run(tmp_path / "runs", "plain20", seed, **MACHINE)
         RunFolder(folder).write_classes([classes[0], classes[1] | {"error": error}])
     page = make_page(tmp_path, ["resnet20"])
-    write_page(page, tmp_path / "page", "report,rate=0.05")
+    write_page(page, tmp_path / "page", ",rate=0.05")
     card = (tmp_path / "page" / "model_card,rate=0.05.md").read_text()
     _, head, text = card.split("---\n", 2)
     assert yaml.safe_load(head)["license"] == "mit"
@@ -189,7 +189,7 @@ def test_markdown_has_whole_tables_and_figures_that_are_there(written):
 
 def test_names_with_overrides_reach_the_links(written, tmp_path):
     page, _ = written
-    html, markdown, _ = write_page(page, tmp_path, "report,data=synthetic")
+    html, markdown, _ = write_page(page, tmp_path, ",data=synthetic")
     assert html.name == "report,data=synthetic.html"
     assert "curves,data=synthetic.csv" in html.read_text()
     assert "(summary%2Cdata%3Dsynthetic.csv)" in markdown.read_text()
@@ -198,7 +198,7 @@ def test_names_with_overrides_reach_the_links(written, tmp_path):
 def test_what_a_run_says_of_itself_is_text_not_markup(tmp_path):
     data = {"name": "cifar10", "label": "<script>alert(1)</script> | a", "canonical": True}
     page = make_page(tmp_path, ["plain20", "plain56"], dataset=data, cpu="<b>fast</b>")
-    write_page(page, tmp_path / "page", "report")
+    write_page(page, tmp_path / "page")
     document, _ = read(tmp_path / "page")
     assert not {"script", "b"} & {tag for tag, _ in document.elements}
     assert "<b>fast</b>" in document.text and data["label"] in document.text
@@ -206,7 +206,7 @@ def test_what_a_run_says_of_itself_is_text_not_markup(tmp_path):
 
 def test_on_the_papers_schedule_its_numbers_stand_beside_ours(tmp_path):
     page = make_page(tmp_path, ["plain20", "plain56"], (0, 1), schedule="paper")
-    write_page(page, tmp_path / "page", "report")
+    write_page(page, tmp_path / "page")
     for text in (read(tmp_path / "page")[0].text, read(tmp_path / "page")[1]):
         assert "Beside the paper's numbers" in text
         assert "13.26" in text and "Figure 6 (digitised)" in text
@@ -216,7 +216,7 @@ def test_on_the_papers_schedule_its_numbers_stand_beside_ours(tmp_path):
 def test_what_is_missing_and_what_was_left_out_is_told(tmp_path):
     page = make_page(tmp_path, ["plain20", "plain56"])
     page = dataclasses.replace(page, left_out=[("plain56/seed2", "failed: loss is nan")])
-    write_page(page, tmp_path / "page", "report")
+    write_page(page, tmp_path / "page")
     _, markdown = read(tmp_path / "page")
     assert "No finished run of resnet20, resnet56, plain32, resnet32 for claims 3, 4" in markdown
     assert markdown.count("experiments.reproduce figure=figure6 schedule=short") == 1

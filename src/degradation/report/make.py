@@ -71,15 +71,11 @@ def write_report(asked: Request) -> Page:
     found, others = read_runs(asked.folder)
     ended = {run.setting for run in found}
     diverged = [r for _, _, r in others if r and r.diverged and r.setting not in ended]
-    known = asked.wanted([*found, *diverged])
+    finished, lost = asked.wanted(found), asked.wanted(diverged)
     schedule, variant = asked.setting.schedule, asked.setting.variant
+    runs = select(finished, schedule, variant)
     kind = schedule, asked.setting.variant_without("precision")
-    of_any_precision = [
-        run
-        for run in known
-        if (run.schedule, run.setting.variant_without("precision")) == kind and not run.diverged
-    ]
-    runs = select(of_any_precision, schedule, variant)
+    alike = [r for r in finished if (r.schedule, r.setting.variant_without("precision")) == kind]
     _check_nothing_missing(asked, runs, found)
     # A folder of one schedule alone has its report right in it.
     inside = asked.folder.name == schedule and any(r.path.parents[1] == asked.folder for r in runs)
@@ -89,29 +85,29 @@ def write_report(asked: Request) -> Page:
     figures = read_figures()
     if asked.figure:
         figures[asked.figure["name"]] = asked.figure
-    shown = drawable([figures[name] for name in sorted(figures)], runs)
+    shown = drawable(figures.values(), runs)
     # Other schedules have their runs without intervention in the folder around.
     in_why = asked.folder.name == WHY
     around = find_runs(asked.folder.parent) if in_why else []
-    why = tell(runs, known, asked.wanted([*found, *around]))
-    lost = [r for r in known if r.diverged and (r.schedule, r.variant) == (schedule, variant)]
+    why = tell(runs, [*finished, *lost], asked.wanted([*found, *around]))
+    lost = [r for r in lost if (r.schedule, r.variant) == (schedule, variant)]
     suffix = f",{variant}" if variant else ""
     with faults_as_user_errors(f"cannot make the folder {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
     page = Page(
         runs=runs,
-        findings=[f for f in judge(runs) if not (in_why and f.verdict == RUNS_MISSING)],
+        findings=[f for f in judge(runs) if not (in_why and f.lacking)],
         pictures=[
             *draw_pictures(shown, runs, out_dir, suffix),
             *(draw_why(why, runs, out_dir, suffix) if why else []),
         ],
         comparisons=compare(runs, find_runs(RECORDED)),
         commands=_commands(asked, [*runs, *lost]),
-        agreements=compare_precisions(of_any_precision),
+        agreements=compare_precisions(alike),
         left_out=left_out,
         why=why,
     )
-    paths = [*write_page(page, out_dir, f"report{suffix}"), *write_export(runs, out_dir, suffix)]
+    paths = [*write_page(page, out_dir, suffix), *write_export(runs, out_dir, suffix)]
     say(f"\n{summary_text(runs, page.findings)}\n")
     for picture in page.pictures:
         say(f"figure    {relative(picture.png)} and {picture.svg.name}")
@@ -186,12 +182,10 @@ def _tell_left_out(
     if asked.seeds:
         wanted = set(asked.seeds)
         there = {run.seed for run in found if (run.schedule, run.variant) == kind}
-        for word, seeds, reason in (
-            ("left out", there - wanted, f"finished, not among seeds={show(asked.seeds)}"),
-            ("missing", wanted - there, "no finished run"),
-        ):
-            if seeds:
-                say(f"{word:<10}seeds {show(sorted(seeds))}: {reason}")
+        if more := sorted(there - wanted):
+            say(f"left out  seeds {show(more)}: finished, not among seeds={show(asked.seeds)}")
+        if absent := sorted(wanted - there):
+            say(f"missing   seeds {show(absent)}: no finished run")
     return left_out
 
 

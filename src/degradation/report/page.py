@@ -8,7 +8,6 @@ from html import escape
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,12 +15,11 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.markdown import Markdown
 
-from degradation.config import read_figures
 from degradation.records.files import write_atomically
-from degradation.report.claims import BAD, GOOD, RUNS_MISSING, Finding, headline, judge
+from degradation.report.claims import BAD, GOOD, Finding, headline, judge
 from degradation.report.comparison import Agreement, Comparison
 from degradation.report.export import class_errors, final_errors
-from degradation.report.figures import Picture, drawable
+from degradation.report.figures import Picture
 from degradation.report.paper import compare_with_paper
 from degradation.report.provenance import caveats, facts, how_made, machines, run_row
 from degradation.report.runs import WORDS, Run
@@ -66,8 +64,8 @@ class Page:
     why: Why | None = None
 
 
-def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
-    """Write `<name>.html`, `<name>.md` and a model card; the same page gives the same bytes.
+def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
+    """Write `report<suffix>.html`, `.md` and a model card; the same page gives the same bytes.
 
     They go to `out_dir`. The HTML has its figures inside; the Markdown names them by their files,
     which lie there, too. Raises `UserError` (exit code 1) if a file cannot be written.
@@ -75,8 +73,7 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
     cifar10 = page.runs[0].config["data"]["name"] == "cifar10"
     data = "CIFAR-10" if cifar10 else "synthetic data"
     title = f"Plain and residual networks on {data}, schedule {page.runs[0].schedule}"
-    suffix = name.removeprefix("report")
-    card = f"model_card{suffix}.md"
+    report, card = f"report{suffix}.md", f"model_card{suffix}.md"
     about_networks = _render(
         page.runs,
         page.findings,
@@ -84,7 +81,7 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
         title=title,
         cifar10=cifar10,
         classes=class_errors(page.runs),
-        report=f"{name}.md",
+        report=report,
     )
     markdown = _render(
         **vars(page),
@@ -96,8 +93,8 @@ def write_page(page: Page, out_dir: Path, name: str) -> list[Path]:
         card=card,
     )
     texts = {
-        f"{name}.html": _to_html(markdown, title, page.pictures),
-        f"{name}.md": markdown,
+        f"report{suffix}.html": _to_html(markdown, title, page.pictures),
+        report: markdown,
         card: about_networks,
     }
     for file, text in texts.items():
@@ -116,12 +113,9 @@ def section(schedule: str, runs: list[Run]) -> str:
     if schedule != "paper":
         link = f"[The report]({folder}/report.md) has the details."
         return " ".join(filter(None, [headline(judge(runs)), caveats(runs), link])) + "\n"
-    names = {spec["name"] for spec in drawable(read_figures().values(), runs)}
-    figure = next((name for name in ("figure6", "figure1") if name in names), None)
     findings = judge(runs)
-    tested = [finding for finding in findings if finding.verdict != RUNS_MISSING]
-    more = {"headline": headline(findings), "folder": folder, "figure": figure}
-    return _render(runs, tested, brief=True, **more)
+    tested = [finding for finding in findings if not finding.lacking]
+    return _render(runs, tested, brief=True, headline=headline(findings), folder=folder)
 
 
 def fill(readme: Path, schedule: str, text: str) -> bool:
@@ -140,7 +134,7 @@ def summary_text(runs: list[Run], findings: list[Finding]) -> str:
     """Tell in 100 columns how the networks ended and what became of the claims (`judge`).
 
     `findings` are what `judge` makes of `runs`. Commands are not broken, so that they can be
-    copied. Raises UserError as `final_errors` does.
+    copied.
     """
     console = Console(file=StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
     console.print(Markdown(_render(runs, findings, brief=True)))
@@ -168,24 +162,19 @@ def _render(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters |= {
-        **{"number": number, "points": points, "interval": interval, "plus_minus": plus_minus},
-        **{"mean": mean, "cell": cell, "link": quote, "factor": factor},
-    }
+    templates.filters |= {f.__name__: f for f in (number, points, interval, mean, cell, factor)}
     context = {
         "brief": brief,
         "folder": "",
-        "figure": None,
         "headline": headline(findings),
         "caveats": caveats(runs),
         "variant": runs[0].variant,
         "findings": findings,
-        "runs_missing": RUNS_MISSING,
         "missing": _missing(findings),
-        "errors": errors.to_dict("records"),
+        "errors": errors,
         "measured": runs[0].measured,
         "words": WORDS,
-        "paper_sources": sorted(set(errors["paper_source"]) - {""}),
+        "paper_sources": sorted({row["paper_source"] for row in errors} - {""}),
         "beside_paper": compare_with_paper(runs),
         "schedule": runs[0].schedule,
         "how_made": how_made(runs),
@@ -199,7 +188,7 @@ def _missing(findings: list[Finding]) -> list[tuple[str, str]]:
     """Pair what claims lack with the command that trains it; "" if none could."""
     commands: dict[str, list[Finding]] = {}
     for finding in findings:
-        if finding.verdict == RUNS_MISSING:
+        if finding.lacking:
             commands.setdefault(finding.command, []).append(finding)
     told = []
     for command, known in commands.items():
@@ -246,14 +235,10 @@ def interval(difference: Difference) -> str:
     return "–" if low is None else f"{points(low)} to {points(high)}"
 
 
-def plus_minus(deviation: float) -> str:
-    """Write a standard deviation after its mean; nothing where there is none."""
-    return "" if pd.isna(deviation) else f" ± {deviation:.2f}"
-
-
 def mean(errors: pd.Series) -> str:
-    """Write the mean over seeds with its standard deviation: 8.75 ± 0.16."""
-    return number(errors.mean()) + plus_minus(errors.std())
+    """Write the mean over seeds, and of several their standard deviation: 8.75 ± 0.16."""
+    spread = f" ± {errors.std():.2f}" if len(errors) > 1 else ""
+    return number(errors.mean()) + spread
 
 
 def cell(text: Any) -> str:

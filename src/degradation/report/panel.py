@@ -37,10 +37,6 @@ LINES = {  # column -> how its curve is drawn
 DOT = {"marker": "o", "markeredgecolor": "white", "markeredgewidth": 0.6}
 DOT |= {"linestyle": "none", "zorder": 4}
 PAPER_LINE = {"linewidth": 0.8, "alpha": 0.55, "zorder": 2.5}  # over bands, under all lines
-LAYERS = {  # order -> what the axis is called
-    "original": "layers, in the order of the network",
-    "sorted": "layers, the largest response first",
-}
 
 
 @dataclass(frozen=True)
@@ -142,9 +138,11 @@ def draw_responses(axes: Axes, curves: list[Curve], limit: float, layers: int) -
     The curves in the order of the network are named in a line above the axes.
     """
     _draw_curves(axes, curves, limit, layers + 1)
-    axes.set_xlabel(LAYERS[curves[0].column], fontsize=TEXT)
     if curves[0].column == "original":
+        axes.set_xlabel("layers, in the order of the network", fontsize=TEXT)
         _name_above(axes, handlelength=0.6)
+    else:
+        axes.set_xlabel("layers, the largest response first", fontsize=TEXT)
 
 
 def draw_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> None:

@@ -57,11 +57,8 @@ def curve(model: str, column: str) -> pd.Series | None:
     above 20 %. Or it is one of `ORDERS`: standard deviations, indexed by layer.
     """
     points = _points()
-    chosen = (points["network"] == model) & (points["series"] == SERIES.get(column, column))
-    if not chosen.any():
-        return None
-    axis = "layer" if column in ORDERS else "iteration"
-    return points[chosen].set_index("x")["y"].rename(column).rename_axis(axis)
+    chosen = points[(points["network"] == model) & (points["series"] == SERIES.get(column, column))]
+    return None if chosen.empty else chosen.set_index("x")["y"]
 
 
 def paper_curve(runs: list[Run], column: str) -> pd.Series | None:
@@ -87,12 +84,8 @@ def compare_with_paper(runs: Iterable[Run]) -> list[dict[str, Any]]:
     """Set each network that follows the paper against its Table 6 and Figures 6 and 7.
 
     A row a network, in the order of `runs`; networks without a curve in Figure 6 have none. Values
-    are means over the seeds: errors in percent, the rest in percentage points, but for `z`
-    (`z_score`) and `responses` (`response_distance`, a ratio). `distance` is the mean absolute one
-    from the paper's points over `DISTANCE_OVER`, with straight lines between our rows; `later` the
-    mean of ours minus the paper's over `LATER_OVER`. `swing` and `paper_swing` are the standard
-    deviation of the differences between neighbours, divided by √2, of our rows and of the paper's
-    points, over `SWING_OVER`.
+    are means over the seeds; the report says under its table what they are. `distance` and `later`
+    are taken at the paper's points, with straight lines between our rows.
     """
     rows = []
     for network, group in by_network(runs).items():

@@ -73,14 +73,9 @@ class Run:
     def depth(self) -> int | None:
         """Layers of the network; None where its settings do not tell."""
         model = self.config["model"]
-        if model["builder"] == "resnet" and model.get("block") in BLOCK_LAYERS:
+        if model["builder"] == "resnet":
             return 2 + BLOCK_LAYERS[model["block"]] * sum(model["depths"])
         return model.get("depth")
-
-    @property
-    def residual(self) -> bool:
-        """Whether the network has shortcuts."""
-        return self.config["model"].get("shortcut") is not None
 
     @property
     def family(self) -> str | None:
@@ -108,7 +103,7 @@ class Run:
     @property
     def place(self) -> tuple[bool, int, str]:
         """What networks are sorted by: plain ones first, then by depth."""
-        return self.residual, self.depth or 0, self.model
+        return self.config["model"].get("shortcut") is not None, self.depth or 0, self.model
 
     @property
     def measured(self) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 CONFIDENCE = 0.95
@@ -53,14 +52,6 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Difference:
     Never paired: a seed shares nothing but the order of the data between two architectures.
     """
     return contrast([a, b], [1, -1])
-
-
-def paired(a: pd.Series, b: pd.Series) -> Difference:
-    """Estimate the mean of `a` minus `b`, errors by seed, over the seeds that both have.
-
-    For one architecture in two precisions: of one seed, both err alike.
-    """
-    return contrast([(a - b).dropna()], [1])
 
 
 def holds(differences: Sequence[Difference], sign: int) -> bool | None:

@@ -105,18 +105,15 @@ class Kind:
         ends = [(run.seed, run.manifest["diverged_at"]) for run in self.runs if run.diverged]
         return ", ".join(f"seed {seed} diverged at iteration {at:,}" for seed, at in ends)
 
-    @property
-    def failed(self) -> int:
-        """How many of its runs diverged, or ended as bad as a guess."""
-        return sum(run.diverged or run.final("train_error") > FAILED for run in self.runs)
-
     def errors(self, column: str) -> pd.Series:
         """The last errors by seed, in percent."""
         return pd.Series({run.seed: run.final(column) for run in self.finished}, dtype=float)
 
-    def layers(self, column: str) -> pd.DataFrame:
-        """What `layers_of` gives, as medians over the seeds that got so far."""
-        return pd.concat([layers_of(run, column) for run in self.probed]).groupby(level=0).median()
+    def layers(self, column: str, growth: bool = False) -> pd.DataFrame:
+        """What `layers_of` gives, or its growth: medians over the seeds that got so far."""
+        tables = [layers_of(run, column) for run in self.probed]
+        tables = [table / table.loc[0] for table in tables] if growth else tables
+        return pd.concat(tables).groupby(level=0).median()
 
 
 def intervention(setting: Setting) -> str:
@@ -325,8 +322,9 @@ def _outcome(difference: Difference | None, bound: float, kinds: list[Kind]) -> 
             told.append("equal")
         else:
             told.append("lower" if high < 0 else "higher" if low > 0 else "no difference shown")
-    failed, all_of_them = sum(k.failed for k in kinds), sum(len(k.runs) for k in kinds)
-    return ", ".join([*told, *[f"{failed} of {all_of_them} failed"] * (failed > 0)])
+    runs = [run for kind in kinds for run in kind.runs]
+    failed = sum(run.diverged or run.final("train_error") > FAILED for run in runs)
+    return ", ".join([*told, *[f"{failed} of {len(runs)} failed"] * (failed > 0)])
 
 
 def _columns(runs: list[Run]) -> tuple[str, str]:
@@ -442,11 +440,8 @@ def _log_limits(tables: list[pd.DataFrame]) -> tuple[float, float]:
 
 def _damage(kinds: list[Kind], runs: list[Run]) -> Drawing:
     """Lay out what the first updates do to kernels: above their norms, below their directions."""
-    norms, cosines = (
-        [kind.layers(column).loc[:SETTLED] for kind in kinds]
-        for column in ("kernel_norm", "cosine")
-    )
-    growths = [table / table.loc[0] for table in norms]
+    growths = [kind.layers("kernel_norm", growth=True).loc[:SETTLED] for kind in kinds]
+    cosines = [kind.layers("cosine").loc[:SETTLED] for kind in kinds]
     ends = pd.concat([table.stack() for table in growths])
     ends = ends[np.isfinite(ends)]
     limits = min(0.9, ends.min() / 1.05), max(5.5, ends.max() * 1.1)
@@ -506,7 +501,7 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
     title, columns = "What changes plain-56, and what length does", _columns(runs)
     deep = [kind for kind in why.kinds if kind.model == DEEP]
     beside = {SHALLOW: COLOURS[20], SHORTCUTS: FAMILIES["ResNet"][1]}
-    lines = [kind for kind in why.kinds if kind.model in beside and not kind.intervention]
+    lines = [kind for model, kind in _without(why.kinds).items() if model in beside]
     grid: list[Any] = [
         (
             [_ends(kind, column, _fate(kind), COLOURS[56]) for kind in deep],
