@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from command_line import REPOSITORY
+from command_line import REPOSITORY, make_tree
 
 # Before the first import of TensorFlow: the tests are about the processor, and quiet.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -33,6 +33,12 @@ def policy(request, set_policy):
     """Set one of the policies that networks train in; give its name."""
     set_policy(request.param)
     return request.param
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    """Give a checkout with empty results."""
+    return make_tree(tmp_path / "tree")
 
 
 @pytest.fixture(scope="module")

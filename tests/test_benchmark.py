@@ -11,7 +11,6 @@ from degradation.benchmark import contenders as contenders_of
 from degradation.benchmark import measure as measuring
 from degradation.benchmark import results
 from degradation.benchmark.measure import Contender
-from degradation.data import load_dataset
 from degradation.errors import UserError
 from degradation.models import build_model
 from experiments import benchmark
@@ -128,11 +127,6 @@ class TestMeasure:
 
 
 # What is measured
-
-
-@pytest.fixture(scope="module")
-def synthetic():
-    return load_dataset("synthetic", root=None, train_images=100, test_images=10)
 
 
 @pytest.mark.parametrize(

@@ -122,25 +122,3 @@ def test_a_command_refuses_in_the_same_words():
     config = compose("config", ["model=resnet18", "model.classes=9"])
     assert refusal(validate, config) == "model.classes=9: allowed: an integer of 10 or more"
     assert build_small("plain20", classes=9).output_shape == (None, 9)
-
-
-STAGES = "stem: cifar, block: basic, widths: [4, 8], depths: [1, 1]"
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (f"builder: resnet, {STAGES}", None),
-        (f"builder: resnett, {STAGES}", ["model.builder=resnett", "cifar_resnet"]),
-        (STAGES, ["model.builder: missing"]),
-    ],
-)
-def test_a_file_of_ones_own(text, words, tmp_path, monkeypatch):
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/mine.yaml").write_text(f"{{name: mine, {text}}}")
-    monkeypatch.setattr("degradation.config.CONF", tmp_path)
-    if words is None:
-        assert build_model("mine").output_shape == (None, 10)
-    else:
-        message = refusal(build_model, "mine")
-        assert all(word in message for word in words), message

@@ -196,7 +196,8 @@ def test_checking_a_configuration_imports_neither_tensorflow_nor_wandb():
         "given = ['data=synthetic']\n"
         "experiments.run.check(Job(compose('config', given), given))\n"
         "experiments.reproduce.check(Job(compose('reproduce', given), given))\n"
-        "print([m for m in ('tensorflow', 'keras', 'wandb') if m in sys.modules])\n"
+        "unwanted = 'tensorflow', 'keras', 'wandb', 'matplotlib.pyplot'\n"
+        "print([m for m in unwanted if m in sys.modules])\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [Path("src"), "."]))}
     ended = subprocess.run(

@@ -4,7 +4,7 @@ import signal
 import subprocess
 
 import pytest
-from command_line import arguments, environment, make_tree, run, wait_until
+from command_line import arguments, environment, run, wait_until
 from processes import QUICK, SYNTHETIC
 
 from degradation.records.run_folder import RunFolder
@@ -14,9 +14,8 @@ TWO = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 
 @pytest.mark.slow
-def test_jobs_run_side_by_side_and_the_worst_code_is_the_commands(tmp_path):
+def test_jobs_run_side_by_side_and_the_worst_code_is_the_commands(tree):
     """Of two jobs one wants a GPU: whether there is one is no matter of who hands it over."""
-    tree = make_tree(tmp_path / "tree")
     words = ["-m", *SMALL, *TWO, "runtime=cpu,gpu", "run_dir=out/${runtime.name}"]
     ended = run(tree, "run", *words)
     assert (ended.returncode, ended.stderr) == (2, "")
@@ -29,8 +28,7 @@ def test_jobs_run_side_by_side_and_the_worst_code_is_the_commands(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_signal_ends_jobs_here_which_save_and_begins_no_other(tmp_path):
-    tree = make_tree(tmp_path / "tree")
+def test_a_signal_ends_jobs_here_which_save_and_begins_no_other(tree):
     words = ["-m", *SMALL, *TWO, "seed=0,1,2", "run_dir=out/${seed}"]
     words += ["schedule.iterations=100000", "schedule.evaluate_every=10"]
     process = subprocess.Popen(
@@ -48,8 +46,7 @@ def test_a_signal_ends_jobs_here_which_save_and_begins_no_other(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_reproduction_by_a_launcher_has_its_report(tmp_path):
-    tree = make_tree(tmp_path / "tree")
+def test_a_reproduction_by_a_launcher_has_its_report(tree):
     panels = "figure.panels=[{title: plain, models: [plain20, resnet20]}]"
     ended = run(tree, "reproduce", "figure=figure1", panels, *QUICK, *SYNTHETIC, *TWO)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -17,13 +17,13 @@ from degradation.training.protocol import SGD, LearningRate
 from degradation.training.steps import make_update
 
 
-def make_learner(dataset, *overrides, seed=0):
+def make_learner(dataset, *overrides, model="model.depth=8"):
     """A learner of eight layers and batches of 16, as the command line would configure it."""
-    small = ["model.depth=8", "schedule.drops=[4]", "schedule.iterations=8"]
+    small = [model, "schedule.drops=[4]", "schedule.iterations=8"]
     small += ["optimizer.batch=16", "optimizer.ghost_batch=8"]
     with hydra.initialize_config_dir(config_dir=str(CONF), version_base=None):
         config = hydra.compose("config", [*small, *overrides])
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(0)
     return Learner(config, dataset)
 
 
@@ -132,3 +132,9 @@ def test_meter_weighs_batches_by_their_images():
     assert row["images_per_second"] == 20.0
     assert meter.images_per_second == 20 / 2.5
     assert meter.rows[-1] is row
+
+
+def test_xla_leaves_max_pooling_networks_alone(synthetic):
+    """It has no deterministic gradient of max-pooling."""
+    assert make_learner(synthetic, "runtime=gpu").xla
+    assert not make_learner(synthetic, "runtime=gpu", model="model=vgg13").xla

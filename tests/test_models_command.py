@@ -4,7 +4,6 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from command_line import make_tree
 from processes import run
 
 from degradation.config import options
@@ -34,8 +33,7 @@ def start(monkeypatch, capsys):
     return call
 
 
-def test_table_of_chosen_networks_in_their_order(tmp_path):
-    tree = make_tree(tmp_path / "tree")
+def test_table_of_chosen_networks_in_their_order(tree):
     result = run("models=[vgg13,resnet20,plain32]", name="models", tree=tree)
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines() == [

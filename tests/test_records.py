@@ -15,6 +15,7 @@ import time
 
 import numpy as np
 import pytest
+from cifar10_files import refusal
 from processes import Process
 from sabotage import kill
 
@@ -43,16 +44,6 @@ def run(tmp_path):
     folder.write_config({"model": {"name": "plain20"}, "schedule": {"drops": [1, 2]}, "seed": 0})
     folder.update_manifest(status="running", seed=0)
     return folder
-
-
-def refusal(action, exit_code):
-    """Return the message with which `action` is refused: one line, with this exit code."""
-    with pytest.raises(UserError) as caught:
-        action()
-    assert caught.value.exit_code == exit_code
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    return message
 
 
 # --- configuration, manifest and metrics ---------------------------------------------------------
@@ -134,7 +125,7 @@ DAMAGE = {
 def test_a_damaged_file_is_refused_by_name(run, name, content):
     (run.path / name).write_bytes(content)
     read = dict(zip(DAMAGE, (run.manifest, run.config, run.rows, run.layers), strict=True))[name]
-    assert refusal(read, exit_code=2).startswith(f"{run.path / name} is damaged: ")
+    assert refusal(read, code=2).startswith(f"{run.path / name} is damaged: ")
 
 
 # --- atomic files and faults ---------------------------------------------------------------------
@@ -156,7 +147,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 
 def test_a_folder_where_the_file_should_be_is_one_line(tmp_path):
     (tmp_path / "model.keras" / "inside").mkdir(parents=True)
-    message = refusal(lambda: write_atomically(tmp_path / "model.keras", b"new"), exit_code=1)
+    message = refusal(lambda: write_atomically(tmp_path / "model.keras", b"new"), code=1)
     assert message == f"cannot write model.keras in {tmp_path}: Is a directory"
     assert os.listdir(tmp_path) == ["model.keras"]
 
@@ -268,7 +259,7 @@ def test_the_second_writer_is_told_of_the_first_and_takes_over_when_it_is_killed
     """It is told who writes, where and since when; the lock goes with its holder."""
     folder = RunFolder(tmp_path / "run")
     with holder(folder, *places) as child:
-        message = refusal(lambda: folder.lock().__enter__(), exit_code=IN_USE)
+        message = refusal(lambda: folder.lock().__enter__(), code=IN_USE)
         host = re.escape(socket.gethostname())
         who = rf"process {child.pid} on {host} since \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ:"
         assert re.search(f"run is being written by {who}", message)
@@ -286,7 +277,7 @@ def test_without_flock_a_lock_that_another_machine_left_expires(tmp_path, monkey
     folder = RunFolder(tmp_path / "run")
     with holder(folder, no_flock, elsewhere) as child:
         time.sleep(1.5)
-        assert "on elsewhere" in refusal(lambda: folder.lock().__enter__(), exit_code=IN_USE)
+        assert "on elsewhere" in refusal(lambda: folder.lock().__enter__(), code=IN_USE)
         os.kill(child.pid, signal.SIGSTOP)
         with folder.lock():
             os.kill(child.pid, signal.SIGCONT)  # too late: it has lost the folder, and ends
@@ -310,7 +301,7 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path, below):
     """A link to nowhere, too."""
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    message = refusal(lambda: RunFolder(tmp_path / below).lock().__enter__(), exit_code=1)
+    message = refusal(lambda: RunFolder(tmp_path / below).lock().__enter__(), code=1)
     reason = "Not a directory" if below == "file/run" else "File exists"
     assert message == f"cannot write to {tmp_path / below}: {reason}"
     assert sorted(os.listdir(tmp_path)) == ["file", "link"]
@@ -428,7 +419,7 @@ def test_every_flipped_byte_and_every_truncation_is_found(run):
 def test_a_checkpoint_with_code_in_it_is_refused(run):
     """Whoever wrote that can compute a digest; unpickling it would run the code."""
     run.save_checkpoint(1, {"w": np.array([print], object)}, {})
-    assert "is damaged (00000001.npz" in refusal(run.load_checkpoint, exit_code=2)
+    assert "is damaged (00000001.npz" in refusal(run.load_checkpoint, code=2)
 
 
 # --- the machine ---------------------------------------------------------------------------------

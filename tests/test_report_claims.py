@@ -109,6 +109,13 @@ class TestMissingRuns:
         assert findings[4].verdict == findings[5].verdict == "runs missing"
         assert findings[4].lacking == ("plain32", "resnet32")
 
+    def test_a_plain_twin_is_not_the_network_that_it_was_made_from(self):
+        """ResNet-20 without shortcuts is no network of the paper's."""
+        options = {"variant": "shortcut=null", "settings": {"model.shortcut": None}}
+        runs = ended_runs("short", {"resnet20": [17.0], "resnet56": [13.0]}, **options)
+        assert {run.network for run in runs} == {"resnet20", "resnet56"}
+        assert judge(runs)[2].verdict == "runs missing"
+
     @pytest.mark.parametrize(
         ("have", "asked"), [([0], "[0,1,2]"), ([4, 7], "[4,7]"), ([5], "[0,1,2,5]")]
     )

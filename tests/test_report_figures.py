@@ -1,10 +1,7 @@
 """The figures: what is drawn, what their captions say, and the files they are written to."""
 
 import itertools
-import os
 import re
-import subprocess
-import sys
 
 import matplotlib
 import matplotlib.image
@@ -17,7 +14,6 @@ from report_samples import (
     FIGURE4,
     FIGURE6,
     FIGURE7,
-    ROOT,
     SCHEDULES,
     assert_inside_and_apart,
     line,
@@ -26,19 +22,16 @@ from report_samples import (
     write_run,
 )
 
+from degradation.config import read_figures
 from degradation.errors import UserError
 from degradation.records.run_folder import RunFolder
 from degradation.report import build_figure, find_runs
 from degradation.report.figures import DEPTH, draw_pictures, drawable
-from degradation.report.panel import spread
-from degradation.report.paper import curve, response_distance
+from degradation.report.paper import compare_with_paper, curve, response_distance
 
-FIGURES = [FIGURE1, FIGURE6, FIGURE7, DEPTH]
 PLAIN = ["plain20", "plain56"]
 PAIRS = [*PLAIN, "resnet20", "resnet56"]
 DIGITISED = re.compile(r"He et al. 2015, Figure [67] \(digitised\)")
-
-each_figure = pytest.mark.parametrize("spec", FIGURES, ids=lambda spec: spec["name"])
 
 
 def digits(model: str) -> int:
@@ -239,6 +232,7 @@ class TestResponses:
             write(tmp_path, "resnet56", seed, ours, schedule="paper")
         runs = find_runs(tmp_path)
         assert response_distance(runs) == pytest.approx(0.2)  # not that of 1.1, their mean
+        assert compare_with_paper(runs)[0]["responses"] == pytest.approx(0.2)
         written = texts(build_figure(*drawable([FIGURE7], runs), runs))
         assert "Mean over its layers of |ours ÷ paper − 1|: ResNet-56 0.20." in written
 
@@ -251,6 +245,8 @@ class TestResponses:
             build_figure(FIGURE7, runs)
         write(tmp_path, "plain20", seed=1)
         runs = find_runs(tmp_path)
+        with pytest.raises(UserError, match="no finished run of plain56"):
+            build_figure(FIGURE7, runs)
         whole, part = drawable([FIGURE1, FIGURE7], runs)
         assert whole == FIGURE1
         assert part["title"] == "Responses of plain networks"
@@ -351,7 +347,6 @@ class TestOtherFamilies:
 
 
 class TestLayout:
-    @each_figure
     @pytest.mark.parametrize(
         ("models", "schedule", "seeds"),
         [
@@ -360,8 +355,13 @@ class TestLayout:
             (list(ENDS), "smoke", (0,)),
         ],
     )
-    def test_nothing_overlaps(self, tmp_path, spec, models, schedule, seeds):
-        figure = build_figure(spec, sample(tmp_path, models, seeds, schedule=schedule))
+    def test_nothing_overlaps(self, tmp_path, subtests, models, schedule, seeds):
+        runs = sample(tmp_path, models, seeds, schedule=schedule)
+        for spec in (FIGURE1, FIGURE6, FIGURE7, DEPTH):
+            with subtests.test(spec["name"]):
+                self.check(build_figure(spec, runs))
+
+    def check(self, figure):
         assert len({axes.get_ylim() for axes in figure.axes}) == 1
         assert_inside_and_apart(figure)
         legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
@@ -398,6 +398,11 @@ class TestFiles:
         (again,) = draw_pictures([], [*others, *runs], tmp_path, "2")
         assert first.png.read_bytes() == again.png.read_bytes()
 
+    def test_one_panel_of_a_figure_has_its_title_as_it_is_written(self, tmp_path):
+        write_run(tmp_path, "vgg13")
+        (part,) = drawable([read_figures()["skip"]], find_runs(tmp_path))
+        assert part["title"] == "VGG-13"
+
     def test_figures_in_part_say_so(self, tmp_path):
         runs = sample(tmp_path / "runs", ["plain20", "resnet20"], schedule="paper")
         pictures = draw_pictures(drawable([FIGURE1, FIGURE7], runs), runs, tmp_path, ",rate=1")
@@ -405,33 +410,3 @@ class TestFiles:
         assert "After He et al. 2015, Figure 7, in part." in pictures[-1].caption
         assert "Schedule paper: 64,000 iterations" in pictures[-1].caption
         assert pictures[-1].alt == f"{FIGURE7['title']}: plain-20, ResNet-20"
-
-
-def test_refuses_to_draw_half_a_figure(tmp_path):
-    write_run(tmp_path, "plain20")
-    with pytest.raises(UserError, match="no finished run of plain56"):
-        build_figure(FIGURE1, find_runs(tmp_path))
-    with pytest.raises(UserError, match="no finished run of plain20, plain56"):
-        build_figure(FIGURE1, [])
-
-
-@pytest.mark.parametrize(
-    ("wanted", "places"),
-    [
-        ([5, 1, 9], [5, 1, 9]),
-        ([5, 5], [4.5, 5.5]),
-        ([5.2, 5.0], [5.6, 4.6]),
-        ([0, 0, 0], [0, 1, 2]),
-        ([10, 10], [9, 10]),
-        ([2, 3, 2], [4 / 3, 10 / 3, 7 / 3]),
-    ],
-)
-def test_spread_moves_places_apart_no_further_than_needed(wanted, places):
-    assert spread(wanted, 1, 0, 10) == pytest.approx(places)
-
-
-def test_report_does_without_tensorflow():
-    code = "import degradation.report, sys; sys.exit(any(m in sys.modules for m in %r))"
-    command = [sys.executable, "-c", code % (["tensorflow", "keras", "matplotlib.pyplot"],)]
-    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    assert subprocess.run(command, env=os.environ | {"PYTHONPATH": path}).returncode == 0

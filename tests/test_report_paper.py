@@ -7,7 +7,6 @@ import pytest
 from ended_runs import PAPER, as_in_paper, ended_runs
 from report_samples import write_run
 
-from degradation.records.run_folder import RunFolder
 from degradation.report import find_runs, paper
 from degradation.report.paper import compare_with_paper, curve, final_error
 from degradation.report.statistics import z_score
@@ -111,20 +110,6 @@ def test_runs_that_are_not_the_papers_are_not_compared_with_it(tmp_path):
     write_curve(tmp_path, falling, variant="decay=all", settings={"optimizer.decay": "all"})
     write_curve(tmp_path, falling, model="vgg13")
     assert compare_with_paper(find_runs(tmp_path)) == []
-
-
-def test_responses_are_set_against_figure_7(tmp_path):
-    """Each 1.1 times what the paper has, in the layers that it has."""
-    folder = write_curve(tmp_path, falling)
-    known = curve("resnet20", "original")
-    stds = {number: 1.1 * known.get(number, 1.0) for number in range(1, 20)}
-    rows = [
-        {"layer": f"conv{number}", "response_std": std, "kernel_norm": 1.0}
-        for number, std in stds.items()
-    ]
-    RunFolder(folder).write_layers(rows)
-    (row,) = compare_with_paper(find_runs(tmp_path))
-    assert row["responses"] == pytest.approx(0.1)
 
 
 def test_z_is_over_the_seeds_of_each_network():

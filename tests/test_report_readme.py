@@ -1,8 +1,8 @@
 """The README's sections on the recorded runs: what they say, and that nothing else changes."""
 
 import pytest
-from command_line import make_tree, run
 from ended_runs import as_in_paper, ended_runs
+from processes import run
 from report_samples import assert_whole_tables, write_run
 
 from degradation.report import find_runs, select
@@ -71,9 +71,8 @@ class TestFill:
         assert path.read_bytes().decode() == marked("old\n", text)
 
 
-def test_a_report_on_the_recorded_runs_fills_the_readme(tmp_path):
+def test_a_report_on_the_recorded_runs_fills_the_readme(tree):
     """On all of a schedule, and on those of this repository alone."""
-    tree = make_tree(tmp_path / "tree")
     readme, recorded = tree / "README.md", tree / "results" / "recorded"
     readme.write_text(marked("old\n", "older\n"))
     for seed in (0, 1):
@@ -85,13 +84,13 @@ def test_a_report_on_the_recorded_runs_fills_the_readme(tmp_path):
         ["runs=results/recorded", "seeds=[0]"],
         ["runs=results/recorded", "optimizer.rate=0.05"],
     ):
-        result = run(tree, "report", *overrides)
-        assert (result.returncode, result.stderr) == (0, "")
-        assert "\nreadme " not in result.stdout
+        result = run(*overrides, name="report", tree=tree)
+        assert (result.code, result.err) == (0, "")
+        assert "\nreadme " not in result.out
         assert readme.read_bytes().decode() == marked("old\n", "older\n")
 
-    result = run(tree, "report", "runs=results/recorded")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "\nreadme    README.md, what it has between the markers of short\n" in result.stdout
+    result = run("runs=results/recorded", name="report", tree=tree)
+    assert (result.code, result.err) == (0, "")
+    assert "\nreadme    README.md, what it has between the markers of short\n" in result.out
     told = section("short", select(find_runs(recorded), "short"))
     assert readme.read_bytes().decode() == marked("old\n", told)

@@ -1,13 +1,11 @@
 """Figure 1 with one command, from training to report; and reports on runs that are there."""
 
-import json
 import shlex
-import shutil
 import struct
 from pathlib import Path
 
 import pytest
-from command_line import REPOSITORY, files, make_tree
+from command_line import files, make_tree
 from command_line import run as run_cold
 from processes import QUICK, SYNTHETIC, Ended, run
 from report_samples import write_run
@@ -16,8 +14,8 @@ import degradation.config
 from degradation.records.machine import cpu_precision
 from degradation.records.run_folder import RunFolder
 from experiments import planned as planning
+from experiments import reproduce
 from experiments.compose import Job, compose
-from experiments.reproduce import planned
 
 SETTINGS = ("figure=figure1", *QUICK, *SYNTHETIC)
 VARIANT = "batch=16,data=synthetic,ghost_batch=8,test_images=30,train_images=100"
@@ -60,11 +58,6 @@ def refusal(ended: Ended) -> str:
     """Return the one line of a command that was refused before it did anything."""
     assert ended.out == ""
     return ended.error()
-
-
-@pytest.fixture
-def tree(tmp_path) -> Path:
-    return make_tree(tmp_path / "tree")
 
 
 @pytest.fixture
@@ -171,11 +164,6 @@ def test_again_trains_nothing_and_draws_the_same(reproduced):
             {},
             ["smoke-old/plain20/seed0 is the run whose place is results/runs/smoke/p"],
         ),
-        (
-            ["smoke-old/plain20", "smoke/plain20"],  # after `cp -r`
-            {},
-            ["smoke-old/plain20/seed0 is the run whose place is results/runs/smoke/p"],
-        ),
     ],
 )
 def test_what_is_in_the_way_is_refused_before_anything_is_trained(
@@ -190,28 +178,16 @@ def test_what_is_in_the_way_is_refused_before_anything_is_trained(
     assert files(tree / "results") == before
 
 
-def test_a_run_that_fails_ends_the_reproduction_with_its_code(reproduced):
-    tree, _ = reproduced
-    manifest = folder_of(tree, "plain20") / "manifest.json"
-    content = manifest.read_text()
-    # Found unfinished, and then unlike what is asked for: the run is refused, nothing is drawn.
-    changed = json.loads(content) | {"status": "interrupted"}
-    changed["dataset"] = {**changed["dataset"], "fingerprint": "sha256:0"}
-    manifest.write_text(json.dumps(changed))
-    before = files(tree / RUNS)
-    try:
-        result = run(*SETTINGS, name="reproduce", tree=tree)
-        assert "data.fingerprint" in result.error()
-        assert "trainable parameters" not in result.out and "report " not in result.out
-        assert files(tree / RUNS) == before
-    finally:
-        manifest.write_text(content)
-
-
-def test_runs_are_grouped_as_asked_if_not_by_figure(tmp_path, monkeypatch):
-    monkeypatch.setattr(degradation.config, "RUNS", tmp_path)
-    given = ["tracking.group=mine"]
-    runs = planned(Job(compose("reproduce", given), given))
+def test_a_run_that_fails_ends_the_reproduction_with_its_code(tmp_path, monkeypatch):
+    """Nothing is drawn then; launcher and group are those that were asked for."""
+    asked = []
+    monkeypatch.setattr(reproduce, "RUNS", tmp_path)
+    monkeypatch.setattr(reproduce, "train_missing", lambda *what: asked.append(what) or 137)
+    monkeypatch.setattr(reproduce, "write_report", None)  # calling it would raise
+    given, launcher = ["tracking.group=mine", "overwrite=true"], ["hydra/launcher=joblib"]
+    assert reproduce.start(Job(compose("reproduce", given), given, launcher)) == 137
+    ((runs, *how),) = asked
+    assert [run.setting.model for run in runs] == [*MODELS] and how == [launcher, True]
     assert [compose("config", run.overrides).tracking.group for run in runs] == ["mine"] * 2
 
 
@@ -256,32 +232,6 @@ def test_report_without_a_figure_covers_what_there_is(tree):
     assert "| ResNet-56 |" in otherwise
     assert "model=resnet56 schedule=short seed=0 optimizer.rate=0.05\n" in otherwise
     assert page(tree, runs="recorded") == text
-
-
-@pytest.mark.parametrize(
-    ("command", "name", "reason"),
-    [
-        ("report", "figure1", "allowed: keys and values, with name: mine"),  # it would overwrite it
-        ("reproduce", "mine\ndraws: layers", "draws=layers: allowed: "),
-    ],
-    ids=["name", "value"],
-)
-def test_a_figure_of_ones_own_that_is_wrong_is_refused_by_its_file(
-    tree, runs, command, name, reason
-):
-    """Before anything trains, and whichever figure was asked for: the report draws all of them."""
-    # The package finds conf/ beside itself.
-    for part in ("conf", "src"):
-        (tree / part).unlink()
-        shutil.copytree(REPOSITORY / part, tree / part)
-    figures = tree / "conf" / "figure"
-    text = (figures / "figure1.yaml").read_text()
-    (figures / "mine.yaml").write_text(text.replace("name: figure1", f"name: {name}"))
-    write_run(runs, "plain20", schedule="smoke")
-    before = files(tree / "results")
-    line = refusal(run("figure=figure1", "schedule=smoke", name=command, tree=tree))
-    assert line.startswith("error: conf/figure/mine.yaml: ") and reason in line
-    assert files(tree / "results") == before
 
 
 def test_report_on_a_figure_that_is_named_covers_the_rest_as_well(tree, runs):
@@ -355,8 +305,6 @@ def test_strict_fails_on_a_claim_that_did_not_come_out(tree, runs):
                 "schedule=paper 'seeds=[0]'; there are runs for schedule=short 'seeds=[0]'",
             ],
         ),
-        (["data=synthetic"], ["with data=synthetic in results/runs", "'seeds=[0]' data=synthetic"]),
-        (["runs=elsewhere"], ["in elsewhere; to train in results/runs: .venv/bin/python"]),
         (["figure=figure1", "seeds=[0,4]"], ["plain20 seed 4", "plain56 seed 4", "seeds=[0,4]"]),
         (
             ["figure=figure1", OTHERS],
@@ -403,20 +351,6 @@ def test_a_report_finds_the_runs_that_the_refusal_names(tree, runs):
     assert first not in text
 
 
-def test_a_precision_that_was_asked_for_picks_the_runs_that_asked_for_it(tree, runs):
-    """A precision that was asked for is another experiment than `auto`, whatever that picked."""
-    write_run(runs, "plain20", 0, precision="bfloat16")
-    write_run(runs, "plain20", 1, precision="float32")
-    for seed, precision in ((2, "float32"), (3, "bfloat16")):
-        write_run(runs, "plain20", seed, variant=f"precision={precision}", precision=precision)
-    reported(tree)
-    assert "'seeds=[0,1]'\n" in page(tree)
-    for seed, precision in ((2, "float32"), (3, "bfloat16")):
-        reported(tree, f"runtime.precision={precision}")
-        text = page(tree, f"report,precision={precision}")
-        assert f"'seeds=[{seed}]' runtime.precision={precision}" in text
-
-
 def test_both_precisions_of_a_network_are_set_side_by_side(tree, runs):
     seeds = (0, 1, 2)
     write_runs(runs, ["plain20"], seeds)
@@ -431,6 +365,8 @@ def test_both_precisions_of_a_network_are_set_side_by_side(tree, runs):
     assert "0, 1, 2" in line
     reported(tree, "seeds=[0,2]")
     assert "| plain-20 | 0, 2 |" in page(tree)
+    reported(tree, "runtime.precision=float32")
+    assert "'seeds=[0,1,2]' runtime.precision=float32" in page(tree, "report,precision=float32")
 
 
 def test_a_folder_that_is_a_schedules_own_gets_its_report_in_place(tree):
@@ -439,21 +375,6 @@ def test_a_folder_that_is_a_schedules_own_gets_its_report_in_place(tree):
     reported(tree, "runs=mine/paper", "schedule=paper")
     assert (tree / "mine/paper/report.md").is_file()
     assert {path.name for path in (tree / "mine/paper").iterdir() if path.is_dir()} == {"plain20"}
-
-
-def test_a_plain_twin_is_not_called_what_it_was_made_from(tree, runs):
-    """ResNet-20 without shortcuts: no network of the paper's, and none of its claims."""
-    write_runs(
-        runs,
-        ["resnet20", "resnet56"],
-        variant="shortcut=null",
-        settings={"model.shortcut": None},
-    )
-    out = reported(tree, "model.shortcut=null")
-    text = page(tree, "report,shortcut=null")
-    assert "| resnet20 |" in text and "| ResNet-20 |" not in text
-    (claim,) = [line for line in out.splitlines() if line.startswith("3  ResNet-56 has")]
-    assert claim.endswith(" runs missing")
 
 
 @pytest.mark.parametrize("overwrite", [True, False])

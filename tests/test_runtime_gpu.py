@@ -1,7 +1,6 @@
 """`runtime=gpu`: which GPU, in which precision; and runs on a virtual device, for want of one."""
 
 import pytest
-from command_line import make_tree
 from processes import QUICK, SYNTHETIC, finish, run, train
 from same_run import untimed
 
@@ -28,9 +27,8 @@ def processor(tmp_path_factory) -> RunFolder:
 # Which GPU
 
 
-def test_without_a_gpu_nothing_starts(tmp_path):
+def test_without_a_gpu_nothing_starts(tree):
     """In one line, also for a job of a sweep whose others could start."""
-    tree = make_tree(tmp_path / "tree")
     line = run("-m", "runtime=cpu,gpu", *QUICK, *SYNTHETIC, tree=tree).error()
     assert "runtime=gpu: TensorFlow sees no GPU" in line
     assert "make setup GPU=1" in line and "allowed: runtime=cpu" in line
@@ -64,13 +62,6 @@ def test_each_run_takes_a_gpu_of_its_own_as_long_as_there_is_one(three_gpus, mon
     assert [devices.take_gpu().number for _ in range(3)] == [0, 2, 0]
 
 
-def test_speeds_are_those_of_the_processor(tmp_path):
-    tree = make_tree(tmp_path / "tree")
-    line = run("runtime=gpu", name="benchmark", tree=tree).error()
-    assert "runtime=gpu: " in line and "allows runtime=cpu alone" in line
-    assert not (tree / "results").exists()
-
-
 @pytest.mark.parametrize(
     ("xla", "precision", "near"),
     [("false", "float32", 1e-2), ("true", "float32", 1e-2), ("true", "bfloat16", 5e-2)],
@@ -94,12 +85,3 @@ def test_a_gpu_trains_as_the_processor_does(processor, xla, precision, near, tmp
         assert untimed(folder.rows()) != untimed(processor.rows())  # it was compiled
     else:  # so one may continue for the other
         assert "is complete" in train(folder, f"runtime.precision={precision}").out
-
-
-def test_xla_leaves_max_pooling_networks_alone(tmp_path):
-    """It has no deterministic gradient of max-pooling."""
-    folder = RunFolder(tmp_path / "run")
-    words = ["model=vgg13", "model.widths=[2,2,2,2,2]", *QUICK, *SYNTHETIC]
-    ended = run("runtime=gpu", *words, f"run_dir={folder.path}", faults=[have_gpu])
-    assert (ended.code, ended.err) == (0, "")
-    assert (folder.status, folder.manifest()["xla"]) == ("complete", False)

@@ -1,6 +1,7 @@
 """Which experiment a run is: names, folders, what differs, and what changes nothing."""
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from omegaconf import OmegaConf
 
 from degradation import config as configuration
 from degradation import schema, setting
-from degradation.config import CONF, options, validate
+from degradation.config import CONF, option_values, options, validate
 from degradation.errors import UserError
 from degradation.records.run_folder import RunFolder
 from degradation.setting import Setting
@@ -17,6 +18,7 @@ from degradation.training.identity import check_same_run
 from experiments.compose import compose
 
 
+@cache
 def make(*overrides: str) -> Setting:
     return Setting.of(validate(compose("config", list(overrides))))
 
@@ -48,28 +50,24 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize(("overrides", "variant"), NAMES)
-def test_name_shows_every_override_that_changes_the_result_sorted(overrides, variant):
-    assert make(*overrides).variant == variant
+BUILDERS = {option_values("model", name)["model.builder"]: name for name in options("model")}
 
 
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", BUILDERS.values(), ids=BUILDERS)
 def test_no_two_keys_have_one_name(model):
     keys = {**make(f"model={model}").values, **make("data=synthetic").values}
     assert len({setting._short(key) for key in keys}) == len(keys)
 
 
 @pytest.mark.parametrize(("overrides", "variant"), NAMES)
-def test_overrides_make_the_setting_again(overrides, variant):
+def test_a_setting_has_its_name_and_comes_back_from_overrides_and_folder(overrides, variant):
+    """The name shows every override that changes the result, sorted."""
     one = make(*overrides)
+    assert one.variant == variant
     chosen = [f"model={one.model}", f"schedule={one.schedule}", f"seed={one.seed}"]
     assert make(*chosen, *one.overrides) == one
-
-
-@pytest.mark.parametrize(("overrides", "variant"), NAMES)
-def test_a_folder_gives_the_setting_that_it_was_made_with(overrides, variant):
     again = Setting.of(kept(*overrides))
-    assert again == make(*overrides) and hash(again) == hash(make(*overrides))
+    assert again == one and hash(again) == hash(one)
 
 
 @pytest.mark.parametrize(
