@@ -17,8 +17,10 @@ from experiments.compose import Job, compose
 
 RECORDED = Path(__file__).resolve().parents[1] / "results" / "recorded"
 PART = "{schedule: smoke, models: [plain20], seeds: [0], overrides: ['data=synthetic']}"
-SMALL = "'data.train_images=100', 'data.test_images=50', 'tracking=disabled'"
-KIND = "data=synthetic,test_images=50,train_images=100"
+SIZES = {"optimizer.batch": 20, "optimizer.ghost_batch": 10}
+SIZES |= {"data.train_images": 100, "data.test_images": 50}
+SMALL = ", ".join(f"'{key}={size}'" for key, size in SIZES.items()) + ", 'tracking=disabled'"
+KIND = "batch=20,data=synthetic,ghost_batch=10,test_images=50,train_images=100"
 
 
 def write_synthetic(out: Path, **options) -> Path:
@@ -39,21 +41,16 @@ def test_every_recorded_run_is_planned_and_taken_for_what_it_is():
 def test_what_is_missing_is_trained_and_reported(tree):
     """Of two runs one is there already: it keeps every byte, and the report has both."""
     out = tree / "results" / "recorded"
-    kind = "batch=20,data=synthetic,ghost_batch=10,test_images=50,train_images=100"
-    sizes = {"optimizer.batch": 20, "optimizer.ghost_batch": 10}
-    sizes |= {"data.train_images": 100, "data.test_images": 50}
-    small = [f"{key}={value}" for key, value in sizes.items()]
-    there = write_synthetic(out, seed=1, variant=kind, settings=sizes)
+    there = write_synthetic(out, seed=1, variant=KIND, settings=SIZES)
     before = files(there)
-    settings = ", ".join(f"'{override}'" for override in [*small, "tracking=disabled"])
-    part = PART.replace("[0]", "[0, 1]").replace("c']", f"c', {settings}]")
+    part = PART.replace("[0]", "[0, 1]").replace("c']", f"c', {SMALL}]")
     result = run_cold(tree, "record", f"plan=[{part}]")
     assert (result.returncode, result.stderr) == (0, "")
     assert files(there) == before
-    made = RunFolder(out / "smoke" / f"plain20,{kind}" / "seed0")
+    made = RunFolder(out / "smoke" / f"plain20,{KIND}" / "seed0")
     assert made.status == "complete" and not (tree / "results" / "runs").exists()
     assert "seed1 is complete" in result.stdout
-    page = (out / "smoke" / f"report,{kind}.md").read_text()
+    page = (out / "smoke" / f"report,{KIND}.md").read_text()
     assert "plain-20" in page and "0, 1" in page
 
 
@@ -71,6 +68,7 @@ def test_a_run_that_another_process_is_writing_is_skipped(tree):
     assert (made.status, made.manifest()["threads"]) == ("complete", 1)
     assert not list(out.glob("report*"))
     assert "no report before all runs have ended" in ended.out
+    write_synthetic(out.parent, variant=KIND, settings=SIZES)
     assert run(plan, name="record", tree=tree).code == 0
     assert (out / f"report,{KIND}.html").exists()
 
@@ -158,7 +156,7 @@ def test_after_a_run_that_diverges_the_next_one_is_trained(tree):
     bad = good.replace("d']", "d', 'optimizer.rate=1e30']")
     ended = run(f"plan=[{bad},{good}]", name="record", tree=tree)
     assert ended.code == 0
-    kinds = [KIND.replace(",", ",rate=1e+30,", 1), KIND]
+    kinds = [KIND.replace("test", "rate=1e+30,test"), KIND]
     folders = [tree / f"results/recorded/smoke/plain20,{kind}/seed0" for kind in kinds]
     assert [RunFolder(folder).status for folder in folders] == ["diverged", "complete"]
     assert f"no report, for all runs diverged: results/recorded/smoke/plain20,{kinds[0]}/seed0" in (
