@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from degradation.output import complain
 from degradation.records.files import faults_as_user_errors, write_atomically
 
 KEEP = 2
+_NAME = re.compile(r"\d{8,}\.npz")
 _STATE = "state.json"
 _SEAL_BYTES = len("sha256:") + 64
 
@@ -88,7 +90,10 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("[0-9]*.npz"), key=lambda path: int(path.stem), reverse=True)
+    with faults_as_user_errors(f"cannot read {folder}"):
+        paths = list(folder.iterdir()) if folder.is_dir() else []
+    checkpoints = [path for path in paths if _NAME.fullmatch(path.name)]
+    return sorted(checkpoints, key=lambda path: int(path.stem), reverse=True)
 
 
 def _load(path: Path) -> Checkpoint:
