@@ -14,9 +14,11 @@ from degradation.records.run_folder import METRIC_COLUMNS, RunFolder
 from degradation.report import compare_precisions, find_runs, select
 from degradation.report.page import END, START, interval, points, section
 from degradation.report.runs import read_runs
+from degradation.training.probe import UPDATES
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "results" / "recorded"
+WHY = RECORDED / "why"
 BENCHMARK = RECORDED / "benchmark"
 README = (ROOT / "README.md").read_text()
 IN_README = ("paper", "short")
@@ -24,8 +26,8 @@ IN_README = ("paper", "short")
 
 @pytest.fixture
 def runs():
-    """The recorded runs; without any the test is skipped."""
-    runs = find_runs(RECORDED)
+    """The recorded runs, those for why among them; without any the test is skipped."""
+    runs = [*find_runs(RECORDED), *find_runs(WHY)]
     if not runs:
         pytest.skip("no run is recorded yet")
     return runs
@@ -40,10 +42,11 @@ def all_committed():
 
 
 def test_every_recorded_run_can_be_read():
-    """But for those that `make record` has begun."""
-    _, others = read_runs(RECORDED)
-    begun = ("running", "interrupted")
-    assert [reason for _, reason, _ in others if not reason.startswith(begun)] == []
+    """But for those that `make record` has begun; diverging is an outcome of an intervention."""
+    for folder, known in ((RECORDED, ()), (WHY, ("diverged",))):
+        known += ("running", "interrupted")
+        _, others = read_runs(folder)
+        assert [reason for _, reason, _ in others if not reason.startswith(known)] == []
 
 
 def test_the_recorded_runs_are_whole(runs, subtests):
@@ -71,6 +74,8 @@ def check_whole(run):
     np.testing.assert_allclose(wrong, wrong.round(), rtol=1e-12)
     # A row a convolution: of its layers, option A's shortcuts have none, and one is dense.
     assert len(RunFolder(run.path).layers()) == run.depth - 1
+    if WHY in run.path.parents:
+        assert run.probe["update"].iloc[-1] == max(u for u in UPDATES if u <= expected[-1])
     if (run.schedule, run.variant, run.seed) == ("paper", "", 0):  # tracked with their runs
         assert all((run.path / name).is_file() for name in ("model.keras", "mean.npy"))
 
