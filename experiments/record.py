@@ -16,7 +16,7 @@ from degradation.schema import Part
 from experiments.command import command
 from experiments.compose import Job, key_of
 from experiments.launch import run_alone
-from experiments.planned import PlannedRun, plan_run, reportable, train_missing
+from experiments.planned import ENDED, PlannedRun, plan_run, reportable, train_missing
 
 
 def runtime(job: Job) -> list[str]:
@@ -55,22 +55,22 @@ def planned(job: Job) -> list[list[PlannedRun]]:
 
 
 def check(job: Job) -> None:
-    """Check the plan, each of its runs, and that those to come are computed as the others were.
-
-    What a GPU, or another machine, picks for `runtime.precision=auto` is known only there.
-    """
+    """Check the plan, each of its runs, and that those to come are computed as the others were."""
     runs = [run for part in planned(job) for run in part]
-    if job.launcher or job.config.runtime.name == "gpu":
+    # What other machines, or GPUs, pick for `runtime.precision=auto` is known only there.
+    engines = {o.partition("=")[2] for o in job.launcher if key_of(o) == "hydra/launcher"}
+    if engines - {"basic", "joblib", "submitit_local"} or job.config.runtime.name == "gpu":
         return
-    here = cpu_precision()
     automatic = [run for run in runs if run.setting.values["runtime.precision"] == "auto"]
-    picked = {run.folder.manifest().get("precision", here) for run in automatic}
-    if len(picked) > 1:
-        other = ", ".join(picked - {here})
-        raise UserError(
-            f"runtime.precision=auto: it picks {here} here, and out={job.config.out} has "
-            f"runs in {other}; allowed: a machine where it picks {other}, or another out"
-        )
+    to_come = [run for run in automatic if run.folder.status not in ENDED]
+    here = {run.folder.manifest().get("precision", cpu_precision()) for run in to_come}
+    for run in automatic if to_come else ():
+        there = run.folder.manifest().get("precision")
+        if run not in to_come and {there} != here:
+            raise UserError(
+                f"runtime.precision=auto: {' and '.join(sorted(here))} here, and {run.name} is in "
+                f"{there}; allowed: a machine where it is {there}, or another out"
+            )
 
 
 def report_of(job: Job, part: Part) -> tuple[str, ...]:

@@ -486,11 +486,12 @@ def test_a_library_of_another_clone_is_refused(tmp_path):
     assert str(tmp_path) in ended.stderr and str(REPOSITORY / "src") in ended.stderr
 
 
-def test_jobs_that_fail_are_told_though_the_parent_ignores_sigchld(tree):
-    """A sweep whose only job finds no data."""
+@pytest.mark.parametrize("shell", ["trap '' CHLD; exec {}", "exec {} 0<&- 1>&- 2>&-"])
+def test_jobs_that_fail_are_told_whatever_the_parent_does(tree, shell):
+    """Signals ignored, or outputs closed, by a sweep's parent; its only job finds no data."""
     words = ["-m", "data.dir=nowhere", "hydra/launcher=joblib"]
     command = shlex.join(arguments("run", *words, "hydra.launcher.n_jobs=1"))
     ended = subprocess.run(
-        ["sh", "-c", f"trap '' CHLD; exec {command}"], cwd=tree, env=environment(tree), timeout=300
+        ["sh", "-c", shell.format(command)], cwd=tree, env=environment(tree), timeout=300
     )
     assert ended.returncode == 2

@@ -40,7 +40,7 @@ def images_and_labels(data, plan: BatchPlan):
 def test_the_gradient_is_the_mean_of_the_parts(data, parts):
     """One part after the other, in Keras' own batch normalisation, gives the same.
 
-    The best of three small batches counts: in some, rounding crosses a ReLU's kink.
+    One of three small batches does: in some, rounding crosses a ReLU's kink.
     """
     for number in range(3):
         keras.utils.set_random_seed(number)

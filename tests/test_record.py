@@ -136,7 +136,9 @@ def test_a_launcher_has_the_runs_of_all_parts_and_one_that_diverges_is_no_fault(
     """One report of both parts follows."""
 
     def launched(module, jobs, chosen):
-        assert (module, len(jobs), chosen) == ("experiments.run", 2, launcher)
+        assert (module, chosen) == ("experiments.run", launcher)
+        places = [f"{tmp_path}/smoke/{m},data=synthetic/seed0" for m in ("plain20", "resnet20")]
+        assert [compose("config", overrides).run_dir for overrides in jobs] == places
         write_synthetic(tmp_path, variant="data=synthetic", status="diverged", diverged_at=5)
         write_synthetic(tmp_path, variant="data=synthetic", model="resnet20")
         return [1, 0]
@@ -175,7 +177,11 @@ def test_runs_in_another_precision_than_those_recorded_are_refused(tree):
     ended = run(f"plan=[{PART}]", name="record", tree=tree)
     assert (ended.code, ended.err) == (0, "")  # none is to come: it is reported
     before = files(there)
-    ended = run(f"plan=[{PART.replace('[0]', '[0, 1]')}]", name="record", tree=tree)
-    assert (ended.code, ended.out) == (2, "")
-    assert f"out=results/recorded has runs in {other}; allowed: a machine" in ended.err
+    for launcher in ([], ["hydra/launcher=joblib"]):
+        ended = run(f"plan=[{PART.replace('[0]', '[0, 1]')}]", *launcher, name="record", tree=tree)
+        assert (ended.code, ended.out) == (2, "")
+        assert f"seed0 is in {other}; allowed: a machine where it is {other}, or" in ended.err
     assert files(there) == before and not there.with_name("seed1").exists()
+    write_synthetic(tree / "results" / "recorded", seed=1, variant="data=synthetic")
+    plan = f"plan=[{PART.replace('[0]', '[0, 1]')}]"  # as it once was done: reported all the same
+    assert run(plan, name="record", tree=tree).code == 0

@@ -416,6 +416,17 @@ def test_every_flipped_byte_and_every_truncation_is_found(run):
     assert run.load_checkpoint().state == {"a": 1}
 
 
+def test_a_folder_that_cannot_be_read_is_not_one_without_checkpoints(run, monkeypatch):
+    """With none, the run would begin anew."""
+    run.save_checkpoint(1, {}, {})
+
+    def fail(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", fail)
+    assert "checkpoint: Input/output error" in refusal(run.load_checkpoint, code=1)
+
+
 def test_a_checkpoint_with_code_in_it_is_refused(run):
     """Whoever wrote that can compute a digest; unpickling it would run the code."""
     run.save_checkpoint(1, {"w": np.array([print], object)}, {})

@@ -41,6 +41,10 @@ class TestSection:
         assert "| plain-20 | 269,722 | 0 | 1.69 | 9.94 | 9.44 | 9.69 |\n" in text
         assert "He et al. 2015, Table 6" in text
 
+    def test_of_figure_1s_networks_alone_its_picture_is_linked(self):
+        text = section("paper", ended_runs("paper", as_in_paper("plain20", "plain56")))
+        assert "](results/recorded/paper/figure1.png)" in text
+
     def test_every_table_has_cells_for_its_columns(self):
         text = section("paper", ended_runs("paper", as_in_paper()))
         assert_whole_tables(text)

@@ -286,6 +286,16 @@ class TestFigures:
         assert line(above, "update-20").get_ydata()[1] == pytest.approx(4)
         assert line(below, "update-20").get_ydata()[1] == pytest.approx(0.25)
 
+    def test_kernels_grow_by_their_own_first_norms(self, tmp_path):
+        """Not by the median of the seeds' norms."""
+        for seed, growth in ((0, 3), (1, 1)):
+            folder = RunFolder(write(tmp_path, seed=seed, probe={"factor": 4, "growth": growth}))
+            known = [row for row in folder.probe() if row["layer"] != "network"]
+            times = 1 + 9 * seed
+            folder.write_probe([r | {"kernel_norm": times * r["kernel_norm"]} for r in known])
+        (kind,) = kinds_of(find_runs(tmp_path))
+        assert kind.layers("kernel_norm", growth=True).loc[20, 2] == pytest.approx((3 + 1) / 2)
+
     def test_kernels_without_a_finite_norm_are_left_out(self, tmp_path):
         folder = RunFolder(write(tmp_path, probe={"factor": 4}))
         at_2 = [row | {"kernel_norm": np.inf} for row in folder.probe() if row["update"] == 2]

@@ -178,10 +178,9 @@ def test_what_is_in_the_way_is_refused_before_anything_is_trained(
     assert files(tree / "results") == before
 
 
-def test_a_run_that_fails_ends_the_reproduction_with_its_code(tmp_path, monkeypatch):
+def test_a_run_that_fails_ends_the_reproduction_with_its_code(monkeypatch):
     """Nothing is drawn then; launcher and group are those that were asked for."""
     asked = []
-    monkeypatch.setattr(reproduce, "RUNS", tmp_path)
     monkeypatch.setattr(reproduce, "train_missing", lambda *what: asked.append(what) or 137)
     monkeypatch.setattr(reproduce, "write_report", None)  # calling it would raise
     given, launcher = ["tracking.group=mine", "overwrite=true"], ["hydra/launcher=joblib"]

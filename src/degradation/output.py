@@ -29,7 +29,15 @@ def silence(stream: TextIO) -> None:
 
 
 def prepare_streams() -> None:
-    """Print ? for signs that an output's encoding lacks, such as −, instead of failing."""
+    """Have nothing that is printed fail: outputs that are closed, signs that encodings lack.
+
+    Such a sign, as −, prints as ?.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # closed by who started the process (`>&-`)
+            # The lowest that is free: `descriptor`, which another file would have got otherwise.
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(descriptor, "r" if descriptor == 0 else "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(OSError):  # one that was put in another's place, or is gone

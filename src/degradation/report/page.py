@@ -15,11 +15,12 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.markdown import Markdown
 
+from degradation.config import read_figures
 from degradation.records.files import write_atomically
 from degradation.report.claims import BAD, GOOD, Finding, headline, judge
 from degradation.report.comparison import Agreement, Comparison
 from degradation.report.export import class_errors, final_errors
-from degradation.report.figures import Picture
+from degradation.report.figures import Picture, drawable
 from degradation.report.paper import compare_with_paper
 from degradation.report.provenance import caveats, facts, how_made, machines, run_row
 from degradation.report.runs import WORDS, Run
@@ -113,9 +114,12 @@ def section(schedule: str, runs: list[Run]) -> str:
     if schedule != "paper":
         link = f"[The report]({folder}/report.md) has the details."
         return " ".join(filter(None, [headline(judge(runs)), caveats(runs), link])) + "\n"
+    names = {spec["name"] for spec in drawable(read_figures().values(), runs)}
+    figure = next((name for name in ("figure6", "figure1") if name in names), None)
     findings = judge(runs)
     tested = [finding for finding in findings if not finding.lacking]
-    return _render(runs, tested, brief=True, headline=headline(findings), folder=folder)
+    more = {"headline": headline(findings), "folder": folder, "figure": figure}
+    return _render(runs, tested, brief=True, **more)
 
 
 def fill(readme: Path, schedule: str, text: str) -> bool:
@@ -166,6 +170,7 @@ def _render(
     context = {
         "brief": brief,
         "folder": "",
+        "figure": None,
         "headline": headline(findings),
         "caveats": caveats(runs),
         "variant": runs[0].variant,
