@@ -130,43 +130,32 @@ def test_a_run_that_diverged_is_an_outcome_and_not_trained_again(tree):
     assert "seed1`: diverged at iteration 5" in page
 
 
-def test_a_launcher_has_the_runs_of_all_parts_and_one_that_diverges_is_no_fault(
-    tmp_path, monkeypatch
-):
-    """One report of both parts follows."""
+@pytest.mark.parametrize("launcher", [[], ["hydra/launcher=joblib"]])
+def test_after_a_run_that_diverges_the_next_one_is_trained(tmp_path, monkeypatch, launcher):
+    """By a launcher, too, which gets the runs of all parts at once; one report has both parts."""
 
-    def launched(module, jobs, chosen):
-        assert (module, chosen) == ("experiments.run", launcher)
-        places = [f"{tmp_path}/smoke/{m},data=synthetic/seed0" for m in ("plain20", "resnet20")]
-        assert [compose("config", overrides).run_dir for overrides in jobs] == places
-        write_synthetic(tmp_path, variant="data=synthetic", status="diverged", diverged_at=5)
-        write_synthetic(tmp_path, variant="data=synthetic", model="resnet20")
-        return [1, 0]
+    def train(module, overrides):
+        config = compose("config", overrides)
+        model, kind = config.model.name, "data=synthetic"
+        assert module == "experiments.run"
+        assert config.run_dir == f"{tmp_path}/smoke/{model},{kind}/seed0"
+        ended = {"status": "diverged", "diverged_at": 5} if model == "plain20" else {}
+        write_synthetic(tmp_path, variant=kind, model=model, **ended)
+        return 1 if ended else 0
 
-    reports, launcher = [], ["hydra/launcher=joblib"]
-    monkeypatch.setattr(planned, "launch", launched)
+    def launch(module, jobs, chosen):
+        assert (len(jobs), chosen) == (2, launcher)
+        return [train(module, job) for job in jobs]
+
+    reports = []
+    monkeypatch.setattr(planned, "run_alone", train)
+    monkeypatch.setattr(planned, "launch", launch)
     monkeypatch.setattr(record, "run_alone", lambda *words: reports.append(words) or 0)
     plan = f"plan=[{PART},{PART.replace('plain20', 'resnet20')}]"
     given = [plan, f"out={tmp_path}"]
     assert record.start(Job(compose("record", given), given, launcher)) == 0
     report = ["schedule=smoke", f"runs={tmp_path}", "data=synthetic"]
     assert reports == [("experiments.report", report)]
-
-
-def test_after_a_run_that_diverges_the_next_one_is_trained(tree):
-    good = PART.replace("c']", f"c', {SMALL}]")
-    bad = good.replace("d']", "d', 'optimizer.rate=1e30']")
-    ended = run(f"plan=[{bad},{good}]", name="record", tree=tree)
-    assert ended.code == 0
-    kinds = [KIND.replace("test", "rate=1e+30,test"), KIND]
-    folders = [tree / f"results/recorded/smoke/plain20,{kind}/seed0" for kind in kinds]
-    assert [RunFolder(folder).status for folder in folders] == ["diverged", "complete"]
-    assert f"no report, for all runs diverged: results/recorded/smoke/plain20,{kinds[0]}/seed0" in (
-        ended.out
-    )
-    assert [path.name for path in folders[0].parents[1].glob("report*.md")] == [
-        f"report,{kinds[1]}.md"
-    ]
 
 
 def test_runs_in_another_precision_than_those_recorded_are_refused(tree):
