@@ -99,6 +99,10 @@ class TestMissingRuns:
         assert findings[0].lacking == ("plain56",)
         assert findings[2].command == self.COMMAND.format("figure6")
 
+    def test_are_made_where_the_others_were(self):
+        runs = ended_runs("short", {"plain20": [19.0]}, settings={"runtime.name": "gpu"})
+        assert judge(runs)[0].command.endswith(" runtime=gpu")
+
     def test_leave_the_effects_that_there_are(self):
         """Of pairs that the claim is about alone: without 32 layers, 56 is not set against 20."""
         ends = spread("plain20", "plain56", "resnet20", "resnet56")

@@ -127,6 +127,7 @@ def _command(figure: str, runs: list[Run]) -> str:
     present = {run.seed for run in runs}
     seeds = sorted(present if len(present) > 1 else present | SEEDS)
     words = [f"figure={figure}", f"schedule={runs[0].schedule}", f"seeds={show(seeds)}"]
+    words += ["runtime=gpu"] * (runs[0].config["runtime"]["name"] == "gpu")
     return command_line("reproduce", *words, *overrides)
 
 
