@@ -190,12 +190,12 @@ def test_terminal_shows_a_progress_bar(overwritten):
     assert "warning: " not in screen
 
 
-# A held-out set
+# A sweep, and a held-out set
 
 
-def test_held_out_images(tree):
-    """A run is measured on them instead of the test set."""
-    words = (*QUICK, "data=synthetic", "seed=5", "model=plain20", "model.depth=8")
+def test_a_job_of_a_sweep_on_held_out_images(tree):
+    """A process of its own trains it; it is measured on these images instead of the test set."""
+    words = ("-m", *QUICK, "data=synthetic", "seed=5", "model=plain20", "model.depth=8")
     ended = processes.run(*words, "data.holdout=200", tree=tree)
     assert (ended.code, ended.err) == (0, "")
     assert "1,800 training and 200 held-out images" in ended.out
