@@ -62,11 +62,12 @@ def check(job: Job) -> None:
     if engines - {"basic", "joblib", "submitit_local"} or job.config.runtime.name == "gpu":
         return
     automatic = [run for run in runs if run.setting.values["runtime.precision"] == "auto"]
-    to_come = [run for run in automatic if run.folder.status not in ENDED]
-    here = {run.folder.manifest().get("precision", cpu_precision()) for run in to_come}
-    for run in automatic if to_come else ():
+    ended = [run for run in automatic if run.folder.status in ENDED]
+    to_come = [run.folder.manifest() for run in automatic if run not in ended]
+    here = {manifest.get("precision", cpu_precision()) for manifest in to_come}
+    for run in ended:
         there = run.folder.manifest().get("precision")
-        if run not in to_come and {there} != here:
+        if here - {there}:
             raise UserError(
                 f"runtime.precision=auto: {' and '.join(sorted(here))} here, and {run.name} is in "
                 f"{there}; allowed: a machine where it is {there}, or another out"
