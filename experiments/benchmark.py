@@ -7,8 +7,9 @@ from degradation.benchmark.measure import OURS, STOCK, Contender, contenders, me
 from degradation.config import ROOT, check_models, folder_of, relative
 from degradation.errors import UserError
 from degradation.output import say
+from degradation.processor import cpu_precision
 from degradation.records.files import faults_as_user_errors
-from degradation.records.machine import cpu_precision, describe_machine, git_state, package_versions
+from degradation.records.machine import describe_machine, git_state, package_versions
 from experiments.command import command
 from experiments.compose import Job, compose
 from experiments.run import check_run

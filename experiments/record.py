@@ -11,12 +11,11 @@ from pathlib import Path
 
 from degradation.config import ROOT, folder_of, validate
 from degradation.errors import UserError
-from degradation.records.machine import cpu_precision
 from degradation.schema import Part
 from experiments.command import command
 from experiments.compose import Job, key_of
 from experiments.launch import run_alone
-from experiments.planned import ENDED, PlannedRun, plan_run, reportable, train_missing
+from experiments.planned import PlannedRun, plan_run, reportable, train_missing
 
 
 def runtime(job: Job) -> list[str]:
@@ -55,23 +54,8 @@ def planned(job: Job) -> list[list[PlannedRun]]:
 
 
 def check(job: Job) -> None:
-    """Check the plan, each of its runs, and that those to come are computed as the others were."""
-    runs = [run for part in planned(job) for run in part]
-    # What other machines, or GPUs, pick for `runtime.precision=auto` is known only there.
-    engines = {o.partition("=")[2] for o in job.launcher if key_of(o) == "hydra/launcher"}
-    if engines - {"basic", "joblib", "submitit_local"} or job.config.runtime.name == "gpu":
-        return
-    automatic = [run for run in runs if run.setting.values["runtime.precision"] == "auto"]
-    ended = [run for run in automatic if run.folder.status in ENDED]
-    to_come = [run.folder.manifest() for run in automatic if run not in ended]
-    here = {manifest.get("precision", cpu_precision()) for manifest in to_come}
-    for run in ended:
-        there = run.folder.manifest().get("precision")
-        if here - {there}:
-            raise UserError(
-                f"runtime.precision=auto: {' and '.join(sorted(here))} here, and {run.name} is in "
-                f"{there}; allowed: a machine where it is {there}, or another out"
-            )
+    """Check the plan and each of its runs."""
+    planned(job)
 
 
 def report_of(job: Job, part: Part) -> tuple[str, ...]:

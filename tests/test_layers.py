@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from degradation.models.layers import BatchNormalization, ZeroPadShortcut
+from degradation.models import layers
+from degradation.models.layers import BatchNormalization, Conv2D, ZeroPadShortcut
 
 # Relative to the largest value. bfloat16 keeps eight bits; the moving averages are float32 anyway.
 TOLERANCE = {"float32": 2e-6, "mixed_bfloat16": 1.5e-2}
@@ -104,3 +105,30 @@ def test_shortcut_a_has_no_parameters_and_serialises():
     np.testing.assert_array_equal(copy(images)[0, 0, 0], [0, 1, 1, 1, 1, 0, 0])
     np.testing.assert_array_equal(ZeroPadShortcut(4)(images), images)  # within a stage
     assert copy.weights == []
+
+
+def test_bfloat16_convolves_alike_on_every_processor(set_policy, monkeypatch):
+    """Output and gradients: where it is not in hardware, too, only sums are rounded."""
+    set_policy("mixed_bfloat16")
+    chance = np.random.default_rng(0)
+    images, directions = (chance.normal(size=(4, 8, 8, 16)).astype("float32") for _ in range(2))
+    layer = Conv2D(16, 3, padding="same", use_bias=False)
+    exact = keras.layers.Conv2D(16, 3, padding="same", use_bias=False, dtype="float32")
+    for each in (layer, exact):
+        each.build(images.shape)
+    layer.kernel.assign(tf.cast(tf.cast(layer.kernel, tf.bfloat16), tf.float32))
+    exact.kernel.assign(layer.kernel)
+
+    def results(layer):
+        given = tf.cast(tf.cast(images, tf.bfloat16), layer.compute_dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            output = layer(given)
+            loss = tf.reduce_sum(output * tf.cast(tf.cast(directions, tf.bfloat16), output.dtype))
+        return output, *tape.gradient(loss, [given, layer.kernel.value])
+
+    expected = [tf.cast(value, tf.bfloat16) for value in results(exact)]
+    for native in {False, layers.cpu_has_bf16()}:
+        monkeypatch.setattr(layers, "cpu_has_bf16", lambda native=native: native)
+        for ours, wanted in zip(results(layer), expected, strict=True):
+            assert_close(ours, wanted, 2**-7 if native else 2**-8)

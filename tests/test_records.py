@@ -19,6 +19,7 @@ from cifar10_files import refusal
 from processes import Process
 from sabotage import kill
 
+from degradation import processor
 from degradation.errors import IN_USE, UserError
 from degradation.records import lock, machine
 from degradation.records.files import replace_file, write_atomically
@@ -467,10 +468,10 @@ def test_bf16_is_the_processors_and_not_switched_off(
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
     if cpuinfo:
         (tmp_path / "cpuinfo").write_text(cpuinfo)
-    assert (machine.cpu_precision() == "bfloat16") is expected
+    assert (processor.cpu_precision() == "bfloat16") is expected
     assert (machine.describe_machine()["cpu"] == "An x86") is ("model name" in cpuinfo)
 
 

@@ -11,7 +11,7 @@ from processes import QUICK, SYNTHETIC, Ended, run
 from report_samples import write_run
 
 import degradation.config
-from degradation.records.machine import cpu_precision
+from degradation.processor import cpu_precision
 from degradation.records.run_folder import RunFolder
 from experiments import planned as planning
 from experiments import reproduce

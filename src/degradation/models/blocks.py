@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from degradation.models.layers import BatchNormalization, ZeroPadShortcut
+from degradation.models.layers import BatchNormalization, Conv2D, ZeroPadShortcut
 
 
 class Position(NamedTuple):
@@ -77,7 +77,7 @@ def conv(
         # that a shortcut's subsampling picks; Caffe and Torch pad both sides.
         x = layers.ZeroPadding2D((size - 1) // 2, name=f"{name}_pad")(x)
         padding = "valid"
-    return layers.Conv2D(
+    return Conv2D(
         filters,
         size,
         strides=stride,

@@ -13,6 +13,7 @@ import joblib
 import psutil
 
 from degradation.output import complain
+from degradation.processor import cpuinfo
 
 PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core", "wandb")
 """Distributions whose version may change a run's numbers or its records."""
@@ -24,13 +25,6 @@ SWITCHES = (
     *("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
 )
 """Environment variables that change the digits of a training, or its speed."""
-
-_CPUINFO = Path("/proc/cpuinfo")  # on Linux alone
-
-# With oneDNN limited to one of these, bfloat16 is emulated, or not there at all.
-_WITHOUT_BF16 = {
-    *("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
-}
 
 
 def utc_now() -> str:
@@ -48,25 +42,6 @@ def describe_machine() -> dict[str, Any]:
         "cores": joblib.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
-
-
-def cpu_has_bf16() -> bool:
-    """Say whether TensorFlow multiplies bfloat16 in hardware here; False where Linux cannot tell.
-
-    That needs the processor, and an environment that lets oneDNN use it.
-    """
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower() in ("0", "false"):
-        return False
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA", "")
-    if limit.upper() in _WITHOUT_BF16:
-        return False
-    flags = (_cpuinfo("flags") or _cpuinfo("Features")).split()
-    return not {"amx_bf16", "avx512_bf16", "bf16"}.isdisjoint(flags)
-
-
-def cpu_precision(asked: str = "auto") -> str:
-    """Return the precision that a run trains in on the processor, by its `runtime.precision`."""
-    return asked if asked != "auto" else "bfloat16" if cpu_has_bf16() else "float32"
 
 
 def environment_switches() -> dict[str, str]:
@@ -124,11 +99,4 @@ def _cpu_model() -> str:
     if platform.system() == "Darwin":
         command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.check_output(command, text=True).strip()
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def _cpuinfo(key: str) -> str:
-    """Return the first value of `key` in /proc/cpuinfo, or ""."""
-    text = _CPUINFO.read_text() if _CPUINFO.exists() else ""
-    found = re.search(rf"^{key}\s*:(.*)", text, re.MULTILINE)
-    return found[1].strip() if found else ""
+    return cpuinfo("model name") or platform.processor() or platform.machine()

@@ -1,5 +1,6 @@
 """One run, top to bottom: from its configuration to its folder."""
 
+import contextlib
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -10,19 +11,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import ROOT, recorded, relative, validate
 from degradation.data import Dataset, load_dataset
-from degradation.errors import Stopped
+from degradation.errors import Stopped, UserError
 from degradation.models.summary import convolutions
 from degradation.output import complain, say
+from degradation.processor import cpu_precision
 from degradation.records.checkpoints import Checkpoint
 from degradation.records.files import replace_file
 from degradation.records.machine import (
-    cpu_precision,
     describe_machine,
     environment_switches,
     git_state,
     package_versions,
 )
-from degradation.records.run_folder import RunFolder
+from degradation.records.run_folder import PROTOCOL, RunFolder
 from degradation.setting import Setting
 from degradation.training import manifest
 from degradation.training.devices import Gpu, set_up, threads_for
@@ -71,7 +72,7 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
                 "gpu": gpu.name if gpu else None,
                 "threads": cores,
                 "thread_pools": asdict(threads),
-                "precision": _precision(config, folder, gpu),
+                "precision": _precision(config, folder, setting, gpu),
                 "probe": _probe(config, folder, checkpoint),
                 "switches": environment_switches(),
             }
@@ -166,17 +167,35 @@ def _fit(
         progress.close()
 
 
-def _precision(config: DictConfig, folder: RunFolder, gpu: Gpu | None) -> str:
-    """Settle the precision: the one asked for, or that of the run's first start, or the fastest."""
+def _precision(config: DictConfig, folder: RunFolder, setting: Setting, gpu: Gpu | None) -> str:
+    """Settle the precision: the one asked for, or for `auto` that of what there is, or the fastest.
+
+    What there is: the run, from an earlier start; or those that it will be compared with.
+    """
     chosen = config.runtime.precision
     if chosen != "auto":
         return chosen
     fastest = gpu.precision if gpu else cpu_precision()
-    before = fastest if config.overwrite else folder.manifest().get("precision", fastest)
-    if before != fastest:
-        slow = "; it is slower here" if before == "bfloat16" else ""
-        complain(f"warning: {relative(folder.path)} goes on in {before}, as it began{slow}")
-    return before
+    began = None if config.overwrite else folder.manifest().get("precision")
+    beside = set() if began else _precisions_beside(folder, setting)
+    settled = began or (beside.pop() if len(beside) == 1 else fastest)
+    if settled != fastest:
+        reason = "as it began" if began else "as the runs beside it"
+        slow = "; it is slower here" if settled == "bfloat16" else ""
+        complain(f"warning: {relative(folder.path)} trains in {settled}, {reason}{slow}")
+    return settled
+
+
+def _precisions_beside(folder: RunFolder, setting: Setting) -> set[str]:
+    """What `auto` is for other runs in the folder of runs that this one has its place in."""
+    root, found = folder.path.parent.parent.parent, set()
+    if folder.path == setting.folder(root):
+        for path in {*root.glob("*/*/seed*")} - {folder.path}:
+            with contextlib.suppress(UserError, LookupError):  # a damaged one, or none
+                manifest, other = RunFolder(path).manifest(), Setting.of(RunFolder(path).config())
+                if (manifest["protocol"], other.values["runtime.precision"]) == (PROTOCOL, "auto"):
+                    found.add(manifest["precision"])
+    return found
 
 
 def _probe(config: DictConfig, folder: RunFolder, checkpoint: Checkpoint | None) -> str:
