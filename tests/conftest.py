@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from command_line import REPOSITORY, make_tree
 
-# Before the first import of TensorFlow: the tests are about the processor, and quiet.
+import experiments  # noqa: F401  it tells TensorFlow what commands tell it
+
+# Before the first import of TensorFlow: the tests are about the processor.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # Started by nohup or in the background, the tests would inherit that these are ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)

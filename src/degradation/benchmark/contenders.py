@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from degradation.data import Dataset
 from degradation.data.pipeline import PADDING, SCALE
-from degradation.models.layers import BatchNormalization, ZeroPadShortcut
+from degradation.models.layers import BatchNormalization, Conv2D, ZeroPadShortcut
 from degradation.models.networks import build_model
 from degradation.training.learner import Learner
 from degradation.training.protocol import parts_of
@@ -79,4 +79,5 @@ def _stock_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         return keras.layers.Lambda(
             lambda x: keras.ops.pad(x[:, ::stride, ::stride], padding), name=layer.name
         )
-    return layer.__class__.from_config(layer.get_config())
+    kind = keras.layers.Conv2D if isinstance(layer, Conv2D) else layer.__class__
+    return kind.from_config(layer.get_config())
