@@ -159,12 +159,15 @@ def test_after_a_run_that_diverges_the_next_one_is_trained(tmp_path, monkeypatch
 
 
 def test_runs_to_come_are_in_the_precision_of_those_there(tree):
-    """Whatever this processor is fastest in: seeds of one network are compared with one another."""
+    """If these share one; else in that which this processor is fastest in."""
     there = write_synthetic(tree / "results" / "recorded", variant=KIND, settings=SIZES)
     other = {"float32": "bfloat16", "bfloat16": "float32"}[cpu_precision()]
     RunFolder(there).update_manifest(precision=other)
-    part = PART.replace("[0]", "[1]").replace("c']", f"c', {SMALL}]")
-    ended = run(f"plan=[{part}]", name="record", tree=tree)
-    made = RunFolder(there.with_name("seed1"))
-    assert (ended.code, made.manifest()["precision"]) == (0, other)
-    assert f"seed1 trains in {other}, as the runs beside it" in ended.err
+    part = PART.replace("c']", f"c', {SMALL}]")
+    for seed, precision in ((1, other), (2, cpu_precision())):
+        ended = run(f"plan=[{part.replace('[0]', f'[{seed}]')}]", name="record", tree=tree)
+        made = RunFolder(there.with_name(f"seed{seed}"))
+        assert (ended.code, made.manifest()["precision"]) == (0, precision)
+        told = f"seed{seed} trains in {other}, as the runs beside it"
+        assert (told in ended.err) is (precision == other)
+        made.update_manifest(precision=cpu_precision())

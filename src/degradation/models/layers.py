@@ -14,19 +14,20 @@ if keras.backend.backend() != "tensorflow":
 
 @keras.saving.register_keras_serializable(package="degradation")
 class Conv2D(keras.layers.Conv2D):
-    """Keras' layer, which trains in bfloat16 on any processor.
+    """Keras' layer, which trains in bfloat16 on processors without it, too.
 
-    Processors with bfloat16 add its products up in float32 and round the sum. Elsewhere so does
-    this layer, where TensorFlow's gradients are rounded on the way, and up to 20 times as slow.
+    Those with it add the products of bfloat16 numbers up in float32 and round the sum. On others
+    TensorFlow rounds on the way, and its gradients take up to 20 times as long; there this layer
+    computes in float32 and rounds the result.
     """
 
     def convolution_op(self, inputs, kernel):
         """Convolve, without bias and activation."""
-        native = cpu_has_bf16() or tf.config.get_visible_devices("GPU")
-        if inputs.dtype != tf.bfloat16 or native:
+        native = inputs.dtype != tf.bfloat16 or tf.config.get_visible_devices("GPU")
+        if native or cpu_has_bf16():
             return super().convolution_op(inputs, kernel)
-        factors = (tf.cast(factor, tf.float32) for factor in (inputs, kernel))
-        return tf.cast(super().convolution_op(*factors), tf.bfloat16)
+        exact = super().convolution_op(tf.cast(inputs, tf.float32), tf.cast(kernel, tf.float32))
+        return tf.cast(exact, tf.bfloat16)
 
 
 @keras.saving.register_keras_serializable(package="degradation")

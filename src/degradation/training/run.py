@@ -168,9 +168,9 @@ def _fit(
 
 
 def _precision(config: DictConfig, folder: RunFolder, setting: Setting, gpu: Gpu | None) -> str:
-    """Settle the precision: the one asked for, or for `auto` that of what there is, or the fastest.
+    """Settle the precision: the one asked for, or for `auto` what began before, or the fastest.
 
-    What there is: the run, from an earlier start; or those that it will be compared with.
+    What began before is the run itself, or the `auto` runs beside it, if they share a precision.
     """
     chosen = config.runtime.precision
     if chosen != "auto":
@@ -181,19 +181,20 @@ def _precision(config: DictConfig, folder: RunFolder, setting: Setting, gpu: Gpu
     settled = began or (beside.pop() if len(beside) == 1 else fastest)
     if settled != fastest:
         reason = "as it began" if began else "as the runs beside it"
-        slow = "; it is slower here" if settled == "bfloat16" else ""
-        complain(f"warning: {relative(folder.path)} trains in {settled}, {reason}{slow}")
+        slower = f"; {fastest} is faster here" if fastest == "bfloat16" else ""
+        complain(f"warning: {relative(folder.path)} trains in {settled}, {reason}{slower}")
     return settled
 
 
 def _precisions_beside(folder: RunFolder, setting: Setting) -> set[str]:
-    """What `auto` is for other runs in the folder of runs that this one has its place in."""
-    root, found = folder.path.parent.parent.parent, set()
-    if folder.path == setting.folder(root):
-        for path in {*root.glob("*/*/seed*")} - {folder.path}:
-            with contextlib.suppress(UserError, LookupError):  # a damaged one, or none
+    """The precisions of the other `auto` runs on the schedule; none where `run_dir` led away."""
+    runs, found = folder.path.parent.parent, set()
+    if folder.path == setting.folder(runs.parent):
+        for path in {*runs.glob("*/seed*")} - {folder.path}:
+            with contextlib.suppress(UserError, LookupError):  # damaged, or of another protocol
                 manifest, other = RunFolder(path).manifest(), Setting.of(RunFolder(path).config())
-                if (manifest["protocol"], other.values["runtime.precision"]) == (PROTOCOL, "auto"):
+                automatic = other.values["runtime.precision"] == "auto"
+                if automatic and manifest["protocol"] == PROTOCOL:
                     found.add(manifest["precision"])
     return found
 
