@@ -12,7 +12,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _flags = cpuinfo("flags").split()
 if _flags and {"avx512_vnni", "avx_vnni"}.isdisjoint(_flags):
-    # There TensorFlow leaves oneDNN off, though it trains faster with it (docs/performance.md).
+    # There TensorFlow leaves oneDNN off, which makes training slower (docs/performance.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _here, _library = Path(__file__).parents[1], Path(degradation.__file__).parent
