@@ -1,11 +1,16 @@
 """What a run computes on: precision and threads are in force for the whole process."""
 
+import importlib
 import json
+import os
 
 import keras
+import pytest
 import tensorflow as tf
 from processes import Process
 
+import experiments
+from degradation import processor
 from degradation.training.devices import Threads, set_up
 
 
@@ -33,3 +38,25 @@ def test_precision_and_threads_are_in_force():
         "threads": [3, 2],
         "keras": ["channels_last", "float32"],
     }
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "asked", "expected"),
+    [
+        ("flags : avx2 fma\n", None, "1"),
+        ("flags : avx2 fma\n", "0", "0"),
+        ("flags : avx2 avx512f avx512_vnni\n", None, None),
+        ("Features : asimd\n", None, None),
+    ],
+)
+def test_onednn_is_turned_on_where_tensorflow_leaves_it_off(
+    tmp_path, monkeypatch, cpuinfo, asked, expected
+):
+    """Unless the user has said what it shall be."""
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", asked or "")
+    if asked is None:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    importlib.reload(experiments)
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected
