@@ -168,6 +168,7 @@ def test_runs_to_come_are_in_the_precision_of_those_there(tree):
         ended = run(f"plan=[{part.replace('[0]', f'[{seed}]')}]", name="record", tree=tree)
         made = RunFolder(there.with_name(f"seed{seed}"))
         assert (ended.code, made.manifest()["precision"]) == (0, precision)
+        assert made.manifest()["emulated"] is (precision == "bfloat16" != cpu_precision())
         told = f"seed{seed} trains in {other}, as the runs beside it"
         assert (told in ended.err) is (precision == other)
         made.update_manifest(precision=cpu_precision())

@@ -230,9 +230,11 @@ def test_what_runs_do_not_share_names_its_runs(tmp_path):
     write_run(tmp_path, "plain20", 0, **MACHINE)
     write_run(tmp_path, "plain20", 1, **MACHINE)
     write_run(tmp_path, "plain56", 0, **MACHINE | {"gpu": "A100", "precision": "float32"})
+    write_run(tmp_path, "resnet56", 0, **MACHINE | {"emulated": True})
     told = {(what, networks): value for what, value, networks, _ in facts(find_runs(tmp_path))}
     assert told[("data", "")].startswith("CIFAR-10, 97 of 60,000")
     assert told[("precision", "plain-20")].startswith("bfloat16;")
+    assert told[("precision", "ResNet-56")].startswith("bfloat16 (emulated);")
     assert told[("precision", "plain-56")] == "float32"
     assert told[("machine", "plain-56")].startswith("A100, AMD EPYC, 2 cores")
 

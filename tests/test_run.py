@@ -82,7 +82,7 @@ def test_manifest_has_every_field(finished):
     assert manifest.keys() == {
         *("status", "model", "parameters", "schedule", "seed", "git_commit", "git_dirty"),
         *("packages", "cpu", "gpu", "cores", "memory_gib", "threads", "thread_pools", "xla"),
-        *("precision", "dataset", "switches"),
+        *("precision", "emulated", "dataset", "switches"),
         *("started", "ended", "wall_seconds", "images_per_second", "wandb_id", "final", "best"),
         *("resumes", "protocol", "probe"),
     }

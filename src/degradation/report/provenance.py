@@ -149,7 +149,8 @@ def _settings(run: Run) -> str:
 def _precision(run: Run) -> str:
     if run.precision == "float32":
         return "float32"
-    return f"{run.precision}; weights, statistics, logits and loss in float32"
+    emulated = " (emulated)" * bool(run.manifest.get("emulated"))
+    return f"{run.precision}{emulated}; weights, statistics, logits and loss in float32"
 
 
 def _machine(run: Run) -> str:

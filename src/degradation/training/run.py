@@ -14,7 +14,7 @@ from degradation.data import Dataset, load_dataset
 from degradation.errors import Stopped, UserError
 from degradation.models.summary import convolutions
 from degradation.output import complain, say
-from degradation.processor import cpu_precision
+from degradation.processor import cpu_has_bf16, cpu_precision
 from degradation.records.checkpoints import Checkpoint
 from degradation.records.files import replace_file
 from degradation.records.machine import (
@@ -65,6 +65,7 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             cores = config.runtime.threads or machine["cores"]
             parts = parts_of(config.optimizer.batch, config.optimizer.ghost_batch)
             threads = threads_for(parts, cores)
+            precision = _precision(config, folder, setting, gpu)
             environment = {
                 **git_state(ROOT),
                 "packages": package_versions(),
@@ -72,11 +73,12 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
                 "gpu": gpu.name if gpu else None,
                 "threads": cores,
                 "thread_pools": asdict(threads),
-                "precision": _precision(config, folder, setting, gpu),
+                "precision": precision,
+                "emulated": precision == "bfloat16" and not (gpu or cpu_has_bf16()),
                 "probe": _probe(config, folder, checkpoint),
                 "switches": environment_switches(),
             }
-            set_up(environment["precision"], threads, config.seed, gpu)
+            set_up(precision, threads, config.seed, gpu)
             learner = Learner(config, dataset)
             # Before a checkpoint replaces the initial weights.
             probed = environment["probe"] == "layers"
