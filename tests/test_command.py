@@ -17,6 +17,7 @@ from command_line import REPOSITORY, arguments, environment, wait_until
 from omegaconf import OmegaConf
 
 import degradation.config
+import degradation.report.make  # noqa: F401  before `start` changes RUNS, whichever test is first
 from degradation.config import options
 from degradation.errors import IN_USE, Stopped, UserError
 from experiments import command, launch
@@ -125,7 +126,7 @@ WRONG = [
     ("report", "model=plain20", ["model=plain20", "decided by the figure"]),
     # reports of runs that are not there
     ("report", "runs=nowhere", ["no finished run on schedule=short", "figure=figure1"]),
-    ("report", "runs=nowhere figure=figure1", ["plain20 seed 0", "; to train in "]),
+    ("report", "runs=nowhere figure=figure1", ["plain20 seed 0", "; to train in results/runs: "]),
     ("report", "runs=nowhere figure=figure4 model.widths=[4,8,8,8]", ["with widths=4-8-8-8"]),
     ("report", "runs=nowhere model.growth=24", ["experiments.run model=densenet40", "growth=24"]),
     # the other commands
