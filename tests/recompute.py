@@ -38,7 +38,8 @@ def load(schedule: str) -> Runs:
     runs: Runs = {model: {} for model in [*PLAIN, *RESIDUAL]}
     for path in sorted((RECORDED / schedule).glob("*/seed*/metrics.csv")):
         model, seed = path.parts[-3], int(path.parts[-2].removeprefix("seed"))
-        if model in runs and json.loads(path.with_name("manifest.json").read_text())["ended"]:
+        status = json.loads(path.with_name("manifest.json").read_text())["status"]
+        if model in runs and status == "complete":
             runs[model][seed] = pd.read_csv(path).set_index("iteration")
     return {model: seeds for model, seeds in runs.items() if seeds}
 
@@ -135,13 +136,14 @@ def paper_rows(runs: Runs) -> Iterator[str]:
             for rows in seeds.values()
         ]
         distance = np.mean([curve.loc[3_000:32_000].abs().mean() for curve in minus])
+        distance = f"{distance:.2f} ({len(points.loc[3_000:32_000])})"
         later = np.mean([curve.loc[34_000:64_000].mean() for curve in minus])
         swing = [rows["test_error"].loc[20_000:32_000].diff().std() for rows in seeds.values()]
         swings = np.mean(swing) / 2**0.5, points.loc[20_000:32_000].diff().std() / 2**0.5
         cells = [signed(later), *(f"{value:.2f}" for value in swings)]
         cells.append(f"{response_distance(model, seeds):.2f}")
         start = [name(model), ", ".join(map(str, seeds)), f"{last.mean():.2f}"]
-        yield row(*start, signed(last.mean() - paper), z, f"{distance:.2f}", *cells)
+        yield row(*start, signed(last.mean() - paper), z, distance, *cells)
 
 
 def paper_curve(model: str) -> pd.Series:

@@ -34,6 +34,17 @@ def test_errors_and_interval_are_of_the_seeds_that_both_have():
     assert found.float32.to_dict() == {0: 19.0, 1: 20.0}
     assert found.bfloat16.to_dict() == {0: 19.0, 1: 20.2}
     assert found.difference == contrast([found.bfloat16 - found.float32], [1])
+    assert found.unlike == ""
+
+
+def test_machines_that_differ_are_named():
+    cpus = {"float32": "Xeon", "bfloat16": "EPYC"}
+    runs = [
+        dataclasses.replace(run, manifest=run.manifest | {"cpu": cpus[run.precision]})
+        for run in both("short", "plain20", [19.0, 19.1], [19.2, 19.3])
+    ]
+    (agreement,) = compare_precisions(runs)
+    assert agreement.unlike == "Xeon against EPYC"
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,13 @@ class TestSection:
             for seed in (0, 1, 2):
                 write_run(tmp_path, model, seed, **MACHINE)
         text = section("short", select(find_runs(tmp_path), "short"))
-        begins = "The paper's claims: 2 same direction, 5 not judged (runs missing). This is not "
-        assert text.startswith(f"{begins}the paper's schedule")
-        assert text.endswith("[The report](results/recorded/short/report.md) has the details.\n")
+        begins = (
+            "**The paper's claims: 2 same direction, 5 not judged (runs missing).** [The report]"
+        )
+        assert text.startswith(f"{begins}(results/recorded/short/report.md) has the details.\n")
+        assert "\nThis is not the paper's schedule" in text
+        assert text.count("**same direction**") == 2 and "runs missing**" not in text
+        assert "Final errors" not in text and "best, %" not in text
 
     def test_on_paper_the_papers_errors_stand_beside(self):
         runs = ended_runs("paper", as_in_paper("plain20", "resnet20", spread=(0.25,)))

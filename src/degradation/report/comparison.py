@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from degradation.report.provenance import UNKNOWN
 from degradation.report.runs import Run
 from degradation.report.statistics import Difference, contrast
 
@@ -34,13 +35,15 @@ class Agreement:
     """One network's final errors on unseen images in both precisions, in percent by seed.
 
     The seeds are those that both have. `network` is plain-56 or, with overrides, plain-56
-    (rate=0.05). `difference` is bfloat16 minus float32, paired by seed.
+    (rate=0.05). `difference` is bfloat16 minus float32, paired by seed. `unlike` names the
+    processors or GPUs where the two sides differ in them, float32's first; or it is "".
     """
 
     network: str
     float32: pd.Series
     bfloat16: pd.Series
     difference: Difference
+    unlike: str
 
     @property
     def verdict(self) -> str:
@@ -95,10 +98,17 @@ def compare_precisions(runs: Iterable[Run]) -> list[Agreement]:
         first, errors, others = single[seeds[0]], _errors(single)[seeds], _errors(half)[seeds]
         overrides = first.setting.variant_without("precision")
         network = f"{first.network} ({overrides})" if overrides else first.network
-        # By seed: of one seed, both precisions err alike.
         difference = contrast([others - errors], [1])
-        agreements.append(Agreement(network, errors, others, difference))
+        devices = [_devices(group[seed] for seed in seeds) for group in (single, half)]
+        unlike = "" if devices[0] == devices[1] else " against ".join(devices)
+        agreements.append(Agreement(network, errors, others, difference, unlike))
     return agreements
+
+
+def _devices(runs: Iterable[Run]) -> str:
+    """Name what runs were trained on."""
+    found = {run.manifest.get("gpu") or run.manifest.get("cpu") or UNKNOWN for run in runs}
+    return " and ".join(sorted(found))
 
 
 def _groups(runs: Iterable[Run]) -> dict[tuple[Any, str, tuple], dict[int, Run]]:

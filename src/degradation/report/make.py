@@ -190,14 +190,20 @@ def _tell_left_out(
 
 
 def _commands(asked: Request, runs: list[Run]) -> list[str]:
-    """List what trains `runs` again, networks with the same seeds at once, and this report."""
+    """List what trains `runs` again, networks with the same seeds at once, and their report.
+
+    What is trained lies in results/runs: of recorded runs the report is on those there, not again
+    on the recorded ones. Those for why take a plan.
+    """
+    if asked.folder == RECORDED / WHY:
+        return ["make reproduce-why"]
     sweeps: dict[tuple[int, ...], list[str]] = {}
     for group in by_network(runs).values():
         sweeps.setdefault(tuple(sorted(r.seed for r in group)), []).append(group[0].model)
     # A probe is no part of a setting, since it changes no run; the report would miss it.
     probe = ["probe=layers"] * any(not run.probe.empty for run in runs)
     commands = [_training(asked, models, seeds, *probe) for seeds, models in sweeps.items()]
-    words = [f"runs={relative(asked.folder)}"]
+    words = [] if asked.folder.is_relative_to(RECORDED) else [f"runs={relative(asked.folder)}"]
     if asked.figure_overrides:
         words = [f"figure={asked.figure['name']}", *asked.figure_overrides, *words]
     seeds = show(sorted({run.seed for run in runs}))

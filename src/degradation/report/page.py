@@ -106,19 +106,16 @@ def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
 def section(schedule: str, runs: list[Run]) -> str:
     """Tell the README what is recorded on a schedule: verdicts, a figure, errors, the paper's.
 
-    Of schedules other than the paper's, what became of the claims, and what they cannot show.
+    Of schedules other than the paper's the claims alone, and what they cannot show.
     `runs` are all of the schedule without overrides, as `select` picks them. The report on them
     lies in `results/recorded/<schedule>/`, with its figures.
     """
-    folder = f"results/recorded/{schedule}"
-    if schedule != "paper":
-        link = f"[The report]({folder}/report.md) has the details."
-        return " ".join(filter(None, [headline(judge(runs)), caveats(runs), link])) + "\n"
     names = {spec["name"] for spec in drawable(read_figures().values(), runs)}
     figure = next((name for name in ("figure6", "figure1") if name in names), None)
     findings = judge(runs)
     tested = [finding for finding in findings if not finding.lacking]
-    more = {"headline": headline(findings), "folder": folder, "figure": figure}
+    more = {"headline": headline(findings), "folder": f"results/recorded/{schedule}"}
+    more |= {"figure": figure} if schedule == "paper" else {"errors": []}
     return _render(runs, tested, brief=True, **more)
 
 

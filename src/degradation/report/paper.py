@@ -102,6 +102,7 @@ def compare_with_paper(runs: Iterable[Run]) -> list[dict[str, Any]]:
                 "paper": paper,
                 "difference": fmean(errors) - paper,
                 "z": z_score(errors, paper),
+                "points": len(points.loc[slice(*DISTANCE_OVER)]),
                 "distance": fmean(_minus(c, points, DISTANCE_OVER).abs().mean() for c in curves),
                 "later": fmean(_minus(c, points, LATER_OVER).mean() for c in curves),
                 "swing": fmean(_swing(c.loc[slice(*SWING_OVER)]) for c in curves),
