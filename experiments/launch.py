@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
+import joblib
 import psutil
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
@@ -118,12 +120,16 @@ def check_launcher(chosen: list[str]) -> None:
 def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
     """Hand the jobs to a launcher and wait for all; return their exit codes.
 
-    A signal that asks to stop ends jobs on this machine, which save first, and the waiting for
-    those on others, which go on.
+    A signal that asks to stop ends jobs that run here, which save first, and the waiting for those
+    elsewhere, which go on.
     """
     folder = LAUNCHED / time.strftime("%Y%m%d-%H%M%S")
     folder.mkdir(parents=True, exist_ok=True)
-    stop = folder / "stop"  # once it is there, no further job begins
+    stop = folder / "stop"  # once it is there, no further job begins here
+    warnings = [number for number in WARNINGS if signal.getsignal(number) is signal.SIG_DFL]
+    # An idle worker that dies of Ctrl-C would take all others with it, and their runs.
+    loky = partial(joblib.parallel.BACKENDS["loky"], initializer=_hear_nothing)
+    joblib.register_parallel_backend("loky", loky)
 
     def end(number, frame):
         stop.touch()
@@ -134,17 +140,23 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
                     child.send_signal(signal.SIGTERM)
                     stopped += 1
         if not stopped:
-            raise Stopped(number, f"while waiting for {len(jobs)} jobs, which go on where they are")
+            raise Stopped(number, f"while waiting for {len(jobs)} jobs; those elsewhere go on")
 
     place = folder.relative_to(ROOT)
     say(f"{len(jobs)} jobs by {' '.join(chosen)}; what a cluster's jobs print goes below {place}")
     try:
-        with handling(STOPS, end):
+        with handling([*STOPS, *warnings], end):
             results = _with_launcher(module, chosen, folder, lambda it: it.launch(jobs, 0))
         return [result.return_value for result in results]
     except Exception as error:  # of an engine that cannot run the jobs, or has lost one
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{' '.join(chosen)}: {reason}", exit_code=1) from error
+
+
+def _hear_nothing() -> None:
+    """Leave the terminal's signals to the process that launches, and to the runs themselves."""
+    for number in (*STOPS, *WARNINGS):
+        signal.signal(number, lambda *_: None)  # unlike SIG_IGN, not inherited
 
 
 class Task:
@@ -154,8 +166,8 @@ class Task:
         self.module, self.stop, self.made_by = module, folder / "stop", os.getpid()
 
     def __call__(self, config: DictConfig) -> int:
-        """Run the job, unless a stop was asked for; return its exit code."""
-        if self.stop.exists():
+        """Run the job and return its exit code; not if the process above was asked to stop."""
+        if self.stop.exists() and self.made_by in (os.getpid(), *_ancestors()):
             return 128 + signal.SIGTERM
         overrides = list(HydraConfig.get().overrides.task)
         if int(os.environ.get("SLURM_RESTART_COUNT", 0)):
@@ -166,6 +178,10 @@ class Task:
         if code in INTERRUPTED and os.getpid() == self.made_by:
             self.stop.touch()  # `run_alone` has heard the signal in place of `launch`
         return code
+
+
+def _ancestors() -> list[int]:
+    return [process.pid for process in psutil.Process().parents()]
 
 
 def _with_launcher(module: str, chosen: list[str], folder: Path, use: Callable[[Launcher], list]):

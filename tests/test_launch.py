@@ -1,13 +1,16 @@
 """Jobs by a launcher of Hydra: several at a time, the worst code, and what a signal does."""
 
+import os
 import signal
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from command_line import arguments, environment, run, wait_until
 from processes import QUICK, SYNTHETIC
 
 from degradation.records.run_folder import RunFolder
+from experiments import launch
 
 SMALL = ("model=plain20", "model.depth=8", *QUICK, *SYNTHETIC, "runtime.threads=1")
 TWO = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -28,21 +31,46 @@ def test_jobs_run_side_by_side_and_the_worst_code_is_the_commands(tree):
 
 
 @pytest.mark.slow
-def test_a_signal_ends_jobs_here_which_save_and_begins_no_other(tree):
-    words = ["-m", *SMALL, *TWO, "seed=0,1,2", "run_dir=out/${seed}"]
+@pytest.mark.parametrize(
+    ("send", "number", "seeds"),
+    [
+        (os.kill, signal.SIGTERM, "0,1,2"),
+        (os.kill, signal.SIGUSR1, "0,1"),
+        (os.killpg, signal.SIGINT, "0"),  # as a terminal does, and one worker is idle
+    ],
+)
+def test_a_signal_ends_jobs_here_which_save_and_begins_no_other(tree, send, number, seeds):
+    words = ["-m", *SMALL, *TWO, f"seed={seeds}", "run_dir=out/${seed}"]
     words += ["schedule.iterations=100000", "schedule.evaluate_every=10"]
     process = subprocess.Popen(
         arguments("run", *words),
         cwd=tree,
         env=environment(tree),
         stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     folders = [RunFolder(tree / "out" / str(seed)) for seed in range(3)]
-    wait_until(lambda: all((folder.path / "metrics.csv").exists() for folder in folders[:2]))
-    process.send_signal(signal.SIGTERM)
+    begun = [folder for folder in folders[:2] if folder.path.name in seeds]
+    wait_until(lambda: all((folder.path / "metrics.csv").exists() for folder in begun))
+    send(process.pid, number)
     assert process.wait(timeout=120) == 128 + signal.SIGTERM
-    assert [folder.status for folder in folders] == ["interrupted", "interrupted", None]
-    assert all(folder.load_checkpoint().iteration > 0 for folder in folders[:2])
+    assert [folder.status for folder in begun] == ["interrupted"] * len(begun)
+    assert [folder for folder in folders if folder.status] == begun
+    assert all(folder.load_checkpoint().iteration > 0 for folder in begun)
+
+
+@pytest.mark.parametrize(("made_by", "code"), [(os.getpid(), 128 + signal.SIGTERM), (-1, 0)])
+def test_jobs_of_a_cluster_begin_though_the_command_was_stopped(
+    made_by, code, tmp_path, monkeypatch
+):
+    """Those below the command itself do not."""
+    job = SimpleNamespace(overrides=SimpleNamespace(task=["seed=1"]))
+    monkeypatch.setattr(launch.HydraConfig, "get", lambda: job)
+    monkeypatch.setattr(launch, "run_alone", lambda *_, label: 0)
+    task = launch.Task("experiments.run", tmp_path)
+    task.made_by = made_by
+    (tmp_path / "stop").touch()
+    assert task(None) == code
 
 
 @pytest.mark.slow
