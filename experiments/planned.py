@@ -1,6 +1,6 @@
 """Runs that a command needs: all composed and checked before the first starts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -90,15 +90,21 @@ def train_missing(
             say(f"{run.name} is complete")
     if launcher and missing:
         codes = launch("experiments.run", [run.overrides for run in missing], [*launcher])
-        return max(_fault(run, code) for run, code in zip(missing, codes, strict=True))
+        faults = [_fault(run, code) for run, code in zip(missing, codes, strict=True)]
+        _tell_old(run for run, fault in zip(missing, faults, strict=True) if fault)
+        return max(faults)
     for number, run in enumerate(missing, 1):
         say(f"\n{run.name}")
         if code := _fault(run, run_alone("experiments.run", run.overrides)):
-            if left := [r for r in missing[number:] if r.folder.status in ENDED]:
-                folders = ", ".join(r.name for r in left)
-                complain(f"warning: still as they were before overwrite=true: {folders}")
+            _tell_old(missing[number:])
             return code
     return 0
+
+
+def _tell_old(runs: Iterable[PlannedRun]) -> None:
+    """Of runs that were not trained again, name those that had ended before."""
+    if old := [run.name for run in runs if run.folder.status in ENDED]:
+        complain(f"warning: still as they were before overwrite=true: {', '.join(old)}")
 
 
 def _fault(run: PlannedRun, code: int) -> int:

@@ -359,7 +359,7 @@ def test_both_precisions_of_a_network_are_set_side_by_side(tree, runs):
     (line,) = [
         line
         for line in page(tree).splitlines()
-        if line.startswith("| plain-20 ") and line.endswith(" **agree** |")
+        if line.startswith("| plain-20 ") and line.endswith(" **agree** | – |")
     ]
     assert "0, 1, 2" in line
     reported(tree, "seeds=[0,2]")
@@ -376,15 +376,28 @@ def test_a_folder_that_is_a_schedules_own_gets_its_report_in_place(tree):
     assert {path.name for path in (tree / "mine/paper").iterdir() if path.is_dir()} == {"plain20"}
 
 
+@pytest.mark.parametrize("launcher", [[], ["hydra/launcher=joblib"]])
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_what_an_interrupted_overwriting_has_left_as_it_was_is_named(
-    overwrite, tmp_path, monkeypatch, capsys
+    overwrite, launcher, tmp_path, monkeypatch, capsys
 ):
     folders = [RunFolder(write_run(tmp_path, model)) for model in ("plain20", "plain32", "plain56")]
     runs = [planning.PlannedRun(None, folder, []) for folder in folders]
-    codes = iter([0, 130])
-    monkeypatch.setattr(planning, "run_alone", lambda *_: next(codes))
-    assert planning.train_missing(runs, overwrite=overwrite) == (130 if overwrite else 0)
+    codes = iter([0, 130, 130])
+
+    def run_alone(module, overrides):
+        code, folder = next(codes), folders[len(started)]
+        started.append(folder)
+        if started == folders[:2]:
+            folder.update_manifest(status="interrupted")
+        return code
+
+    started = []
+    monkeypatch.setattr(planning, "run_alone", run_alone)
+    monkeypatch.setattr(
+        planning, "launch", lambda module, jobs, _: [run_alone(module, job) for job in jobs]
+    )
+    assert planning.train_missing(runs, launcher, overwrite) == (130 if overwrite else 0)
     left = degradation.config.relative(folders[2].path)
     told = f"warning: still as they were before overwrite=true: {left}\n"
     assert capsys.readouterr().err == (told if overwrite else "")
