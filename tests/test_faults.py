@@ -251,6 +251,26 @@ def test_overwriting_deletes_nothing_before_the_network_is_there(whole, tmp_path
     assert files(folder.path) == before
 
 
+def stop_while_it_is_built() -> None:
+    from degradation.training import learner
+
+    build = learner.build_model
+
+    def build_late(**settings):
+        send(signal.SIGTERM)
+        return build(**settings)
+
+    learner.build_model = build_late
+
+
+def test_overwriting_that_is_stopped_before_it_began_deletes_nothing(whole, tmp_path):
+    folder = RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
+    before = files(folder.path)
+    line = train(folder, "overwrite=true", faults=[stop_while_it_is_built]).error(code=143)
+    assert line == "error: stopped by SIGTERM before the run began"
+    assert files(folder.path) == before
+
+
 def test_run_that_was_stopped_while_it_overwrites_goes_on_without_that(whole, tmp_path):
     """The same command would delete what it has done, and says so."""
     folder = RunFolder(tmp_path / "run")

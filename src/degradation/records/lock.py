@@ -4,7 +4,6 @@ import contextlib
 import errno
 import json
 import os
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, SoftFileLease, Timeout
 
 from degradation.errors import IN_USE, UserError
+from degradation.output import complain
 from degradation.records.files import faults_as_user_errors
 from degradation.records.machine import utc_now
 
@@ -57,7 +57,7 @@ def _acquire(path: Path) -> FileLock | SoftFileLease:
             lock = SoftFileLease(
                 path.with_name(".lease.lock"),
                 lease_duration=LEASE_SECONDS,
-                on_compromise=lambda _: os.kill(os.getpid(), signal.SIGTERM),
+                on_compromise=lambda _: _leave(path.parent),
             )
             lock.acquire(timeout=1.5 * LEASE_SECONDS)
     except Timeout:
@@ -67,6 +67,12 @@ def _acquire(path: Path) -> FileLock | SoftFileLease:
             IN_USE,
         ) from None
     return lock
+
+
+def _leave(folder: Path) -> None:
+    """End this process at once: whatever it wrote now, it would do to the next writer's run."""
+    complain(f"error: {folder}: another process has taken over, for this one did not answer")
+    os._exit(IN_USE)
 
 
 def _holder(path: Path) -> str:

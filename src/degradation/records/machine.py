@@ -22,7 +22,7 @@ SWITCHES = (
     *("TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "XLA_FLAGS"),
     *("TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC", "NVIDIA_TF32_OVERRIDE"),
     *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE"),
-    *("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
 )
 """Environment variables that change the digits of a training, or its speed."""
 
@@ -50,15 +50,10 @@ def environment_switches() -> dict[str, str]:
     return {name: re.sub("/.*", "…", value) for name, value in values.items() if value}
 
 
-def package_versions() -> dict[str, str | None]:
-    """Return the versions of Python and of `PACKAGES`; None for one that is not installed."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
-    return versions
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of `PACKAGES`."""
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | packages
 
 
 def git_state(root: Path | str) -> dict[str, Any]:

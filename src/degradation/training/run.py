@@ -14,7 +14,7 @@ from degradation.data import Dataset, load_dataset
 from degradation.errors import Stopped, UserError
 from degradation.models.summary import convolutions
 from degradation.output import complain, say
-from degradation.processor import cpu_has_bf16, cpu_precision
+from degradation.processor import cpu_precision
 from degradation.records.checkpoints import Checkpoint
 from degradation.records.files import replace_file
 from degradation.records.machine import (
@@ -74,7 +74,7 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
                 "threads": cores,
                 "thread_pools": asdict(threads),
                 "precision": precision,
-                "emulated": precision == "bfloat16" and not (gpu or cpu_has_bf16()),
+                "emulated": precision == "bfloat16" != _fastest(gpu),
                 "probe": _probe(config, folder, checkpoint),
                 "switches": environment_switches(),
             }
@@ -87,6 +87,8 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             _announce(config, folder, dataset, learner, environment)
 
             # Where it stands: at its checkpoint, or at the beginning.
+            if stop.signal:
+                raise Stopped(stop.signal, "before the run began")
             if config.overwrite:
                 folder.clear()  # not before: whatever fails until here costs nothing
             if checkpoint:
@@ -177,7 +179,7 @@ def _precision(config: DictConfig, folder: RunFolder, setting: Setting, gpu: Gpu
     chosen = config.runtime.precision
     if chosen != "auto":
         return chosen
-    fastest = gpu.precision if gpu else cpu_precision()
+    fastest = _fastest(gpu)
     began = None if config.overwrite else folder.manifest().get("precision")
     beside = set() if began else _precisions_beside(folder, setting)
     settled = began or (beside.pop() if len(beside) == 1 else fastest)
@@ -186,6 +188,10 @@ def _precision(config: DictConfig, folder: RunFolder, setting: Setting, gpu: Gpu
         slower = f"; {fastest} is faster here" if fastest == "bfloat16" else ""
         complain(f"warning: {relative(folder.path)} trains in {settled}, {reason}{slower}")
     return settled
+
+
+def _fastest(gpu: Gpu | None) -> str:
+    return gpu.precision if gpu else cpu_precision()
 
 
 def _precisions_beside(folder: RunFolder, setting: Setting) -> set[str]:
@@ -204,7 +210,7 @@ def _precisions_beside(folder: RunFolder, setting: Setting) -> set[str]:
 def _probe(config: DictConfig, folder: RunFolder, checkpoint: Checkpoint | None) -> str:
     """Settle what is measured of layers: as the run began, for its beginning is over."""
     asked = config.probe.name
-    before = folder.manifest().get("probe", asked) if checkpoint else asked
+    before = folder.manifest().get("probe", "none") if checkpoint else asked
     if before != asked:
         complain(f"warning: {relative(folder.path)} goes on with probe={before}, as it began")
     return before
