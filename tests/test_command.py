@@ -10,11 +10,11 @@ import sys
 import tempfile
 import threading
 import time
-from typing import NamedTuple
 
 import pytest
 from command_line import REPOSITORY, arguments, environment, wait_until
 from omegaconf import OmegaConf
+from processes import Ended
 
 import degradation.config
 import degradation.report.make  # noqa: F401  before `start` changes RUNS, whichever test is first
@@ -29,14 +29,6 @@ JOBLIB = "-m seed=0,1 hydra/launcher=joblib hydra.launcher.n_jobs"
 SLURM, MORE = "hydra/launcher=slurm hydra.launcher", "additional_parameters.reservation"
 PLAN = '"plan=[{{schedule: smoke, models: [{}], seeds: [0], overrides: [{}]}}]"'
 LONG = "x" * 300
-
-
-class Result(NamedTuple):
-    """How a command ended that ran in this process."""
-
-    code: int
-    stdout: str
-    stderr: str
 
 
 @pytest.fixture
@@ -58,13 +50,13 @@ def start(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "import_quietly", refuse)
     monkeypatch.setattr(launch, "run_alone", refuse)
 
-    def call(name: str, line: str) -> Result:
+    def call(name: str, line: str) -> Ended:
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *shlex.split(line)])
         monkeypatch.delitem(sys.modules, f"experiments.{name}", raising=False)
         with pytest.raises(SystemExit) as end:
             runpy.run_module(f"experiments.{name}", run_name="__main__")
         assert list(work.iterdir()) == list(scratch.iterdir()) == []
-        return Result(end.value.code or 0, *capsys.readouterr())
+        return Ended(end.value.code or 0, *capsys.readouterr())
 
     return call
 
@@ -151,10 +143,9 @@ WRONG = [
 )
 def test_wrong_input_is_one_line_and_leaves_nothing(start, name, line, words):
     result = start(name, line)
-    assert (result.code, result.stdout) == (2, "")
-    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert result.error() and result.out == ""
     for word in words:
-        assert word in result.stderr
+        assert word in result.err
 
 
 @pytest.mark.parametrize("name", ["", "config.yaml", "metrics.csv", "wandb/notes"])
@@ -165,9 +156,8 @@ def test_run_dir_with_files_of_something_else_is_refused(start, tmp_path, name, 
     theirs.parent.mkdir(parents=True, exist_ok=True)
     theirs.write_text("seed: 0\n")
     result = start("run", f"run_dir={tmp_path / 'theirs'} {overwrite}")
-    assert (result.code, result.stderr.count("\n")) == (2, 1)
     reason = f"its {name.split('/')[0]} is not a run's; allowed:" if name else "allowed: a folder"
-    assert reason in result.stderr
+    assert reason in result.error()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
     assert theirs.read_text() == "seed: 0\n"
 
@@ -178,9 +168,9 @@ def test_run_dir_with_files_of_something_else_is_refused(start, tmp_path, name, 
 @pytest.mark.parametrize("name", ["run", "reproduce", "report"])
 def test_help_lists_options_and_values(start, name):
     result = start(name, "schedule=smoke --help")
-    assert (result.code, result.stderr) == (0, "")
-    assert f"python -m experiments.{name}" in result.stdout
-    assert "schedule: brief, medium, paper, short, smoke" in result.stdout
+    assert (result.code, result.err) == (0, "")
+    assert f"python -m experiments.{name}" in result.out
+    assert "schedule: brief, medium, paper, short, smoke" in result.out
 
 
 @pytest.mark.parametrize(
@@ -188,9 +178,9 @@ def test_help_lists_options_and_values(start, name):
 )
 def test_cfg_job_prints_the_configuration_wherever_it_stands(start, line):
     result = start("run", line)
-    assert (result.code, result.stderr) == (0, "")
-    assert "seed: 3\n" in result.stdout and "schedule:\n  name: short\n" in result.stdout
-    assert "hydra" not in result.stdout
+    assert (result.code, result.err) == (0, "")
+    assert "seed: 3\n" in result.out and "schedule:\n  name: short\n" in result.out
+    assert "hydra" not in result.out
 
 
 def test_output_that_nobody_reads_ends_a_command_as_a_shell_expects(tree):
@@ -215,7 +205,7 @@ def test_output_that_nobody_reads_ends_a_command_as_a_shell_expects(tree):
 def jobs(start, monkeypatch):
     """Give a function that runs a command; its jobs are noted instead of run, with these codes."""
 
-    def call(line: str, codes: list[int]) -> tuple[Result, list[list[str]]]:
+    def call(line: str, codes: list[int]) -> tuple[Ended, list[list[str]]]:
         noted, codes = [], iter(codes)
 
         def note(module, overrides):
@@ -231,14 +221,14 @@ def jobs(start, monkeypatch):
 
 def test_sweep_runs_every_combination(jobs):
     result, noted = jobs("-m model=plain20,plain56 seed=0,1 schedule=smoke", [0, 0, 0, 0])
-    assert (result.code, result.stderr) == (0, "")
+    assert (result.code, result.err) == (0, "")
     assert noted == [
         ["model=plain20", "seed=0", "schedule=smoke"],
         ["model=plain20", "seed=1", "schedule=smoke"],
         ["model=plain56", "seed=0", "schedule=smoke"],
         ["model=plain56", "seed=1", "schedule=smoke"],
     ]
-    assert "model=plain56 seed=1" in result.stdout
+    assert "model=plain56 seed=1" in result.out
 
 
 @pytest.mark.parametrize(("code", "started"), [(2, 3), (137, 3), (129, 2), (130, 2), (143, 2)])
@@ -434,8 +424,8 @@ def test_a_slip_in_any_figure_is_told_for_a_report_draws_all(start, conf, name, 
     text = (conf / "figure/figure1.yaml").read_text()
     (conf / "figure/mine.yaml").write_text(text.replace("name: figure1", slip))
     result = start(name, "figure=figure1 schedule=smoke")
-    assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-    assert result.stderr.startswith("error: conf/figure/mine.yaml: ") and said in result.stderr
+    assert result.error().startswith("error: conf/figure/mine.yaml: ") and said in result.err
+    assert result.out == ""
 
 
 @pytest.mark.parametrize(
@@ -454,8 +444,8 @@ def test_a_slip_in_a_file_of_conf_is_told_with_its_name(start, conf, content, sa
     config.write_text(config.read_text().replace("model: resnet20", "model: mine"))
     for line in ("model=mine", *["optimizer.rate=1"] * said.startswith("cannot be read")):
         result = start("run", line)
-        assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-        assert result.stderr.startswith("error: conf/model/mine.yaml: ") and said in result.stderr
+        assert result.error().startswith("error: conf/model/mine.yaml: ") and said in result.err
+        assert result.out == ""
 
 
 def test_wandbs_own_switch_counts_where_no_tracking_was_given(start, monkeypatch):
@@ -469,9 +459,8 @@ def test_wandbs_own_switch_counts_where_no_tracking_was_given(start, monkeypatch
     monkeypatch.setenv("WANDB_MODE", "dryrun")
     assert mode("") == "offline"
     monkeypatch.setenv("WANDB_MODE", "shared")
-    result = start("run", "")
-    assert result.code == 2
-    assert result.stderr == "error: WANDB_MODE=shared: allowed: disabled, offline, online\n"
+    error = start("run", "").error()
+    assert error == "error: WANDB_MODE=shared: allowed: disabled, offline, online"
 
 
 def test_a_library_of_another_clone_is_refused(tmp_path):

@@ -174,21 +174,6 @@ def test_the_defaults_are_the_papers_settings():
     assert make().departures == []
 
 
-@pytest.mark.parametrize(
-    ("override", "departure"),
-    [
-        ("data=synthetic", "data=synthetic"),
-        ("optimizer.decay=all", "decay=all"),
-        ("optimizer.ghost_batch=null", "ghost_batch=null"),
-        ("data.holdout=5000", "holdout=5000"),
-        ("model.shortcut=B", "shortcut=B"),
-        ("optimizer.warmup.rate=0.05", "warmup.rate=0.05"),
-    ],
-)
-def test_what_is_unlike_the_paper_is_told(override, departure):
-    assert make(override).departures == [departure]
-
-
 def test_a_folder_that_lacks_what_every_run_needs_is_refused():
     folder = kept()
     del folder["schedule"]["iterations"]
