@@ -184,7 +184,7 @@ WORDS = {  # of docs/why.md, in the order of its reports
     "": "none",
     "init=dirac": "near-identity kernels",
     "norm=none": "no batch norm",
-    "init=gaussian,norm=none": "no batch norm, N(0, 0.01) kernels",
+    "init=gaussian,norm=none": "no batch norm, N(0, 0.01²) kernels",
     "warmup.min_depth=20": "warm-up",
 }
 ERRORS = {"train_error": "training", "test_error": "test"}

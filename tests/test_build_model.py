@@ -18,7 +18,7 @@ from experiments.compose import compose
 
 
 def test_initial_weights():
-    """He normal (fan-in) convolutions, a dense layer of N(0, 0.01), neutral batch normalisation."""
+    """He normal (fan-in) convolutions, a dense layer of N(0, 0.01²), neutral batch norm."""
     keras.utils.set_random_seed(0)
     model = build_model("resnet56")
     scaled = []

@@ -195,7 +195,7 @@ class TestReport:
             assert f"]({name}.png)" in page and (tmp_path / "short" / f"{name}.svg").is_file()
         lost, _ = rows(page, "plain-56", "no batch norm")
         assert lost[2] == "0, 1, 2 (seed 1 diverged at iteration 12)" and lost[5] != ""
-        lost, _ = rows(page, "plain-56", "no batch norm, N(0, 0.01) kernels")
+        lost, _ = rows(page, "plain-56", "no batch norm, N(0, 0.01²) kernels")
         assert lost[4:] == ["–", "", "", "**3 of 3 failed**"]
         (probed,) = (row for row in rows(page) if row[0].startswith("plain-56, no batch norm, N(0"))
         assert probed[3].endswith("→ –") and "seed 2 diverged at iteration 12" in probed[0]
@@ -312,7 +312,7 @@ class TestFigures:
         labels = [label.get_text() for label in training.get_yticklabels()]
         assert labels == [
             *("none", "near-identity kernels", "no batch norm\n1 of 3 diverged"),
-            *("no batch norm,\nN(0, 0.01) kernels\n3 of 3 diverged", "warm-up"),
+            *("no batch norm,\nN(0, 0.01²) kernels\n3 of 3 diverged", "warm-up"),
         ]
         ends = [run.final("test_error") for run in runs if run.model == "plain56"]
         assert list(line(test, "plain56-test_error-none").get_xdata()) == ends

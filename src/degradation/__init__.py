@@ -9,7 +9,7 @@ __all__ = ["load_recorded"]
 
 
 def load_recorded(run: str) -> "keras.Model":
-    """Load the network of a recorded run, such as `paper/resnet56/seed0`.
+    """Load the network of a recorded run, such as `paper/resnet20/seed0`.
 
     It takes images as they are, uint8 or float `[batch, 32, 32, 3]` in 0..255, and gives float32
     logits `[batch, 10]`: the mean image is subtracted inside. It needs no data. It computes in the

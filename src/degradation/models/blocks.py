@@ -132,7 +132,7 @@ def classifier(x, classes: int, l2: float | None = None):
     """
     return layers.Dense(
         classes,
-        # He normal here makes the first updates at rate 0.1 blow up; N(0, 0.01) is Caffe's custom.
+        # He normal makes the first updates at rate 0.1 blow up; N(0, 0.01²) is Caffe's convention.
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
         kernel_regularizer=None if l2 is None else keras.regularizers.L2(l2),
         dtype="float32",

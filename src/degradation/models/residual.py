@@ -30,7 +30,7 @@ def cifar_resnet(
     and 64 filters on maps of 32×32, 16×16 and 8×8, global average pooling and a dense layer.
 
     `init` is how the kernels of convolutions begin: He normal; `dirac`, near the identity, but for
-    the stem's; `gaussian`, N(0, 0.01). With `norm="none"` convolutions have biases, and no batch
+    the stem's; `gaussian`, N(0, 0.01²). With `norm="none"` convolutions have biases, and no batch
     normalisation follows them. Neither is the paper's.
     """
     blocks, how = (depth - 2) // 6, {"init": init, "norm": norm}

@@ -61,7 +61,9 @@ def class_errors(runs: list[Run]) -> pd.DataFrame:
 def load_runs(
     folder: Path | str, on_skip: Callable[[Path, str], None] | None = None
 ) -> pd.DataFrame:
-    """Read the finished runs in and below `folder` as a tidy table: a row a run, iteration, metric.
+    """Read the finished runs in and below `folder` as a tidy table.
+
+    One row per run, iteration and metric. A subfolder `why` is passed over: give it as `folder`.
 
     Columns: `run` (its folder, relative to `folder`), `model`, `variant` (its overrides, "" if
     none), `schedule`, `seed`, `precision`, `iteration` (finished updates), `metric` and `value`.

@@ -35,7 +35,7 @@ from degradation.setting import Setting
 INTERVENTIONS = {  # in words
     "norm=none": "no batch norm",
     "init=dirac": "near-identity kernels",
-    "init=gaussian": "N(0, 0.01) kernels",
+    "init=gaussian": "N(0, 0.01²) kernels",
     "warmup.min_depth=20": "warm-up",
 }
 KEYS = {text.partition("=")[0] for text in INTERVENTIONS}
@@ -44,7 +44,7 @@ SETTLED, LATE = 100, 400  # updates: after the first damage; when warm-ups have 
 EQUAL = 1 / 5  # of the gap between plain-56 and plain-20: less is not what makes the gap
 FAILED = 85.0  # percent of training error, about a guess, which has 90
 DECADES = 10  # that the axis of gradients has at most
-LINES_ARE = "a line an update, the thick one before training. Lines are medians over the seeds."
+LINES_ARE = "one line per update, the thick one before training. Lines are medians over the seeds."
 
 
 # ---------------------------------------------------------------- runs
