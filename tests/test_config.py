@@ -21,6 +21,7 @@ from degradation.config import (
 )
 from degradation.errors import UserError
 from degradation.schema import NETWORKS, check
+from degradation.setting import NETWORKS as PAPERS
 from degradation.setting import SCHEDULES
 from experiments import compose as composing
 
@@ -81,6 +82,12 @@ def test_files_of_schedules_have_what_the_code_has(name):
         key: list(value) if isinstance(value, tuple) else value
         for key, value in SCHEDULES[name].items()
     }
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_files_of_the_papers_networks_have_what_the_code_has(name):
+    model = validate(compose(f"model={name}")).model.model_dump()
+    assert {f"model.{key}": value for key, value in model.items()} == PAPERS[name]
 
 
 @pytest.mark.parametrize("group", ["optimizer", "data", "runtime", "tracking", "probe"])

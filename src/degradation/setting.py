@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from degradation.config import flatten, option_values, options
-from degradation.schema import Configuration, check, show
+from degradation.schema import CifarResnet, Configuration, check, show
 
 DECIDES = {
     **dict.fromkeys(("model", "data", "schedule", "optimizer", "seed"), True),
@@ -37,10 +37,21 @@ SCHEDULES = {
 }
 """The schedules of `conf/schedule/`: the paper's shape at several lengths."""
 
-NETWORKS = {"resnet1202"} | {
-    f"{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 44, 56, 110)
+
+def _network(kind: str, depth: int) -> CifarResnet:
+    shortcut = "A" if kind == "resnet" else None
+    name = f"{kind}{depth}"
+    return CifarResnet(name=name, builder="cifar_resnet", depth=depth, shortcut=shortcut)
+
+
+NETWORKS = {
+    network.name: flatten({"model": network.model_dump()})
+    for network in (
+        *(_network(kind, d) for kind in ("plain", "resnet") for d in (20, 32, 44, 56, 110)),
+        _network("resnet", 1202),
+    )
 }
-"""The networks that the paper trains on CIFAR-10."""
+"""The networks that the paper trains on CIFAR-10, of `conf/model/`: values by dotted key."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +105,8 @@ class Setting:
         """What differs from the named network's file, the named schedule, and otherwise defaults.
 
         By dotted key, sorted: what a command line has to say beside `model=`, `schedule=` and
-        `seed=`. Networks and schedules of one's own are compared with their files in `conf/`; of
-        one whose file has gone, the name says it all.
+        `seed=`. Networks and schedules other than `NETWORKS` and `SCHEDULES` are compared with
+        their files in `conf/`; of one whose file has gone, the name says it all.
         """
         named = self._named("model") | self._named("schedule")
         chosen = dict(self.identity).keys() - {"seed"}
@@ -108,8 +119,8 @@ class Setting:
     def _named(self, group: str) -> dict[str, Any]:
         """What the group's option of this name has; if its file has gone, what the run has."""
         name = self.values[f"{group}.name"]
-        if group == "schedule" and name in SCHEDULES:
-            return SCHEDULES[name]
+        if known := {"schedule": SCHEDULES, "model": NETWORKS}[group].get(name):
+            return known
         if name not in options(group):
             return {key: v for key, v in self.values.items() if key.startswith(f"{group}.")}
         values = option_values(group, name)
