@@ -181,8 +181,8 @@ def cut_short(path):
 
 
 @pytest.mark.parametrize("spoil", [Path.unlink, cut_short])
-def test_a_defective_place_does_not_hide_the_next(spoil, parts, tmp_path):
-    """Where no place is whole, the first defect is told; nothing is downloaded over it."""
+def test_a_defective_place_does_not_hide_the_next(spoil, parts, tmp_path, capsys):
+    """A line tells it. Where no place is whole, it is the error; nothing is downloaded over it."""
     folder = write_binary(tmp_path / "first", parts)
     spoil(folder / "data_batch_3.bin")
     options = {"search": ["first", "second"], "url": NOWHERE, "root": tmp_path}
@@ -191,6 +191,9 @@ def test_a_defective_place_does_not_hide_the_next(spoil, parts, tmp_path):
         assert message.startswith(f"{folder / 'data_batch_3.bin'}: ")
     write_binary(tmp_path / "second", parts)
     assert_holds(load_dataset("cifar10", **options), parts)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {folder / 'data_batch_3.bin'}: ")
+    assert line.endswith(f"; going on with {tmp_path / 'second'}")
 
 
 def test_one_layout_is_enough(parts, tmp_path, monkeypatch):

@@ -45,7 +45,10 @@ def load_cifar10(
     for place in places:
         try:
             if found := find_files(place):
-                return _read(*found)
+                dataset = _read(*found)
+                for defect in defects:
+                    complain(f"warning: {defect}; going on with {place}")
+                return dataset
         except UserError as error:
             defects.append(error)
     if defects:
