@@ -15,15 +15,15 @@ _WITHOUT_BF16 = {
 def cpu_has_bf16() -> bool:
     """Say whether TensorFlow multiplies bfloat16 in hardware here; False where Linux cannot tell.
 
-    That needs the processor, and an environment that lets oneDNN use it.
+    That needs an x86 processor, and an environment that lets oneDNN use it: on ARM TensorFlow does
+    not hand bfloat16 to oneDNN.
     """
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower() in ("0", "false"):
         return False
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA", "")
     if limit.upper() in _WITHOUT_BF16:
         return False
-    flags = (cpuinfo("flags") or cpuinfo("Features")).split()
-    return not {"amx_bf16", "avx512_bf16", "bf16"}.isdisjoint(flags)
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(cpuinfo("flags").split())
 
 
 def cpu_precision(asked: str = "auto") -> str:
