@@ -11,8 +11,10 @@ from degradation.processor import cpu_precision
 from degradation.records.files import faults_as_user_errors
 from degradation.records.machine import describe_machine, git_state, package_versions
 from experiments.command import command
-from experiments.compose import Job, compose
+from experiments.compose import Job, compose, key_of
 from experiments.run import check_run
+
+MEASURED = ("benchmark", "data", "optimizer", "runtime")  # groups that a speed depends on
 
 
 def check(job: Job) -> None:
@@ -21,8 +23,14 @@ def check(job: Job) -> None:
     if config.runtime.get("name") == "gpu":
         raise UserError("runtime=gpu: the benchmark allows runtime=cpu alone")
     check_run(job)
-    if given := next((o for o in job.overrides if o.startswith("model")), None):
-        raise UserError(f"{given}: allowed: benchmark.networks alone, as conf/model/ has them")
+    for override in job.overrides:
+        group = key_of(override).split(".")[0]
+        if group == "model":
+            raise UserError(
+                f"{override}: allowed: benchmark.networks alone, as conf/model/ has them"
+            )
+        if group not in MEASURED:
+            raise UserError(f"{override}: not measured; allowed: keys of {', '.join(MEASURED)}")
     if folder_of("benchmark.out", config.benchmark.out).is_file():
         raise UserError(
             f"benchmark.out={config.benchmark.out}: is a file; allowed: a folder, there or not"

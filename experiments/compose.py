@@ -222,7 +222,12 @@ def _unknown_key(key: str, config_name: str, overrides: list[str]) -> str:
 
 
 def _help(config_name: str, config: DictConfig, text: str) -> str:
-    groups = [name for name in config if (CONF / name).is_dir()]
+    groups = [
+        name
+        for name, node in config.items()
+        # `evaluate` has data.dir alone, and no option of data to choose.
+        if (CONF / name).is_dir() and (node is None or {"name", "mode"} & {*node})
+    ]
     lines = "\n".join(f"{group}: {', '.join(options(group))}" for group in groups)
     name = "run" if config_name == "config" else config_name
     return HELP.format(name=name, groups=lines, config=text)

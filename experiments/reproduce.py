@@ -30,7 +30,9 @@ def check(job: Job) -> None:
     if config.seeds is None:
         raise UserError("seeds=null: allowed: a list such as [0,1,2]")
     check_models("figure.panels", drawn(figure.model_dump()))
-    check_alone(planned(job))  # not every network has every key
+    runs = planned(job)  # not every network has every key
+    check_alike(runs)
+    check_alone(runs)
 
 
 def planned(job: Job) -> list[PlannedRun]:
@@ -43,6 +45,19 @@ def planned(job: Job) -> list[PlannedRun]:
         plan_run([*shared, f"model={model}"], seed, remedy, launcher=job.launcher)
         for seed, model in product(job.config.seeds, models_of(figure))
     ]
+
+
+def check_alike(runs: list[PlannedRun]) -> None:
+    """Raise `UserError` if overrides change some networks, and are what others have anyway."""
+    names = {
+        run.setting.variant: ",".join(filter(None, [run.setting.model, run.setting.variant]))
+        for run in runs
+    }
+    if len(names) > 1:
+        raise UserError(
+            f"the runs would be of different kinds: {', '.join(names.values())}; allowed: "
+            "overrides that change all networks of the figure alike"
+        )
 
 
 def check_alone(runs: list[PlannedRun]) -> None:

@@ -125,6 +125,8 @@ WRONG = [
     ("evaluate", "run_dir=. +data.holdout=5000", ["data.holdout=5000", "allowed: data.dir"]),
     ("benchmark", "++model.depth=26", ["model.depth=26", "allowed: benchmark.networks"]),
     ("benchmark", "benchmark.networks=[vgg]", ["benchmark.networks: vgg is no model", MODELS]),
+    ("benchmark", "probe=layers", ["probe=layers: not measured", "allowed: keys of benchmark"]),
+    ("reproduce", "figure=relu_first model.stem=cifar", ["resnet50, resnet50_relu_first,stem"]),
     ("benchmark", "runtime=gpu", ["runtime=gpu: the benchmark allows runtime=cpu alone"]),
     ("record", "plan=[]", ["plan=[]: allowed: at least 1 item"]),
     ("record", "only=else", ["only=else: allowed: recorded, why, or null"]),
