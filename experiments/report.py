@@ -5,6 +5,7 @@ README is filled then; nothing is trained.
 Overrides that the runs were trained with (`data=synthetic`) name them here too.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -43,20 +44,28 @@ def refuse_decided(overrides: list[str]) -> None:
 
 
 def imply_network(overrides: list[str]) -> list[str]:
-    """Choose a network that has every `model.KEY=`: of figure= the first; else any, at need."""
-    keys = {key for override in overrides if (key := key_of(override)).startswith("model.")}
+    """Choose a network that every `model.KEY=` changes: of figure= the first; else any."""
+    changes = [override for override in overrides if key_of(override).startswith("model.")]
+    keys = {key_of(override) for override in changes}
     if not keys:
         return []
     figure = next((o.partition("=")[2] for o in reversed(overrides) if o.startswith("figure=")), "")
     if figure in options("figure"):
         return [f"model={models_of(read_figures()[figure])[0]}"]
-    fit = [name for name in options("model") if keys <= option_values("model", name).keys()]
-    return [f"model={fit[0]}"] if fit and compose("config", []).model.name not in fit else []
+    default = compose("config", []).model.name
+    for name in (default, *options("model")):
+        if keys <= option_values("model", name).keys():
+            with contextlib.suppress(UserError):  # of values that do not go with this network's
+                setting = Setting.of(validate(compose("config", [f"model={name}", *changes])))
+                if keys <= setting.changes.keys():
+                    return [f"model={name}"] if name != default else []
+    return []
 
 
 def check(job: Job) -> None:
     """Check the values of a report, and the figures there are."""
-    refuse_decided(job.overrides)
+    figure = job.config.figure is not None
+    refuse_decided([o for o in job.overrides if figure or key_of(o) != "model.depth"])
     read_figures()
     validate(job.config)
 

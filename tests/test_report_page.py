@@ -16,7 +16,7 @@ from degradation.report import find_runs, judge
 from degradation.report.comparison import Comparison
 from degradation.report.figures import draw_pictures
 from degradation.report.page import Page, cell, interval, mean, number, points, write_page
-from degradation.report.provenance import facts, run_row
+from degradation.report.provenance import facts, machines, run_row
 from degradation.report.statistics import Difference
 
 NETWORKS = ["plain20", "plain32", "plain56", "resnet20", "resnet32", "resnet56"]
@@ -240,16 +240,23 @@ def test_what_runs_do_not_share_names_its_runs(tmp_path):
 
 
 def test_a_run_row_names_all_code_that_trained_it_and_what_is_not_known(tmp_path):
-    first = {"trained_by": {"git_commit": "c0ffee" + "0" * 34, "git_dirty": False}}
-    same = {"trained_by": {key: MACHINE[key] for key in ("git_commit", "git_dirty")}}
-    dirty = MACHINE | {"git_dirty": True, "resumes": [first, {}], "wall_seconds": 6840.0}
+    first = {"iteration": 7, "trained_by": {"git_commit": "c0ffee" + "0" * 34, "git_dirty": False}}
+    first["note"] = "git_commit: c0ffee → 27d4d4d54c; cpu: A 286 → AMD EPYC; cores: 1 → 2"
+    same = {"iteration": 1234, "trained_by": {}, "note": ""}
+    dirty = MACHINE | {"git_dirty": True, "resumes": [first, same], "wall_seconds": 6840.0}
     write_run(tmp_path, "plain20", 0, **dirty)
     write_run(tmp_path, "plain20", 1)
+    same["trained_by"] = {key: MACHINE[key] for key in ("git_commit", "git_dirty")}
     write_run(tmp_path, "plain20", 2, **MACHINE | {"resumes": [same, same]})
-    known, unknown, continued = map(run_row, find_runs(tmp_path))
+    runs = find_runs(tmp_path)
+    known, unknown, continued = map(run_row, runs)
     assert known["commit"] == "c0ffee0000, 27d4d4d54c with changes"
     assert continued["commit"] == "27d4d4d54c"
-    assert (known["time"], known["resumed"], known["speed"]) == ("1:54:00", 2, "223")
+    assert (known["time"], known["speed"]) == ("1:54:00", "223")
+    elsewhere = "after 7 (cpu: A 286 → AMD EPYC; cores: 1 → 2); after 1,234"
+    rows = [row["resumed"] for row in (known, unknown, continued)]
+    assert rows == [elsewhere, "–", "after 1,234; after 1,234"]
+    assert machines(runs[:1]).endswith(" (begun on A 286).")
     assert {unknown[key] for key in ("commit", "started", "time", "speed")} == {"not recorded"}
 
 

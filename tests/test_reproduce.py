@@ -350,6 +350,25 @@ def test_a_report_finds_the_runs_that_the_refusal_names(tree, runs):
     assert first not in text
 
 
+def test_a_report_on_a_variant_is_of_networks_that_it_changes(tree, runs):
+    """Option A is the default of ResNet-20, and a change of ResNet-50."""
+    write_runs(runs, ["resnet20"])
+    settings = {"model.shortcut": "A"}
+    write_run(runs, "resnet50", variant="shortcut=A", settings=settings)
+    write_run(runs, "plain20", variant="depth=26", settings={"model.depth": 26})
+    reported(tree, "model.shortcut=A")
+    assert "| ResNet-50 |" in page(tree, "report,shortcut=A")
+    reported(tree, "model.depth=26")
+    assert "| plain20 |" in page(tree, "report,depth=26")
+    assert not (runs / "short" / "report.md").exists()
+
+
+def test_strict_fails_where_no_claim_is_judged(tree, runs):
+    write_runs(runs, ["vgg16"])
+    line = report(tree, "strict=true").error(code=1)
+    assert line == "error: strict=true: no claim could be judged"
+
+
 def test_both_precisions_of_a_network_are_set_side_by_side(tree, runs):
     seeds = (0, 1, 2)
     write_runs(runs, ["plain20"], seeds)

@@ -1,6 +1,7 @@
 """What the paper claims, and what runs show of it: differences, intervals and verdicts."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -71,7 +72,7 @@ class Finding:
     command: str = ""
 
 
-def judge(runs: list[Run]) -> list[Finding]:
+def judge(runs: list[Run], diverged: Iterable[Run] = ()) -> list[Finding]:
     """Judge what the paper claims, by the last evaluations of runs of one schedule and variant.
 
     Claims 1 to 7 are about the networks of section 4.2, 8 and 9 about those of Figure 4: of the
@@ -79,19 +80,21 @@ def judge(runs: list[Run]) -> list[Finding]:
     *Reproduced* and *not reproduced* are kept for runs that follow the paper in schedule and all
     settings; others have the *same direction* or the *opposite direction*. *Undecided*: intervals
     do not settle it, or there is none. *Runs missing*: a network has none; effects of the others
-    are there. Raises UserError as `check_alike` does.
+    are there. Training `diverged` runs again gives nothing: no command offers it. Raises UserError
+    as `check_alike` does.
     """
     check_alike(runs)
+    lost = {run.model for run in diverged}
     models = {run.model for run in runs}
     figure4 = {model for claim in CLAIMS if claim.figure == "figure4" for model in claim.models}
     return [
-        _judge(claim, runs)
+        _judge(claim, runs, lost)
         for claim in CLAIMS
-        if models & (figure4 if claim.figure == "figure4" else NETWORKS)
+        if models & (figure4 if claim.figure == "figure4" else NETWORKS.keys())
     ]
 
 
-def _judge(claim: Claim, runs: list[Run]) -> Finding:
+def _judge(claim: Claim, runs: list[Run], lost: set[str]) -> Finding:
     column = "train_error" if claim.column == "train_error" else runs[0].measured
     statement = claim.statement.format(error=f"{WORDS[column]} error")
     # A network whose depth was changed is not the one of the claim, though it has its name.
@@ -103,7 +106,8 @@ def _judge(claim: Claim, runs: list[Run]) -> Finding:
                 effects.append(_effect(groups[model], groups[before], column, claim.sign))
     told = (claim.number, statement, claim.source, tuple(effects))
     if lacking := [m for m in groups if not groups[m] and m not in claim.optional]:
-        return Finding(*told, RUNS_MISSING, tuple(lacking), _command(claim.figure, runs))
+        command = "" if lost.issuperset(lacking) else _command(claim.figure, runs)
+        return Finding(*told, RUNS_MISSING, tuple(lacking), command)
     faithful = all(run.faithful for group in groups.values() for run in group)
     words = FAITHFUL_WORDS if faithful else OTHER_WORDS
     return Finding(*told, words[holds([effect.difference for effect in effects], claim.sign)])

@@ -205,7 +205,7 @@ def _build_depth(spec: dict[str, Any], runs: list[Run], text: str, beside: str) 
     columns = [runs[0].measured, "train_error"]
     panels = [depth_curves(runs, column) for column in columns]
     names = [f"{WORDS[column]} error" for column in columns]
-    limit = 1.08 * max(curve.top for curve in sum(panels, []))
+    limit = 1.08 * max(1.0, *(curve.top for curve in sum(panels, [])))
     draw = partial(draw_ends, limit=limit, gap=limit * LINE / HEIGHT)
     return lay_out(spec["title"], names, text, [panels], draw, "final error (%)", HEIGHT, beside)
 

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def write_report(asked: Request) -> Page:
         out_dir.mkdir(parents=True, exist_ok=True)
     page = Page(
         runs=runs,
-        findings=[f for f in judge(runs) if not (in_why and f.lacking)],
+        findings=[f for f in judge(runs, lost) if not (in_why and f.lacking)],
         pictures=[
             *draw_pictures(shown, runs, out_dir, suffix),
             *(draw_why(why, runs, out_dir, suffix) if why else []),
@@ -112,8 +112,8 @@ def write_report(asked: Request) -> Page:
     for picture in page.pictures:
         say(f"figure    {relative(picture.png)} and {picture.svg.name}")
     say(f"report    {relative(paths[0])}, {', '.join(path.name for path in paths[1:])}")
-    all_recorded = out_dir == RECORDED / schedule and not suffix and asked.seeds is None
-    if all_recorded and fill(README, schedule, section(schedule, runs)):
+    whole = not suffix and asked.seeds is None and not asked.figure_overrides
+    if out_dir == RECORDED / schedule and whole and fill(README, schedule, section(schedule, runs)):
         say(f"readme    {README.name}, what it has between the markers of {schedule}")
     return page
 
@@ -121,7 +121,7 @@ def write_report(asked: Request) -> Page:
 def check_claims(page: Page, figure: dict[str, Any] | None = None) -> None:
     """Raise `UserError` (exit code 1) for claims that did not come out.
 
-    With a figure those count that its own networks can answer.
+    With a figure those count that its own networks can answer. It fails, too, if none was judged.
     """
     findings, passed = page.findings, GOOD
     if figure:
@@ -130,6 +130,8 @@ def check_claims(page: Page, figure: dict[str, Any] | None = None) -> None:
     if failed := [f"{f.number} ({f.verdict})" for f in findings if f.verdict not in passed]:
         told = f"strict=true: claims that did not come out: {', '.join(failed)}"
         raise UserError(told, exit_code=1)
+    if not any(finding.verdict in GOOD for finding in findings):
+        raise UserError("strict=true: no claim could be judged", exit_code=1)
 
 
 def _check_nothing_missing(asked: Request, runs: list[Run], found: list[Run]) -> None:
@@ -192,18 +194,18 @@ def _tell_left_out(
 def _commands(asked: Request, runs: list[Run]) -> list[str]:
     """List what trains `runs` again, networks with the same seeds at once, and their report.
 
-    What is trained lies in results/runs: of recorded runs the report is on those there, not again
-    on the recorded ones. Those for why take a plan.
+    What is trained lies in results/runs, and the report is on that. Runs for why take a plan.
     """
-    if asked.folder == RECORDED / WHY:
+    if asked.folder.name == WHY:
         return ["make reproduce-why"]
+    asked = replace(asked, runtime=runs[0].config["runtime"]["name"])
     sweeps: dict[tuple[int, ...], list[str]] = {}
     for group in by_network(runs).values():
         sweeps.setdefault(tuple(sorted(r.seed for r in group)), []).append(group[0].model)
     # A probe is no part of a setting, since it changes no run; the report would miss it.
     probe = ["probe=layers"] * any(not run.probe.empty for run in runs)
     commands = [_training(asked, models, seeds, *probe) for seeds, models in sweeps.items()]
-    words = [] if asked.folder.is_relative_to(RECORDED) else [f"runs={relative(asked.folder)}"]
+    words = [f"runs={relative(asked.folder)}"] if asked.folder.is_relative_to(RUNS) else []
     if asked.figure_overrides:
         words = [f"figure={asked.figure['name']}", *asked.figure_overrides, *words]
     seeds = show(sorted({run.seed for run in runs}))

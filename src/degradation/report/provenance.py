@@ -1,5 +1,6 @@
 """How runs were made, beside what the paper did, and what they cannot show."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from statistics import fmean
@@ -10,6 +11,7 @@ from degradation.report.runs import PAPER_SCHEDULE, Run, by_network
 EARLY = 7_000  # iterations: until about then ResNet-56 trails ResNet-20 in the paper's own curves
 BARELY = 40.0  # percent of training error of a network that has learned little; guessing has 90
 COMMIT = 10  # characters of a commit's hash that tell it from others
+FAR = 15.0  # points between plain networks, whose training errors in the paper differ by 4.5
 UNKNOWN = "not recorded"
 
 
@@ -37,6 +39,10 @@ def run_row(run: Run) -> dict[str, Any]:
     """Tell what is one run's own: commits, day, duration, speed, and how often it was continued."""
     manifest, speed = run.manifest, run.manifest.get("images_per_second")
     seconds = manifest.get("wall_seconds")
+    resumes = [
+        f"after {resume['iteration']:,}" + (f" ({told})" if (told := _elsewhere(resume)) else "")
+        for resume in manifest.get("resumes") or []
+    ]
     commits = [commit[:COMMIT] + " with changes" * bool(changed) for commit, changed in run.code]
     return {
         "network": run.network,
@@ -45,7 +51,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "started": (manifest.get("started") or UNKNOWN).split("T")[0],
         "time": UNKNOWN if seconds is None else str(timedelta(seconds=round(seconds))),
         "speed": f"{speed:,.0f}" if speed else UNKNOWN,
-        "resumed": len(manifest.get("resumes") or []),
+        "resumed": "; ".join(resumes) or "–",
     }
 
 
@@ -103,8 +109,11 @@ def _early(runs: list[Run]) -> list[str]:
     if iterations >= EARLY:
         return []
     told = []
-    deep = [run for run in runs if run.network == "plain-56"]
-    if deep and "plain-20" in networks and fmean(run.final("train_error") for run in deep) > BARELY:
+    deep, shallow = (
+        [run.final("train_error") for run in runs if run.network == network]
+        for network in ("plain-56", "plain-20")
+    )
+    if deep and shallow and fmean(deep) > max(BARELY, fmean(shallow) + FAR):
         told.append(
             f"After {iterations:,} iterations plain-56 is far from converged: its gap to plain-20 "
             "is many times the paper's few points."
@@ -158,7 +167,15 @@ def _machine(run: Run) -> str:
     units = {"cores": "cores", "threads": "threads", "memory_gib": "GiB of memory"}
     names = [*filter(None, [about.get("gpu"), about.get("cpu")])] or [UNKNOWN]
     sizes = [f"{about[key]:g} {unit}" for key, unit in units.items() if about.get(key)]
-    return ", ".join([*names, *sizes])
+    changes = re.findall(r"\bcpu: (.+?) → ", "; ".join(map(_elsewhere, about.get("resumes") or [])))
+    begun = f" (begun on {', then '.join(changes)})" if changes else ""
+    return ", ".join([*names, *sizes]) + begun
+
+
+def _elsewhere(resume: Mapping[str, Any]) -> str:
+    """Say what had changed when a run went on, but for the commit."""
+    notes = (resume.get("note") or "").split("; ")
+    return "; ".join(note for note in notes if not note.startswith("git_"))
 
 
 def _versions(run: Run) -> str:

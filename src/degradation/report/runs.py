@@ -17,6 +17,7 @@ PAPER_SCHEDULE = SCHEDULES["paper"].copy()  # by dotted keys
 del PAPER_SCHEDULE["schedule.evaluate_every"]  # which changes no result
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
 WHY = "why"  # the folder of the runs for docs/why.md, beside those of other runs' schedules
+PROJECTION = "_shortcut_conv"  # how the name of a shortcut's convolution ends
 # By column of `Run.rows`: which error it is.
 WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
 
@@ -198,7 +199,8 @@ def _read(folder: RunFolder) -> tuple[Run | None, str]:
         manifest = folder.manifest()
         reason = _unfinished(manifest)
         config = folder.config()
-        stds = {n: row["response_std"] for n, row in enumerate(folder.layers(), 1)}
+        layers = [row for row in folder.layers() if not row["layer"].endswith(PROJECTION)]
+        stds = {n: row["response_std"] for n, row in enumerate(layers, 1)}
         run = Run(
             setting=Setting.of(config),
             precision=manifest["precision"],

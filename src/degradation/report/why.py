@@ -28,7 +28,7 @@ from degradation.report.panel import (
     draw_layers,
 )
 from degradation.report.provenance import how_made, seeds_of, shared
-from degradation.report.runs import WORDS, Run, check_alike
+from degradation.report.runs import PROJECTION, WORDS, Run, check_alike
 from degradation.report.statistics import Difference, contrast, welch
 from degradation.setting import Setting
 
@@ -142,8 +142,12 @@ def kinds_of(runs: Iterable[Run]) -> list[Kind]:
 
 
 def layers_of(run: Run, column: str) -> pd.DataFrame:
-    """What a run's probe measured of convolutions: a row an update, a column a layer, from 1."""
-    rows = run.probe[run.probe["layer"] != "network"]
+    """What a run's probe measured: one row per update, one column per convolution, from 1.
+
+    Projections are beside the main path, and not among them.
+    """
+    names = run.probe["layer"]
+    rows = run.probe[(names != "network") & ~names.str.endswith(PROJECTION)]
     rows = rows.assign(layer=rows.groupby("update").cumcount() + 1)
     return rows.pivot(index="update", columns="layer", values=column).astype(float)
 
@@ -510,11 +514,11 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
         for column in columns
     ]
     names = [f"{WORDS[column]} error" for column in columns]
-    highest = [max(curve.top for curve in sum(panel, []) if curve.seeds.size) for panel in grid]
+    tops = [curve.top for panel in grid for curve in sum(panel, []) if curve.seeds.size]
 
     def draw(axes: Axes, shown: Any) -> None:
         if isinstance(shown, tuple):
-            draw_interventions(axes, *shown, limit=1.08 * max(highest))
+            draw_interventions(axes, *shown, limit=1.08 * max(1.0, *tops))
         else:
             draw_gaps(axes, shown)
 
