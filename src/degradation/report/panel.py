@@ -187,7 +187,8 @@ def draw_layers(
         width, above = (2, 4) if update == 0 else (1.1, 3)  # the first is before training
         style = {"color": colours[update], "linewidth": width, "zorder": above}
         axes.plot(values, gid=f"update-{update}", **style)
-    axes.set(yscale="log" if log else "linear", ylim=limits)
+    axes.set_ylim(limits)  # before the scale, which warns where nothing is above 0
+    axes.set_yscale("log" if log else "linear")
     if log and limits[1] < 100 * limits[0]:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")

@@ -428,7 +428,9 @@ def _gradients(kinds: list[Kind], runs: list[Run]) -> Drawing:
     ):
         told = [f"{k.name} {factor(v)}" for k, v in zip(kinds, values, strict=True) if v == v]
         text += [f"{what}: {'; '.join(told)}."] * bool(told)
-    if any(table.lt(row.limits[0]).any(axis=None) for row in rows for table in row.tables):
+    if not any(table.gt(0).any(axis=None) for row in rows for table in row.tables):
+        text.append("All are 0, at every update.")
+    elif any(table.lt(row.limits[0]).any(axis=None) for row in rows for table in row.tables):
         text.append("Axes cut off what is smaller, and gradients of 0.")
     return _by_update("Norms of gradients, layer by layer", kinds, rows, text, runs)
 
