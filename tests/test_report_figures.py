@@ -217,7 +217,11 @@ class TestResponses:
         assert "bands reach from the lowest seed to the highest" in texts(figure)
 
     def test_a_layer_without_a_batch_norm_is_left_out(self, tmp_path):
+        """A shortcut's convolution is no layer."""
         write(tmp_path, responses=[1.0, None, 3.0])
+        folder = RunFolder(next(tmp_path.glob("*/plain20/seed0")))
+        beside = {"layer": "stage2_block1_shortcut_conv", "response_std": 9.0, "kernel_norm": 1.0}
+        folder.write_layers([*folder.layers(), beside])
         runs = find_runs(tmp_path)
         figure = build_figure(*drawable([FIGURE7], runs), runs)
         assert find(figure, "plain20-original").get_xydata().tolist() == [[1, 1], [3, 3]]

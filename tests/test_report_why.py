@@ -277,6 +277,22 @@ class TestFigures:
         ):
             assert words in written
 
+    def test_convolutions_of_shortcuts_are_in_no_figure(self, tmp_path):
+        folder = RunFolder(write(tmp_path, probe={"factor": 4}))
+        beside = {"layer": "stage2_block1_shortcut_conv", "kernel_norm": 1.0}
+        rows = folder.probe()
+        folder.write_probe([*rows, *(beside | {"update": u} for u in {r["update"] for r in rows})])
+        (run,) = find_runs(tmp_path)
+        assert layers_of(run, "kernel_norm").columns[-1] == 55
+
+    def test_where_all_gradients_are_0_the_caption_says_so(self, tmp_path, recwarn):
+        folder = RunFolder(write(tmp_path, probe={"factor": 4}))
+        norms = dict.fromkeys(("kernel_gradient_norm", "output_gradient_norm"), 0.0)
+        folder.write_probe([row | norms for row in folder.probe()])
+        written = texts(build_why(*told(tmp_path))["gradients"].figure)
+        assert "All are 0, at every update." in written and "cut off" not in written
+        assert not recwarn.list
+
     def test_damage_is_of_the_first_updates_norms_above_directions_below(self, tmp_path):
         study(tmp_path, seeds=(0,))
         why, runs = told(tmp_path)

@@ -36,7 +36,7 @@ def facts(runs: list[Run]) -> list[tuple[str, str, str, str]]:
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """Tell what is one run's own: commits, day, duration, speed, and how often it was continued."""
+    """Tell what is one run's own: commits, day, duration, speed, and where it went on."""
     manifest, speed = run.manifest, run.manifest.get("images_per_second")
     seconds = manifest.get("wall_seconds")
     resumes = [

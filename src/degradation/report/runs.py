@@ -29,8 +29,8 @@ class Run:
     `setting` says which experiment it is of, `precision` which one it was computed in. `dataset` is
     the data's label, `canonical` whether it is the official archive. `rows` has a row an
     evaluation; errors are in percent. `responses` is the standard deviation of each convolution's
-    responses, by its number from 1, where there is one. `classes` has the errors per class by its
-    name, if the run recorded them. `probe` has the rows of probe.csv.
+    responses, by its number from 1 on the main path, where there is one. `classes` has the errors
+    per class by its name, if the run recorded them. `probe` has the rows of probe.csv.
     """
 
     setting: Setting
