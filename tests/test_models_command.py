@@ -29,7 +29,9 @@ def test_every_network_is_listed_by_family_and_depth(monkeypatch, capsys):
     monkeypatch.setattr(models, "import_quietly", lambda module: counted)
     monkeypatch.setattr(sys, "argv", ["models.py"])
     assert command("models", models.check, models.start) == 0
-    heading, *rows = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    heading, *rows = out.splitlines()
+    assert err == ""
     names = [row.split()[0] for row in rows]
     assert sorted(names) == options("model")
     assert names.index("plain20") < names.index("plain56") < names.index("plain110")
