@@ -85,11 +85,10 @@ def run_alone(module: str, overrides: list[str], label: str = "") -> int:
         signal.signal(number, pause)
         child.send_signal(signal.SIGCONT)
 
-    warnings = [number for number in WARNINGS if signal.getsignal(number) is signal.SIG_DFL]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} if label else {}
     with (
         # Before the child starts: a signal that ended this process alone would leave it an orphan.
-        handling([*STOPS, *warnings], pass_on),
+        handling(_stops(), pass_on),
         # `with`: whatever happens here, the child is waited for.
         subprocess.Popen(
             [sys.executable, "-m", module, *overrides],
@@ -109,6 +108,11 @@ def run_alone(module: str, overrides: list[str], label: str = "") -> int:
     return 128 + passed_on[-1] if passed_on and code not in INTERRUPTED else code
 
 
+def _stops() -> list[int]:
+    """What asks to stop here: also a warning of a time limit, if nobody listens to it yet."""
+    return [*STOPS, *(n for n in WARNINGS if signal.getsignal(n) is signal.SIG_DFL)]
+
+
 # ---------------------------------------------------------------- launchers
 
 
@@ -126,7 +130,6 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
     folder = LAUNCHED / time.strftime("%Y%m%d-%H%M%S")
     folder.mkdir(parents=True, exist_ok=True)
     stop = folder / "stop"  # once it is there, no further job begins here
-    warnings = [number for number in WARNINGS if signal.getsignal(number) is signal.SIG_DFL]
     # An idle worker that dies of Ctrl-C would take all others with it, and their runs.
     loky = partial(joblib.parallel.BACKENDS["loky"], initializer=_hear_nothing)
     joblib.register_parallel_backend("loky", loky)
@@ -145,7 +148,7 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
     place = folder.relative_to(ROOT)
     say(f"{len(jobs)} jobs by {' '.join(chosen)}; what a cluster's jobs print goes below {place}")
     try:
-        with handling([*STOPS, *warnings], end):
+        with handling(_stops(), end):
             results = _with_launcher(module, chosen, folder, lambda it: it.launch(jobs, 0))
         return [result.return_value for result in results]
     except Exception as error:  # of an engine that cannot run the jobs, or has lost one

@@ -49,10 +49,7 @@ def planned(job: Job) -> list[PlannedRun]:
 
 def check_alike(runs: list[PlannedRun]) -> None:
     """Raise `UserError` if overrides change some networks, and are what others have anyway."""
-    names = {
-        run.setting.variant: ",".join(filter(None, [run.setting.model, run.setting.variant]))
-        for run in runs
-    }
+    names = {run.setting.variant: run.folder.path.parent.name for run in runs}
     if len(names) > 1:
         raise UserError(
             f"the runs would be of different kinds: {', '.join(names.values())}; allowed: "
