@@ -31,14 +31,14 @@ HELP = """python -m experiments.{name} [-m] [KEY=VALUE ...]
 
 With -m, and for reproduce and record, hydra/launcher=NAME runs several jobs at a time, here or on a
 cluster, and hydra.launcher.KEY=VALUE sets it: docs/cluster.md.
-
-Groups, and the files of conf/ to choose from: GROUP=NAME
-
 {groups}
-
 Keys, and what they are without being set: KEY=VALUE
 
 {config}"""
+GROUPS = """
+Groups, and the files of conf/ to choose from: GROUP=NAME
+
+"""
 
 
 @dataclass(frozen=True)
@@ -228,6 +228,6 @@ def _help(config_name: str, config: DictConfig, text: str) -> str:
         # `evaluate` has data.dir alone, and no option of data to choose.
         if (CONF / name).is_dir() and (node is None or {"name", "mode"} & {*node})
     ]
-    lines = "\n".join(f"{group}: {', '.join(options(group))}" for group in groups)
+    lines = "".join(f"{group}: {', '.join(options(group))}\n" for group in groups)
     name = "run" if config_name == "config" else config_name
-    return HELP.format(name=name, groups=lines, config=text)
+    return HELP.format(name=name, groups=lines and GROUPS + lines, config=text)

@@ -175,6 +175,13 @@ def test_help_lists_options_and_values(start, name):
     assert "schedule: brief, medium, paper, short, smoke" in result.out
 
 
+@pytest.mark.parametrize("name, key", [("evaluate", "run_dir"), ("models", "models")])
+def test_help_of_a_command_without_groups_speaks_of_none(start, name, key):
+    result = start(name, "--help")
+    assert (result.code, result.err) == (0, "")
+    assert "Groups" not in result.out and f"\n\n{key}: null\n" in result.out
+
+
 @pytest.mark.parametrize(
     "line", ["-c job seed=3", "seed=3 --cfg job model=plain20", "-m --cfg job seed=2,3"]
 )
