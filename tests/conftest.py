@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Have each test draw its weights from one seed; where Keras is not there, none are drawn."""
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(0)
 
 
 @pytest.fixture
@@ -41,7 +49,7 @@ def tree(tmp_path) -> Path:
     return make_tree(tmp_path / "tree")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole(tmp_path_factory):
     """Give the folder of a run that was trained in peace: twelve updates in three rows."""
     from processes import finish

@@ -98,6 +98,7 @@ class TestMeasure:
     """Real processes, of a network of eight layers and no data of its own."""
 
     SMALL = ("model.depth=8", "optimizer.batch=16", "optimizer.ghost_batch=8", "data=synthetic")
+    SMALL += ("data.train_images=100", "data.test_images=30")
 
     def measure(self, *names: str):
         config = compose("config", ["model=plain20", *self.SMALL])

@@ -366,16 +366,19 @@ def test_ctrl_z_pauses_the_job_as_well(tmp_path):
     def beats() -> int:
         return len((tmp_path / "beats").read_text())
 
+    def paused() -> bool:
+        before = beats()
+        time.sleep(0.3)
+        return beats() == before
+
     try:
         wait_until(lambda: (tmp_path / "beats").exists() or parent.poll() is not None)
         assert parent.poll() is None
         parent.send_signal(signal.SIGTSTP)
         _, status = os.waitpid(parent.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
-        time.sleep(0.2)  # the child's own stop may come a moment later
+        wait_until(paused)  # the child's own stop may come a moment later
         before = beats()
-        time.sleep(0.3)
-        assert beats() == before
         parent.send_signal(signal.SIGCONT)
         wait_until(lambda: beats() > before)
     finally:

@@ -269,15 +269,3 @@ def test_overwriting_that_is_stopped_before_it_began_deletes_nothing(whole, tmp_
     line = train(folder, "overwrite=true", faults=[stop_while_it_is_built]).error(code=143)
     assert line == "error: stopped by SIGTERM before the run began"
     assert files(folder.path) == before
-
-
-def test_run_that_was_stopped_while_it_overwrites_goes_on_without_that(whole, tmp_path):
-    """The same command would delete what it has done, and says so."""
-    folder = RunFolder(tmp_path / "run")
-    stop = partial(at_update, 6, partial(send, signal.SIGTERM))
-    line = train(folder, "overwrite=true", faults=[stop]).error(code=143)
-    assert line.endswith("iterations; the same command without overwrite=true continues from there")
-    assert (folder.status, folder.load_checkpoint().iteration) == ("interrupted", 6)
-    finish(folder)
-    assert differences(folder, whole) == []
-    assert [entry["iteration"] for entry in folder.manifest()["resumes"]] == [6]

@@ -34,8 +34,7 @@ def test_jobs_run_side_by_side_and_the_worst_code_is_the_commands(tree):
 @pytest.mark.parametrize(
     ("send", "number", "seeds"),
     [
-        (os.kill, signal.SIGTERM, "0,1,2"),
-        (os.kill, signal.SIGUSR1, "0,1"),
+        (os.kill, signal.SIGUSR1, "0,1,2"),  # of a cluster, before a time limit
         (os.killpg, signal.SIGINT, "0"),  # as a terminal does, and one worker is idle
     ],
 )
@@ -70,13 +69,3 @@ def test_jobs_of_a_cluster_begin_though_the_command_was_stopped(here, code, tmp_
         task.made_by = -1
     (tmp_path / "stop").touch()
     assert task(None) == code
-
-
-@pytest.mark.slow
-def test_a_reproduction_by_a_launcher_has_its_report(tree):
-    panels = "figure.panels=[{title: plain, models: [plain20, resnet20]}]"
-    ended = run(tree, "reproduce", "figure=figure1", panels, *QUICK, *SYNTHETIC, *TWO)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    runs = tree / "results" / "runs" / "smoke"
-    assert len(list(runs.glob("*/seed0/model.keras"))) == 2
-    assert len(list(runs.glob("report*.html"))) == 1

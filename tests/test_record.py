@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from command_line import files
-from command_line import run as run_cold
 from processes import run
 from report_samples import write_run
 
@@ -18,9 +17,9 @@ from experiments.compose import Job, compose
 RECORDED = Path(__file__).resolve().parents[1] / "results" / "recorded"
 PART = "{schedule: smoke, models: [plain20], seeds: [0], overrides: ['data=synthetic']}"
 SIZES = {"optimizer.batch": 20, "optimizer.ghost_batch": 10}
-SIZES |= {"data.train_images": 100, "data.test_images": 50}
+SIZES |= {"data.train_images": 100, "data.test_images": 50, "model.depth": 8}
 SMALL = ", ".join(f"'{key}={size}'" for key, size in SIZES.items()) + ", 'tracking=disabled'"
-KIND = "batch=20,data=synthetic,ghost_batch=10,test_images=50,train_images=100"
+KIND = "batch=20,data=synthetic,depth=8,ghost_batch=10,test_images=50,train_images=100"
 
 
 def write_synthetic(out: Path, **options) -> Path:
@@ -38,20 +37,26 @@ def test_every_recorded_run_is_planned_and_taken_for_what_it_is():
     assert {run.path for run in recorded} <= {run.folder.path for part in parts for run in part}
 
 
-def test_what_is_missing_is_trained_and_reported(tree):
-    """Of two runs one is there already: it keeps every byte, and the report has both."""
+def test_what_is_missing_is_trained_in_the_precision_of_those_there_and_reported(tree):
+    """If these share one; else in that which this processor is fastest in. What is there stays."""
     out = tree / "results" / "recorded"
-    there = write_synthetic(out, seed=1, variant=KIND, settings=SIZES)
-    before = files(there)
-    part = PART.replace("[0]", "[0, 1]").replace("c']", f"c', {SMALL}]")
-    result = run_cold(tree, "record", f"plan=[{part}]")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert files(there) == before
-    made = RunFolder(out / "smoke" / f"plain20,{KIND}" / "seed0")
-    assert made.status == "complete" and not (tree / "results" / "runs").exists()
-    assert "seed1 is complete" in result.stdout
+    there = write_synthetic(out, variant=KIND, settings=SIZES)
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[cpu_precision()]
+    RunFolder(there).update_manifest(precision=other)
+    before, part = files(there), PART.replace("c']", f"c', {SMALL}]")
+    for seed, precision in ((1, other), (2, cpu_precision())):
+        ended = run(f"plan=[{part.replace('[0]', f'[0, {seed}]')}]", name="record", tree=tree)
+        assert ended.code == 0 and "seed0 is complete" in ended.out
+        made = RunFolder(there.with_name(f"seed{seed}"))
+        assert (made.status, made.manifest()["precision"]) == ("complete", precision)
+        assert made.manifest()["emulated"] is (precision == "bfloat16" != cpu_precision())
+        told = f"seed{seed} trains in {other}, as the runs beside it"
+        assert (told in ended.err) is (precision == other)
+        assert ended.err.count("\n") == (precision == other)
+        made.update_manifest(precision=cpu_precision())
+    assert files(there) == before and not (tree / "results" / "runs").exists()
     page = (out / "smoke" / f"report,{KIND}.md").read_text()
-    assert "plain-20" in page and "0, 1" in page
+    assert "| plain20 |" in page and "| 0, 1, 2 |" in page
 
 
 def test_a_run_that_another_process_is_writing_is_skipped(tree):
@@ -73,14 +78,21 @@ def test_a_run_that_another_process_is_writing_is_skipped(tree):
     assert (out / f"report,{KIND}.html").exists()
 
 
-def test_a_part_is_reported_before_a_later_one_is_trained(tree):
-    """The second part cannot be trained, as its folder is in the way; the first has its report."""
-    out = tree / "results" / "recorded"
-    write_synthetic(out, variant="data=synthetic")
-    (out / "smoke" / "plain32,data=synthetic").write_text("in the way")
-    plan = f"plan=[{PART},{PART.replace('plain20', 'plain32')}]"
-    assert run(plan, name="record", tree=tree).code != 0
-    assert "plain-20" in (out / "smoke" / "report,data=synthetic.md").read_text()
+def test_a_part_is_reported_before_a_later_one_is_trained(tmp_path, monkeypatch):
+    """The second part fails, and ends the command; the first has its report."""
+    started = []
+
+    def note(module, overrides):
+        started.append(module.rpartition(".")[2])
+        if started == ["run"]:
+            write_synthetic(tmp_path, variant="data=synthetic")
+        return int(started[-2:] == ["report", "run"])
+
+    for module in (planned, record):
+        monkeypatch.setattr(module, "run_alone", note)
+    given = [f"plan=[{PART},{PART.replace('plain20', 'plain32')}]", f"out={tmp_path}"]
+    assert record.start(Job(compose("record", given), given, [])) == 1
+    assert started == ["run", "report", "run"]
 
 
 def test_a_part_may_have_a_folder_of_its_own_for_runs_and_report(tree):
@@ -156,19 +168,3 @@ def test_after_a_run_that_diverges_the_next_one_is_trained(tmp_path, monkeypatch
     assert record.start(Job(compose("record", given), given, launcher)) == 0
     report = ["schedule=smoke", f"runs={tmp_path}", "data=synthetic"]
     assert reports == [("experiments.report", report)]
-
-
-def test_runs_to_come_are_in_the_precision_of_those_there(tree):
-    """If these share one; else in that which this processor is fastest in."""
-    there = write_synthetic(tree / "results" / "recorded", variant=KIND, settings=SIZES)
-    other = {"float32": "bfloat16", "bfloat16": "float32"}[cpu_precision()]
-    RunFolder(there).update_manifest(precision=other)
-    part = PART.replace("c']", f"c', {SMALL}]")
-    for seed, precision in ((1, other), (2, cpu_precision())):
-        ended = run(f"plan=[{part.replace('[0]', f'[{seed}]')}]", name="record", tree=tree)
-        made = RunFolder(there.with_name(f"seed{seed}"))
-        assert (ended.code, made.manifest()["precision"]) == (0, precision)
-        assert made.manifest()["emulated"] is (precision == "bfloat16" != cpu_precision())
-        told = f"seed{seed} trains in {other}, as the runs beside it"
-        assert (told in ended.err) is (precision == other)
-        made.update_manifest(precision=cpu_precision())
