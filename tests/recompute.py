@@ -215,18 +215,21 @@ def fate(runs: pd.DataFrame) -> str:
     return f" ({told})" if told else ""
 
 
-def outcome(test: pd.Series | None, column: str, *groups: pd.DataFrame) -> str:
-    """What a difference shows, by a fifth of the gap without interventions; who failed."""
+def outcome(
+    test: pd.Series | None, schedule: str, column: str, *groups: pd.DataFrame, bases=()
+) -> str:
+    """What a difference shows, by a fifth of a schedule's gap without interventions; who failed."""
     told = []
     if test is not None:
-        ends = [why_runs("short", model)[column].mean() for model in ("plain56", "plain20")]
+        ends = [why_runs(schedule, model)[column].mean() for model in ("plain56", "plain20")]
         bound = abs(ends[0] - ends[1]) / 5
         word = "lower" if test.high < 0 else "higher" if test.low > 0 else "no difference shown"
         word = "equal" if -bound < test.low and test.high < bound else word
         told.append("no interval" if np.isnan(test.low) else word)
-    runs = pd.concat(groups)
-    if failed := (runs["diverged_at"].notna() | (runs["train_error"] > 85)).sum():
-        told.append(f"{failed} of {len(runs)} failed")
+    for tables, which in ((groups, ""), (bases, " in the comparison")):
+        runs = pd.concat(tables) if tables else why_runs("none", "none")
+        if failed := (runs["diverged_at"].notna() | (runs["train_error"] > 85)).sum():
+            told.append(f"{failed} of {len(runs)}{which} failed")
     return f"**{', '.join(told)}**" if told else ""
 
 
@@ -245,7 +248,9 @@ def effect_rows() -> Iterator[str]:
                     test = welch(ends, base[column])
                 cells = ["", ""] if test is None else [signed(test.points), interval(test)]
                 start = [name(model), words if model == beside else "shortcuts", seeds, error]
-                yield row(*start, spread(ends), *cells, outcome(test, column, runs))
+                bases = [] if (model, changes) == (beside, "") else [base]
+                shown = outcome(test, "short", column, runs, bases=bases)
+                yield row(*start, spread(ends), *cells, shown)
 
 
 def gap_rows() -> Iterator[str]:
@@ -255,7 +260,8 @@ def gap_rows() -> Iterator[str]:
             pair = [why_runs(schedule, model, changes) for model in ("plain56", "plain20")]
             length = schedule if changes else "short"
             base = [why_runs(length, model) for model in ("plain56", "plain20")]
-            seeds = [", ".join(map(str, runs.index)) for runs in pair]
+            ended = [runs[runs["diverged_at"].isna()] for runs in reversed(pair)]
+            seeds = [", ".join(map(str, runs.index)) for runs in ended]
             for column, error in ERRORS.items():
                 deep, shallow = (runs[column].dropna() for runs in pair)
                 if not len(deep) or not len(shallow):
@@ -264,7 +270,8 @@ def gap_rows() -> Iterator[str]:
                 if (schedule, changes) != ("short", "") and all(map(len, base)):
                     ends = [runs[column] for runs in base]
                     test = contrast([deep, shallow, *ends], [1, -1, -1, 1])
-                    cells = [signed(test.points), interval(test), outcome(test, column, *pair)]
+                    shown = outcome(test, length, column, *pair, bases=base)
+                    cells = [signed(test.points), interval(test), shown]
                 start = [schedule, "; ".join(dict.fromkeys(seeds)), WORDS[changes], error]
                 errors = [spread(ends) for ends in (shallow, deep)]
                 yield row(*start, *errors, signed(gap.points), interval(gap), *cells)

@@ -351,6 +351,12 @@ class TestOtherFamilies:
 
 
 class TestLayout:
+    def test_signs_in_titles_are_no_formulas(self, tmp_path):
+        panels = [FIGURE1["panels"][0] | {"title": title} for title in ("a $ b $", r"$\bad{$")]
+        drawn = build_figure(FIGURE1 | {"panels": panels}, sample(tmp_path))
+        self.check(drawn)
+        assert drawn.axes[1].get_title("left") == r"$\bad{$"
+
     @pytest.mark.parametrize(
         ("models", "schedule", "seeds"),
         [

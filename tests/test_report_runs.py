@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from ended_runs import ended_runs
 from report_samples import FIGURE1, FIGURE6, write_run
 
 from degradation.errors import UserError
@@ -172,6 +173,12 @@ class TestRun:
         on_paper, on_short = find_runs(tmp_path)
         assert (on_paper.setting.departures, on_paper.faithful) == (departures, not departures)
         assert not on_short.faithful
+
+    @pytest.mark.parametrize(("every", "faithful"), [(800, True), (1600, False)])
+    def test_a_training_error_over_more_iterations_is_not_the_papers(self, every, faithful):
+        settings = {"schedule.evaluate_every": every}
+        (run,) = ended_runs("paper", {"plain20": [9.0]}, settings=settings)
+        assert run.on_paper_schedule and run.faithful is faithful
 
 
 class TestDrawable:

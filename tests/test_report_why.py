@@ -152,6 +152,22 @@ def test_a_run_that_was_trained_again_after_it_diverged_counts_once(tmp_path):
     assert "first`: diverged at iteration 12" in page and "plain-56 (seed" not in page
 
 
+def test_of_runs_of_the_earlier_protocol_none_is_an_outcome(tmp_path):
+    write(tmp_path, probe={"factor": 4})
+    write(tmp_path, seed=1, probe={"factor": 4}, **DIVERGED, protocol=None)
+    page = report(tmp_path)
+    assert "seed1`: by the earlier protocol" in page and "plain-56 (seed" not in page
+
+
+def test_an_intervention_that_is_there_twice_counts_once(tmp_path):
+    for model in PLAIN:
+        write(tmp_path, model)
+    for folder in (None, tmp_path / "copy"):
+        write(tmp_path, variant="init=dirac", folder=folder)
+    (training, _) = rows(report(tmp_path), "plain-56", "near-identity kernels")
+    assert training[2] == "0"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(651.3, "651"), (12_345, "12,345"), (4.126, "4.13"), (0.24, "0.24"), (1.0, "1")]
@@ -189,6 +205,8 @@ class TestReport:
 
     def test_of_the_whole_study_there_are_figures_and_tables(self, tmp_path):
         study(tmp_path)
+        one = RunFolder(tmp_path / "short" / "plain56,warmup.min_depth=20" / "seed2")
+        one.update_manifest(precision="float32", git_commit=7 * "c0ffee")
         page = report(tmp_path)
         assert_whole_tables(page)
         for name in ("gradients", "damage", "interventions"):
@@ -201,7 +219,38 @@ class TestReport:
         assert probed[3].endswith("→ –") and "seed 2 diverged at iteration 12" in probed[0]
         residual, _ = rows(page, "ResNet-56", "shortcuts")
         assert residual[5].startswith("−38") and residual[7] == "**lower**"
-        assert "model=plain20,plain56,resnet56 probe=layers schedule=short seed=0,1,2\n" in page
+        commands = page.partition("```bash\n")[2].partition("```")[0].splitlines()
+        kinds = [
+            *("plain20,plain56,resnet56", "plain20,plain56 model.init=dirac"),
+            *("plain56 model.norm=none", "plain56 model.init=gaussian model.norm=none"),
+            "plain56 optimizer.warmup.min_depth=20",
+        ]
+        both = " probe=layers schedule=short seed=0,1,2"
+        given = [command.partition(" model=")[2] for command in commands[:-1]]
+        assert [words.replace(both, "") for words in given] == kinds
+        assert commands[-1].endswith("report schedule=short 'seeds=[0,1,2]'")
+        named = "plain-56 (warmup.min_depth=20)"
+        assert f"| precision | float32 *{named} seed 2* | float32 |" in page
+        assert f"| {named} | 2 | c0ffeec0ff |" in page and "at `c0ffee" in page
+
+    def test_what_counts_as_equal_is_a_fifth_of_the_gap_on_the_same_schedule(self, tmp_path):
+        """And an effect tells which runs failed, on either side."""
+        for seed in range(3):
+            for schedule, deep, changed in (("short", 58.0, 52.0), ("medium", 30.0, 24.0)):
+                keys = SCHEDULE_KEYS[schedule]
+                for model, variant, end in (
+                    *(("plain20", "", 20.0), ("plain20", "init=dirac", 20.0)),
+                    *(("plain56", "", deep), ("plain56", "init=dirac", changed)),
+                ):
+                    lost = DIVERGED if (seed, schedule, end) == (2, "medium", 30.0) else {}
+                    ends = make_rows(keys, (end, end), seed, "test")
+                    write(tmp_path, model, seed, variant, schedule, rows=ends, **lost)
+        page = report(tmp_path)
+        short, _ = rows(page, "short", "0, 1, 2", "near-identity kernels")
+        medium, _ = rows(page, "medium", "0, 1, 2", "near-identity kernels")
+        assert (short[8][:4], short[10]) == ("−5.9", "**equal**")  # less than a fifth of 38
+        assert (medium[8][:4], medium[10]) == ("−5.9", "**lower, 1 of 6 in the comparison failed**")
+        assert rows(page, "medium", "0, 1, 2; 0, 1", "none")
 
     def test_a_variants_own_report_has_its_own_probes_alone(self, tmp_path):
         for variant in ("", "init=dirac", "norm=none"):
@@ -244,6 +293,9 @@ class TestReport:
             *(("short", "none"), ("short", changed)),
             *(("medium", changed), ("paper", "none")),
         ]
+        (run, *_) = find_runs(tmp_path / "why" / "short")
+        write_report(Request(Setting.of(run.config), tmp_path / "why" / "short"))
+        assert (tmp_path / "why" / "short" / "report.md").read_text() == page
         assert "interventions" not in report(tmp_path)
         assert len(find_runs(tmp_path)) == 4
 

@@ -15,6 +15,7 @@ from degradation.schema import show
 from degradation.setting import NETWORKS
 
 SEEDS = {0, 1, 2}  # enough for an interval
+NAMED = 2  # differences that a headline names, at most
 RUNS_MISSING = "runs missing"
 FAITHFUL_WORDS = {True: "reproduced", False: "not reproduced", None: "undecided"}
 OTHER_WORDS = {True: "same direction", False: "opposite direction", None: "undecided"}
@@ -131,7 +132,7 @@ def _command(figure: str, runs: list[Run]) -> str:
     present = {run.seed for run in runs}
     seeds = sorted(present if len(present) > 1 else present | SEEDS)
     words = [f"figure={figure}", f"schedule={runs[0].schedule}", f"seeds={show(seeds)}"]
-    words += ["runtime=gpu"] * (runs[0].config["runtime"]["name"] == "gpu")
+    words += ["runtime=gpu"] * all(run.config["runtime"]["name"] == "gpu" for run in runs)
     return command_line("reproduce", *words, *overrides)
 
 
@@ -145,8 +146,9 @@ def headline(findings: list[Finding]) -> str:
     effects = [effect for finding in findings for effect in finding.effects]
     if not effects or any(effect.difference.low is not None for effect in effects):
         return f"The paper's claims: {told}."
-    agreeing = sum(effect.as_in_paper for effect in effects)
+    agreeing = [effect.label for effect in effects if effect.as_in_paper]
+    which = f" ({', '.join(agreeing)})" if 0 < len(agreeing) <= NAMED else ""
     return (
         f"The paper's claims: {told}. One seed gives no interval; differences that point the "
-        f"paper's way: {agreeing} of {len(effects)}."
+        f"paper's way: {len(agreeing)} of {len(effects)}{which}."
     )

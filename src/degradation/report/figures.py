@@ -259,7 +259,7 @@ def lay_out(
             draw(axes, shown)
     if len(names) > 1:
         for axes, name in zip(rows[0], names, strict=True):
-            axes.set_title(name, fontsize=TEXT, loc="left", pad=15)
+            axes.set_title(name, fontsize=TEXT, loc="left", pad=15, parse_math=False)
 
     title = _wrap(title, TITLE_PER_INCH * page)
     style = {"x": MARGIN / page, "ha": "left", "parse_math": False}

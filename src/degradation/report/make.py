@@ -19,7 +19,6 @@ from degradation.report.runs import (
     WHY,
     LeftOut,
     Run,
-    by_network,
     drawn,
     find_runs,
     models_of,
@@ -68,9 +67,10 @@ def write_report(asked: Request) -> Page:
     one on all that is recorded on a schedule fills its section of the README. Raises `UserError`,
     which says what trains them, if there are no runs, or if the figure lacks some.
     """
+    if asked.folder.name == asked.setting.schedule and asked.folder.parent.name == WHY:
+        asked = replace(asked, folder=asked.folder.parent)  # whose report is about all schedules
     found, others = read_runs(asked.folder)
-    ended = {run.setting for run in found}
-    diverged = [r for _, _, r in others if r and r.diverged and r.setting not in ended]
+    diverged = _diverged(found, others)
     finished, lost = asked.wanted(found), asked.wanted(diverged)
     schedule, variant = asked.setting.schedule, asked.setting.variant
     runs = select(finished, schedule, variant)
@@ -88,8 +88,10 @@ def write_report(asked: Request) -> Page:
     shown = drawable(figures.values(), runs)
     # Other schedules have their runs without intervention in the folder around.
     in_why = asked.folder.name == WHY
-    around = find_runs(asked.folder.parent) if in_why else []
-    why = tell(runs, [*finished, *lost], asked.wanted([*found, *around]))
+    there = read_runs(asked.folder.parent) if in_why else ([], [])
+    around = [*found, *diverged, *there[0], *_diverged(*there)]
+    why = tell(runs, [*finished, *lost], asked.wanted(around))
+    recorded = [*find_runs(RECORDED), *([] if in_why else find_runs(RECORDED / WHY))]
     lost = [r for r in lost if (r.schedule, r.variant) == (schedule, variant)]
     suffix = f",{variant}" if variant else ""
     with faults_as_user_errors(f"cannot make the folder {out_dir}"):
@@ -101,8 +103,8 @@ def write_report(asked: Request) -> Page:
             *draw_pictures(shown, runs, out_dir, suffix),
             *(draw_why(why, runs, out_dir, suffix) if why else []),
         ],
-        comparisons=compare(runs, find_runs(RECORDED)),
-        commands=_commands(asked, [*runs, *lost]),
+        comparisons=compare(runs, recorded),
+        commands=_commands(asked, [*runs, *lost, *(why.runs if why else [])]),
         agreements=compare_precisions(alike),
         left_out=left_out,
         why=why,
@@ -116,6 +118,12 @@ def write_report(asked: Request) -> Page:
     if out_dir == RECORDED / schedule and whole and fill(README, schedule, section(schedule, runs)):
         say(f"readme    {README.name}, what it has between the markers of {schedule}")
     return page
+
+
+def _diverged(found: list[Run], others: list[LeftOut]) -> list[Run]:
+    """Of the runs that are not finished those that diverged, and were not trained again."""
+    ended = {run.setting for run in found}
+    return [run for _, _, run in others if run and run.diverged and run.setting not in ended]
 
 
 def check_claims(page: Page, figure: dict[str, Any] | None = None) -> None:
@@ -164,7 +172,7 @@ def _others(found: list[Run]) -> str:
         words = (f"schedule={run.schedule}", *run.setting.overrides)
         kinds.setdefault(words, set()).add(run.seed)
     told = [shlex.join([*w, f"seeds={show(sorted(seeds))}"]) for w, seeds in sorted(kinds.items())]
-    more = [f"{len(told) - LISTED} kinds more"] * (len(told) > LISTED)
+    more = [f"kinds more: {len(told) - LISTED}"] * (len(told) > LISTED)
     return f"; there are runs for {'; '.join([*told[:LISTED], *more])}" if told else ""
 
 
@@ -179,8 +187,9 @@ def _tell_left_out(
     kind, left_out = (asked.setting.schedule, asked.setting.variant), []
     for path, reason, run in others:
         if run is None or (run.schedule, run.variant) == kind:
-            say(f"left out  {relative(path)}: {reason}")
-            left_out.append((path.relative_to(asked.folder).as_posix(), reason))
+            place = path.relative_to(asked.folder).as_posix()
+            say(f"left out  {relative(asked.folder)}/{place}: {reason}")
+            left_out.append((place, reason))
     if asked.seeds:
         wanted = set(asked.seeds)
         there = {run.seed for run in found if (run.schedule, run.variant) == kind}
@@ -192,24 +201,29 @@ def _tell_left_out(
 
 
 def _commands(asked: Request, runs: list[Run]) -> list[str]:
-    """List what trains `runs` again, networks with the same seeds at once, and their report.
+    """List what trains `runs` again, networks of a kind with the same seeds at once; their report.
 
     What is trained lies in results/runs, and the report is on that. Runs for why take a plan.
     """
     if asked.folder.name == WHY:
         return ["make reproduce-why"]
-    asked = replace(asked, runtime=runs[0].config["runtime"]["name"])
-    sweeps: dict[tuple[int, ...], list[str]] = {}
-    for group in by_network(runs).values():
-        sweeps.setdefault(tuple(sorted(r.seed for r in group)), []).append(group[0].model)
-    # A probe is no part of a setting, since it changes no run; the report would miss it.
-    probe = ["probe=layers"] * any(not run.probe.empty for run in runs)
-    commands = [_training(asked, models, seeds, *probe) for seeds, models in sweeps.items()]
-    words = [f"runs={relative(asked.folder)}"] if asked.folder.is_relative_to(RUNS) else []
-    if asked.figure_overrides:
-        words = [f"figure={asked.figure['name']}", *asked.figure_overrides, *words]
-    seeds = show(sorted({run.seed for run in runs}))
-    return [*commands, asked.command("report", *words, seeds=f"seeds={seeds}")]
+    networks: dict[tuple[str, ...], list[Run]] = {}
+    for run in dict.fromkeys(runs):
+        kind = run.schedule, run.variant, run.config["runtime"]["name"], run.model
+        networks.setdefault(kind, []).append(run)
+    sweeps: dict[tuple[Any, ...], list[Run]] = {}
+    for (*kind, _), group in networks.items():
+        # A probe is no part of a setting, since it changes no run; the report would miss it.
+        probed = any(not run.probe.empty for run in group)
+        sweeps.setdefault((*kind, probed, *sorted(r.seed for r in group)), []).append(group[0])
+    commands = []
+    for (_, _, runtime, probed, *seeds), firsts in sweeps.items():
+        of_kind = replace(asked, setting=firsts[0].setting, runtime=runtime)
+        models = [run.model for run in firsts]
+        commands.append(_training(of_kind, models, seeds, *["probe=layers"] * probed))
+    words = [f"figure={asked.figure['name']}"] if asked.figure_overrides else []
+    seeds = f"seeds={show(sorted({run.seed for run in runs}))}"
+    return [*commands, asked.command("report", *words, *asked.figure_overrides, seeds=seeds)]
 
 
 def _training(asked: Request, models: Iterable[str], seeds: Iterable[int], *words: str) -> str:

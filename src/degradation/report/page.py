@@ -22,7 +22,15 @@ from degradation.report.comparison import Agreement, Comparison
 from degradation.report.export import class_errors, final_errors
 from degradation.report.figures import Picture, drawable
 from degradation.report.paper import compare_with_paper
-from degradation.report.provenance import caveats, facts, how_made, machines, run_row
+from degradation.report.provenance import (
+    caveats,
+    facts,
+    how_made,
+    machines,
+    named,
+    run_row,
+    shared,
+)
 from degradation.report.runs import WORDS, Run
 from degradation.report.statistics import Difference
 from degradation.report.why import Why, factor
@@ -75,6 +83,7 @@ def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
     data = "CIFAR-10" if cifar10 else "synthetic data"
     title = f"Plain and residual networks on {data}, schedule {page.runs[0].schedule}"
     report, card = f"report{suffix}.md", f"model_card{suffix}.md"
+    shown = list(dict.fromkeys([*page.runs, *(page.why.runs if page.why else [])]))
     about_networks = _render(
         page.runs,
         page.findings,
@@ -87,9 +96,9 @@ def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
     markdown = _render(
         **vars(page),
         title=title,
-        facts=facts(page.runs),
-        rows=[run_row(run) for run in page.runs],
-        commits=sorted({commit for run in page.runs for commit, _ in run.code}),
+        facts=facts(shown),
+        rows=[run_row(r) | {"network": name} for name, rs in named(shown).items() for r in rs],
+        commits=sorted({commit for run in shown for commit, _ in run.code}),
         exports=[f"{kind}{suffix}.csv" for kind in ("curves", "summary")],
         card=card,
     )
@@ -156,6 +165,7 @@ def _render(
 ) -> str:
     """Fill in a template, as a whole with what `write_page` adds, or in brief."""
     errors = final_errors(runs)
+    sources = {row["network"]: row["paper_source"] for row in errors if row["paper_source"]}
     templates = Environment(
         loader=PackageLoader("degradation.report"),
         undefined=StrictUndefined,
@@ -176,7 +186,7 @@ def _render(
         "errors": errors,
         "measured": runs[0].measured,
         "words": WORDS,
-        "paper_sources": sorted({row["paper_source"] for row in errors} - {""}),
+        "paper_sources": sources and shared("*Paper*, test error", sources),
         "beside_paper": compare_with_paper(runs),
         "schedule": runs[0].schedule,
         "how_made": how_made(runs),

@@ -1,12 +1,12 @@
 """How runs were made, beside what the paper did, and what they cannot show."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from statistics import fmean
 from typing import Any
 
-from degradation.report.runs import PAPER_SCHEDULE, Run, by_network
+from degradation.report.runs import PAPER_SCHEDULE, Run
 
 EARLY = 7_000  # iterations: until about then ResNet-56 trails ResNet-20 in the paper's own curves
 BARELY = 40.0  # percent of training error of a network that has learned little; guessing has 90
@@ -35,6 +35,20 @@ def facts(runs: list[Run]) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def named(runs: list[Run]) -> dict[str, list[Run]]:
+    """The runs of each network by its name, of other schedules and settings than the first's apart.
+
+    Those have them in brackets: plain-56 (init=dirac).
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        pairs = [(run.schedule, runs[0].schedule), (run.variant, runs[0].variant)]
+        unlike = ", ".join(own for own, first in pairs if own and own != first)
+        name = f"{run.network} ({unlike})" if unlike else run.network
+        groups.setdefault(name, []).append(run)
+    return groups
+
+
 def run_row(run: Run) -> dict[str, Any]:
     """Tell what is one run's own: commits, day, duration, speed, and where it went on."""
     manifest, speed = run.manifest, run.manifest.get("images_per_second")
@@ -55,12 +69,16 @@ def run_row(run: Run) -> dict[str, Any]:
     }
 
 
-def how_made(runs: list[Run]) -> str:
-    """Name the runs' schedule, data and precision, and settings that are not the paper's."""
+def how_made(runs: list[Run], beside: Iterable[Run] = ()) -> str:
+    """Name the runs' schedule, data and precision, and settings that are not the paper's.
+
+    Data and precision are also those of other runs `beside` them.
+    """
+    shown = list(dict.fromkeys([*runs, *beside]))
     told = [
         f"Schedule {runs[0].schedule}: {_schedule(runs[0].setting.values)}.",
-        shared("Data", _by_name(lambda run: run.data, runs)),
-        shared("Precision", _by_name(lambda run: run.precision, runs)),
+        shared("Data", _by_name(lambda run: run.data, shown)),
+        shared("Precision", _by_name(lambda run: run.precision, shown)),
     ]
     if any(run.setting.departures for run in runs):
         told.append(shared("Settings unlike the paper's", _by_name(_settings, runs)))
@@ -106,7 +124,7 @@ def not_comparable(what: str) -> str:
 def _early(runs: list[Run]) -> list[str]:
     """Say what the paper's networks cannot show after few iterations."""
     iterations, networks = runs[0].config["schedule"]["iterations"], {run.network for run in runs}
-    if iterations >= EARLY:
+    if iterations >= EARLY or runs[0].config["data"]["name"] != "cifar10":
         return []
     told = []
     deep, shallow = (
@@ -129,7 +147,7 @@ def _early(runs: list[Run]) -> list[str]:
 def _by_name(tell: Callable[[Run], str], runs: list[Run]) -> dict[str, str]:
     """Ask each run; a network whose runs say the same is named alone, others with their seeds."""
     told = {}
-    for network, group in by_network(runs).items():
+    for network, group in named(runs).items():
         alike = len({tell(run) for run in group}) == 1
         for run in group[:1] if alike else group:
             told[network if alike else f"{network} seed {run.seed}"] = tell(run)

@@ -14,7 +14,7 @@ from degradation.schema import BLOCK_LAYERS
 from degradation.setting import NETWORKS, SCHEDULES, Setting
 
 PAPER_SCHEDULE = SCHEDULES["paper"].copy()  # by dotted keys
-del PAPER_SCHEDULE["schedule.evaluate_every"]  # which changes no result
+EVALUATE_EVERY = PAPER_SCHEDULE.pop("schedule.evaluate_every")
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
 WHY = "why"  # the folder of the runs for docs/why.md, beside those of other runs' schedules
 PROJECTION = "_shortcut_conv"  # how the name of a shortcut's convolution ends
@@ -68,7 +68,8 @@ class Run:
     @property
     def diverged(self) -> bool:
         """Whether its loss ceased to be finite: an outcome, though the run never ended."""
-        return self.manifest.get("status") == "diverged"
+        about = self.manifest
+        return about.get("status") == "diverged" and about.get("protocol") == PROTOCOL
 
     @property
     def depth(self) -> int | None:
@@ -134,8 +135,12 @@ class Run:
 
     @property
     def faithful(self) -> bool:
-        """Whether network, schedule and settings are the paper's: its numbers may stand beside."""
-        return self.in_paper and self.on_paper_schedule and not self.setting.departures
+        """Whether network, schedule and settings are the paper's: its numbers may stand beside.
+
+        A training error is a mean since the row before: of longer than usual it is another one.
+        """
+        often = self.setting.values["schedule.evaluate_every"] <= EVALUATE_EVERY
+        return self.in_paper and self.on_paper_schedule and often and not self.setting.departures
 
     def final(self, column: str) -> float:
         """The error at the last evaluation, in percent; `column` is train_error or `measured`."""

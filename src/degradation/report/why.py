@@ -249,8 +249,9 @@ class Gap:
 
     @property
     def seeds(self) -> str:
-        """The seeds of both networks, apart where they differ: 0; 0, 1, 2."""
-        return "; ".join(dict.fromkeys([self.deep.seeds, self.shallow.seeds]))
+        """The seeds of plain-20 and plain-56, apart where they differ: 0, 1, 2; 0."""
+        pair = (seeds_of(kind.finished) for kind in (self.shallow, self.deep))
+        return "; ".join(dict.fromkeys(pair))
 
 
 def effects_of(kinds: list[Kind], columns: tuple[str, ...]) -> list[Effect]:
@@ -271,7 +272,8 @@ def effects_of(kinds: list[Kind], columns: tuple[str, ...]) -> list[Effect]:
             difference = None
             if kind is not base and kind.finished:
                 difference = welch(kind.errors(column), base.errors(column))
-            outcome = _outcome(difference, bounds[column], [kind])
+            bases = [base] if kind is not base else []
+            outcome = _outcome(difference, bounds[column], [kind], bases)
             effects.append(Effect(kind, words, column, difference, outcome))
     return effects
 
@@ -281,7 +283,7 @@ def gaps_of(kinds: list[Kind], around: list[Run], columns: tuple[str, ...]) -> l
 
     `kinds` are of one schedule, and `around` has runs of others; of one setting the first counts.
     """
-    own, bounds = kinds[0].runs[0].schedule, _bounds(kinds, columns)
+    own = kinds[0].runs[0].schedule
     others = {run.setting: run for run in reversed(around) if run.schedule != own}
     known = {
         (kind.runs[0].schedule, kind.model, kind.intervention): kind
@@ -295,8 +297,10 @@ def gaps_of(kinds: list[Kind], around: list[Run], columns: tuple[str, ...]) -> l
         for column in columns if model == DEEP and shallow else ():
             pair, change, outcome = [kind.errors(column) for kind in (deep, shallow)], None, ""
             if all(base) and deep is not base[0]:
-                change = contrast([*pair, *(k.errors(column) for k in base)], [1, -1, -1, 1])
-                outcome = _outcome(change, bounds[column], [deep, shallow])
+                without = [kind.errors(column) for kind in base]
+                change = contrast([*pair, *without], [1, -1, -1, 1])
+                bound = EQUAL * abs(welch(*without).points)
+                outcome = _outcome(change, bound, [deep, shallow], base)
             gaps.append(Gap(shallow, deep, column, welch(*pair), change, outcome))
     return sorted(gaps, key=lambda gap: (gap.deep.schedule["iterations"], gap.deep.intervention))
 
@@ -315,8 +319,13 @@ def _bounds(kinds: list[Kind], columns: tuple[str, ...]) -> dict[str, float]:
     return {column: EQUAL * abs(deep - shallow) for column, (deep, shallow) in means.items()}
 
 
-def _outcome(difference: Difference | None, bound: float, kinds: list[Kind]) -> str:
-    """*Equal*, *lower*, *higher* or neither, by the 95 % interval; and how many runs failed."""
+def _outcome(
+    difference: Difference | None, bound: float, kinds: list[Kind], bases: list[Kind]
+) -> str:
+    """*Equal*, *lower*, *higher* or neither, by the 95 % interval; and how many runs failed.
+
+    `bases` are those without the intervention, which `kinds` are compared with.
+    """
     told = []
     if difference:
         low, high = difference.low, difference.high
@@ -326,9 +335,11 @@ def _outcome(difference: Difference | None, bound: float, kinds: list[Kind]) -> 
             told.append("equal")
         else:
             told.append("lower" if high < 0 else "higher" if low > 0 else "no difference shown")
-    runs = [run for kind in kinds for run in kind.runs]
-    failed = sum(run.diverged or run.final("train_error") > FAILED for run in runs)
-    return ", ".join([*told, *[f"{failed} of {len(runs)} failed"] * (failed > 0)])
+    for group, which in ((kinds, ""), (bases, " in the comparison")):
+        runs = [run for kind in group for run in kind.runs]
+        failed = sum(run.diverged or run.final("train_error") > FAILED for run in runs)
+        told += [f"{failed} of {len(runs)}{which} failed"] * (failed > 0)
+    return ", ".join(told)
 
 
 def _columns(runs: list[Run]) -> tuple[str, str]:
@@ -347,13 +358,19 @@ class Why:
     gaps: list[Gap]
     measures: list[dict[str, Any]]
 
+    @property
+    def runs(self) -> list[Run]:
+        """All runs that it is about, those on other schedules after the others."""
+        of_gaps = [kind for gap in self.gaps for kind in (gap.shallow, gap.deep)]
+        return [run for kind in dict.fromkeys([*self.kinds, *of_gaps]) for run in kind.runs]
+
 
 def tell(runs: list[Run], known: list[Run], around: list[Run]) -> Why | None:
     """Tell what the runs of a report show of the question; None if they show nothing.
 
     `known` are all runs that there are, those that diverged among them: of those on the same
     schedule the ones with interventions are taken, unless `runs` have one themselves. `around` has
-    finished runs of any schedule.
+    runs of any schedule. Of runs of one setting the first counts.
     """
     schedule, variant, columns = runs[0].schedule, runs[0].variant, _columns(runs)
 
@@ -362,7 +379,7 @@ def tell(runs: list[Run], known: list[Run], around: list[Run]) -> Why | None:
 
     there = [run for run in known if run.schedule == schedule]
     more = [r for r in there if (r.diverged if r.variant == variant else alike(r))]
-    kinds = kinds_of([*runs, *more])
+    kinds = kinds_of([*runs, *{run.setting: run for run in reversed(more)}.values()])
     effects = effects_of(kinds, columns)
     measures = [measures_of(kind) for kind in kinds if kind.probed]
     gaps = gaps_of(kinds, [*filter(alike, around)], columns) if effects else []
@@ -467,7 +484,8 @@ def _by_update(
     title: str, kinds: list[Kind], rows: list[Row], text: list[str], runs: list[Run]
 ) -> Drawing:
     """Lay out rows of panels, a panel a kind and a line an update."""
-    words = " ".join([*text, _seeds({kind: kind.probed for kind in kinds}), how_made(runs)])
+    beside = [run for kind in kinds for run in kind.probed]
+    words = " ".join([*text, _seeds({kind: kind.probed for kind in kinds}), how_made(runs, beside)])
     updates = sorted({update for table in rows[0].tables for update in table.index})
     scale = matplotlib.colormaps["viridis"]
     # By its logarithm, from dark to light, but not so light that it could not be seen.
@@ -550,7 +568,8 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
         )
     known = [f"{kind.words} ({kind.intervention})" for kind in deep if kind.intervention]
     text.append(f"Interventions: {'; '.join(known)}.")
-    words = " ".join([*text, _seeds({kind: kind.runs for kind in [*deep, *lines]}), how_made(runs)])
+    words = [_seeds({kind: kind.runs for kind in [*deep, *lines]}), how_made(runs, why.runs)]
+    words = " ".join([*text, *words])
     height = max(0.32 * len(deep), 0.6 * HEIGHT)
     figure = lay_out(title, names, words, [grid], draw, "", height, sharey=False)
     return Drawing(figure, title, words, _alt(title, deep))
