@@ -10,6 +10,9 @@ from degradation.processor import cpuinfo
 # Before anything imports Keras or TensorFlow, which read these once.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+for _name in ("WANDB_MODE", "WANDB_PROJECT"):
+    if not os.environ.get(_name):  # empty counts as not set
+        os.environ.pop(_name, None)
 _flags = cpuinfo("flags").split()
 if _flags and {"avx512_vnni", "avx_vnni"}.isdisjoint(_flags):
     # There TensorFlow leaves oneDNN off, which makes training slower (docs/performance.md).

@@ -2,9 +2,12 @@
 
 import sys
 
+from omegaconf import OmegaConf
+
 from degradation.benchmark import results
 from degradation.benchmark.measure import OURS, STOCK, Contender, contenders, measure
 from degradation.config import ROOT, check_models, folder_of, relative
+from degradation.data import load_dataset
 from degradation.errors import UserError
 from degradation.output import say
 from degradation.processor import cpu_precision
@@ -31,11 +34,19 @@ def check(job: Job) -> None:
             )
         if group not in MEASURED:
             raise UserError(f"{override}: not measured; allowed: keys of {', '.join(MEASURED)}")
-    if folder_of("benchmark.out", config.benchmark.out).is_file():
-        raise UserError(
-            f"benchmark.out={config.benchmark.out}: is a file; allowed: a folder, there or not"
-        )
+    folder_of("benchmark.out", config.benchmark.out)
     check_models("benchmark.networks", config.benchmark.networks)
+    if job.launcher:
+        raise UserError(f"{job.launcher[0]}: allowed: none; jobs side by side slow each other")
+
+
+def check_together(jobs: list[Job]) -> None:
+    """Raise `UserError` if two jobs of a sweep would have one folder."""
+    if len({job.config.benchmark.out for job in jobs}) < len(jobs):
+        raise UserError(
+            "-m: all jobs would write to one folder; allowed: one for each, as by "
+            "benchmark.out='FOLDER/${optimizer.batch}'"
+        )
 
 
 def start(job: Job) -> None:
@@ -45,6 +56,7 @@ def start(job: Job) -> None:
     precision = cpu_precision(job.config.runtime.precision)
     ours = Contender(OURS, precision).label
     out = folder_of("benchmark.out", settings.out)
+    load_dataset(**OmegaConf.to_container(job.config.data), root=ROOT)  # or says what is wrong
     with faults_as_user_errors(f"cannot make {relative(out)}"):
         out.mkdir(parents=True, exist_ok=True)  # now, not when all is measured
 
@@ -80,4 +92,4 @@ def start(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command("benchmark", check, start))
+    sys.exit(command("benchmark", check, start, together=check_together))

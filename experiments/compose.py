@@ -169,7 +169,7 @@ def _check(override: Override) -> None:
     text, key = override.input_line, override.key_or_group
     if not key:
         raise UserError(f"{text}: cannot be read; allowed: key=value")
-    if key.startswith(("hydra.", "hydra/")):
+    if key == "hydra" or key.startswith(("hydra.", "hydra/")):
         raise UserError(
             f"{text}: allowed: keys of the command, and those of hydra/launcher; Hydra's folders "
             "and logs are off"

@@ -21,9 +21,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from degradation.config import ROOT
+from degradation.config import ROOT, relative
 from degradation.errors import IN_USE, Stopped, UserError
-from degradation.output import say
+from degradation.output import complain, say
+from degradation.records.files import faults_as_user_errors
 from degradation.training.interrupts import handling
 from experiments.compose import explained, key_of, quote
 
@@ -48,11 +49,13 @@ def run_jobs(module: str, jobs: list[list[str]], launcher: list[str]) -> int:
     if launcher:
         return worst(launch(module, jobs, launcher))
     codes = [0]
-    for overrides in jobs:
+    for number, overrides in enumerate(jobs, 1):
         say(f"\n{' '.join(overrides)}")
         # A process of its own gives each job TensorFlow as a single run would find it.
         codes.append(run_alone(module, overrides))
         if codes[-1] in INTERRUPTED:
+            if rest := [" ".join(job) for job in jobs[number:]]:
+                complain(f"warning: not begun: {'; '.join(rest)}")
             break
     return worst(codes)
 
@@ -127,8 +130,9 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
     A signal that asks to stop ends jobs that run here, which save first, and the waiting for those
     elsewhere, which go on.
     """
-    folder = LAUNCHED / time.strftime("%Y%m%d-%H%M%S")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = LAUNCHED / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    with faults_as_user_errors(f"cannot make {relative(folder)}"):
+        folder.mkdir(parents=True, exist_ok=True)
     stop = folder / "stop"  # once it is there, no further job begins here
     # An idle worker that dies of Ctrl-C would take all others with it, and their runs.
     loky = partial(joblib.parallel.BACKENDS["loky"], initializer=_hear_nothing)
@@ -153,7 +157,7 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
         return [result.return_value for result in results]
     except Exception as error:  # of an engine that cannot run the jobs, or has lost one
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{' '.join(chosen)}: {reason}", exit_code=1) from error
+        raise UserError(f"{' '.join(chosen)}: {reason}; see {place}", exit_code=1) from error
 
 
 def _hear_nothing() -> None:
@@ -205,11 +209,13 @@ def _with_launcher(module: str, chosen: list[str], folder: Path, use: Callable[[
         for override in engines:
             if override.partition("=")[2] not in known:
                 raise UserError(f"{override}: allowed: one of {', '.join(known)}")
-        keys = [f"hydra.launcher.{key}" for key in compose(engines).hydra.launcher]
+        names = {*compose(engines).hydra.launcher} - {"_target_"}
+        keys = sorted(f"hydra.launcher.{name}" for name in names)
         for override in chosen:
             known_key = any(f"{key_of(override)}.".startswith(f"{key}.") for key in keys)
             if override not in engines and not known_key:
-                raise UserError(f"{override}: unknown key; allowed: {', '.join(sorted(keys))}")
+                allowed = ", ".join(keys) or "none without hydra/launcher=NAME"
+                raise UserError(f"{override}: unknown key; allowed: {allowed}")
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=HydraContext(engine.config_loader, Callbacks()),
             task_function=Task(module, folder),

@@ -16,6 +16,7 @@ from experiments.command import command
 from experiments.compose import Job, key_of
 from experiments.launch import run_alone
 from experiments.planned import PlannedRun, plan_run, reportable, train_missing
+from experiments.run import imply_tracking
 
 
 def runtime(job: Job) -> list[str]:
@@ -54,7 +55,8 @@ def planned(job: Job) -> list[list[PlannedRun]]:
 
 
 def check(job: Job) -> None:
-    """Check the plan and each of its runs."""
+    """Check the plan, each of its runs, and how they will be tracked."""
+    imply_tracking([])
     planned(job)
 
 

@@ -68,6 +68,8 @@ def check(job: Job) -> None:
     refuse_decided([o for o in job.overrides if figure or key_of(o) != "model.depth"])
     read_figures()
     validate(job.config)
+    if (folder_of("runs", job.config.runs, ROOT) / "manifest.json").exists():
+        raise UserError(f"runs={job.config.runs}: is a run; allowed: a folder that holds runs")
 
 
 def start(job: Job) -> None:

@@ -29,8 +29,6 @@ def check_run(job: Job) -> None:
     _ = job.setting  # raises for a value that is not allowed
     if config.run_dir is not None:
         path = folder_of("run_dir", config.run_dir)
-        if path.is_file():
-            raise UserError(f"run_dir={path}: is a file; allowed: a folder, there or not")
         if stranger := RunFolder(path).stranger():
             raise UserError(
                 f"run_dir={path}: its {stranger} is not a run's; allowed: a run's folder, or one "

@@ -79,6 +79,9 @@ WRONG = [
     ("report", "figure=null", ["figure=null", "figure1"]),
     # of Hydra, and its launchers
     ("run", "hydra.run.dir=elsewhere", ["hydra.run.dir", "allowed: keys of the"]),
+    ("run", "hydra=x", ["hydra=x: allowed: keys of the"]),
+    ("run", "-m hydra.launcher.n_jobs=2", ["n_jobs=2", "allowed: none without hydra/launcher"]),
+    ("run", f"{JOBLIB}=2 hydra.launcher._target_=os.system", ["_target_=os.system: unknown key"]),
     ("run", "hydra/launcher=joblib", ["hydra/launcher=joblib: allowed with -m"]),
     ("run", "-m hydra/launcher=jobli", ["hydra/launcher=jobli: allowed: one of", "joblib"]),
     ("record", f"{SLURM}.time=3", ["hydra.launcher.time=3", "timeout_min"]),
@@ -128,11 +131,15 @@ WRONG = [
     ("benchmark", "probe=layers", ["probe=layers: not measured", "allowed: keys of benchmark"]),
     ("reproduce", "figure=relu_first model.stem=cifar", ["resnet50, resnet50_relu_first,stem"]),
     ("benchmark", "runtime=gpu", ["runtime=gpu: the benchmark allows runtime=cpu alone"]),
+    ("benchmark", "-m optimizer.batch=64,128", ["one folder; allowed: one for each"]),
+    ("benchmark", "-m hydra/launcher=joblib", ["hydra/launcher=joblib: allowed: none"]),
     ("record", "plan=[]", ["plan=[]: allowed: at least 1 item"]),
     ("record", "only=else", ["only=else: allowed: recorded, why, or null"]),
     ("record", PLAN.format("plain", ""), ["model=plain: allowed: one of "]),
     ("record", PLAN.format("plain20", "'run_dir=a'"), ["run_dir=a: a planned run's folder"]),
-    # paths that there cannot be: of nobody's home, and too long
+    # paths that there cannot be: through a file, of nobody's home, and too long
+    ("run", f"run_dir={__file__}/x", [f"run_dir={__file__}/x: Not a directory; allowed: a folder"]),
+    ("record", f"out={__file__}", [f"out={__file__}: Not a directory; allowed: a folder"]),
     ("run", "run_dir=~nobody-here/x", ["error: run_dir=~nobody-here/x: ", "; allowed: "]),
     ("run", f"data.dir={LONG}", [f"error: data.dir={LONG}: ", "; allowed: "]),
     ("evaluate", f"run_dir={LONG}", [f"error: run_dir={LONG}: ", "; allowed: "]),
@@ -150,18 +157,25 @@ def test_wrong_input_is_one_line_and_leaves_nothing(start, name, line, words):
         assert word in result.err
 
 
-@pytest.mark.parametrize("name", ["", "config.yaml", "metrics.csv", "wandb/notes"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *((name, "seed: 0\n") for name in ("", "config.yaml", "metrics.csv", "wandb/notes")),
+        *(("config.yaml", text) for text in ("model: !include a\n", "model: a\nschedule: b\n")),
+        *(("manifest.json", text) for text in ('{"status": "complete"}', "{")),
+    ],
+)
 @pytest.mark.parametrize("overwrite", ["", "overwrite=true"])
-def test_run_dir_with_files_of_something_else_is_refused(start, tmp_path, name, overwrite):
+def test_run_dir_with_files_of_something_else_is_refused(start, tmp_path, name, text, overwrite):
     """And one that is a file itself."""
     theirs = tmp_path / "theirs" / name
     theirs.parent.mkdir(parents=True, exist_ok=True)
-    theirs.write_text("seed: 0\n")
+    theirs.write_text(text)
     result = start("run", f"run_dir={tmp_path / 'theirs'} {overwrite}")
     reason = f"its {name.split('/')[0]} is not a run's; allowed:" if name else "allowed: a folder"
     assert reason in result.error()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
-    assert theirs.read_text() == "seed: 0\n"
+    assert theirs.read_text() == text
 
 
 # What only prints
@@ -471,8 +485,18 @@ def test_wandbs_own_switch_counts_where_no_tracking_was_given(start, monkeypatch
     monkeypatch.setenv("WANDB_MODE", "dryrun")
     assert mode("") == "offline"
     monkeypatch.setenv("WANDB_MODE", "shared")
-    error = start("run", "").error()
-    assert error == "error: WANDB_MODE=shared: allowed: disabled, offline, online"
+    for name in ("run", "record"):
+        error = start(name, "").error()
+        assert error == "error: WANDB_MODE=shared: allowed: disabled, offline, online"
+
+
+def test_a_sweep_that_is_stopped_names_what_it_has_not_begun(monkeypatch, capsys):
+    codes = iter([0, 130])
+    monkeypatch.setattr(launch, "run_alone", lambda *_: next(codes))
+    assert (
+        launch.run_jobs("none", [["seed=0"], ["seed=1"], ["seed=2", "a=b"], ["seed=3"]], []) == 130
+    )
+    assert capsys.readouterr().err == "warning: not begun: seed=2 a=b; seed=3\n"
 
 
 def test_a_library_of_another_clone_is_refused(tmp_path):

@@ -321,6 +321,14 @@ def test_report_says_which_runs_are_missing_and_how_to_train_them(tree, runs, ov
     assert files(tree / "results") == before
 
 
+def test_a_run_is_no_folder_of_runs(tree, runs):
+    own = write_run(runs, "plain20")
+    before = files(tree / "results")
+    line = refusal(report(tree, f"runs={own}"))
+    assert line.endswith("seed0: is a run; allowed: a folder that holds runs")
+    assert files(tree / "results") == before
+
+
 def test_a_figure_of_other_networks_is_made_again_of_these(tree, runs):
     write_runs(runs, ["plain20", "plain44"])
     reported(tree, "figure=figure1", OTHERS)

@@ -205,7 +205,7 @@ def fail(error: BaseException):
     ("place", "error", "said"),
     [
         ("import", None, "import of wandb halted"),
-        ("offline", RuntimeError("no\nspace"), "no; going on without it"),
+        ("offline", RuntimeError("no\nspace"), "no space; going on without it"),
         ("log", OSError("disk full"), "disk full; going on without it"),
         ("finish", BrokenPipeError(), "BrokenPipeError; going on without it"),
     ],
@@ -271,6 +271,13 @@ def test_online_fresh_start_overwrites_and_continuation_sends_what_the_server_la
     wandb.starting_step = 401
     follow(tmp_path / "run", 400, 600, mode="online", resumed=True, rows=rows(200))
     assert wandb.notes == [("online", "allow"), ("log", 600), ("finish", 0)]
+
+
+def test_a_mode_that_there_is_not_is_passed_over_in_the_environment(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "")
+    follow(tmp_path)
+    assert tracked_rows(tmp_path) == rows(200, 400, 600)
+    assert capfd.readouterr().err == ""
 
 
 def test_disabled_starts_and_writes_nothing(tmp_path, stand_in, capfd, monkeypatch):

@@ -108,17 +108,17 @@ def check_models(key: str, models: Iterable[str]) -> None:
 def folder_of(key: str, value: str, base: Path = Path()) -> Path:
     """Absolute path of the folder that `key=value` names; a relative one is counted from `base`.
 
-    Raises `UserError` if there cannot be one: unknown users have no `~`, names have a limit, and
-    records are UTF-8.
+    Raises `UserError` if there cannot be one: a file is there or on the way, unknown users have no
+    `~`, names have a limit, and records are UTF-8.
     """
     try:
         value.encode()
         path = (base / Path(value).expanduser()).absolute()
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            path.stat()
+        with contextlib.suppress(FileNotFoundError):
+            os.scandir(path).close()
     except (RuntimeError, OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise UserError(f"{key}={value}: {reason}; allowed: a path that can be read") from error
+        raise UserError(f"{key}={value}: {reason}; allowed: a folder, there or not") from error
     return path
 
 

@@ -173,12 +173,17 @@ class RunFolder:
                     path.unlink(missing_ok=True)
 
     def stranger(self) -> str | None:
-        """Name a file or folder that a run would replace, if what is here is not a run."""
-        try:
-            if "status" in self.manifest() or {"model", "schedule"} <= self.config().keys():
-                return None
-        except UserError:
-            return None  # damaged: starting over is how the user puts that right
+        """Name a file or folder that a run would replace, if what is here is not a run.
+
+        A run's manifest tells, or its configuration, if the other one is damaged or not there.
+        """
+        for read, keys in (
+            (self.manifest, {"status", "model", "schedule", "seed"}),
+            (self.config, {"model", "data", "schedule", "optimizer", "runtime", "seed"}),
+        ):
+            with contextlib.suppress(UserError):
+                if keys <= read().keys():
+                    return None
         return next((name for name in _MEMBERS if os.path.lexists(self.path / name)), None)
 
     def _read(self, name: str, parse: Callable[[str], Any], absent: Any) -> Any:

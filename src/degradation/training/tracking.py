@@ -142,6 +142,7 @@ class Tracker:
         """Open the run, do what is requested, and clean up after W&B."""
         # No prompts, none of the telemetry that even offline runs send, nothing in the home folder.
         os.environ |= {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+        os.environ["WANDB_MODE"] = mode
         os.environ["WANDB_CACHE_DIR"] = os.path.relpath(folder / "wandb" / "cache")
         try:
             import wandb
@@ -157,7 +158,7 @@ class Tracker:
                 with contextlib.suppress(Exception, SystemExit):
                     wandb.teardown()  # its process, which may have died
         except Exception as error:
-            _warn(f"{_first_line(error)}; going on without it")
+            _warn(f"{_in_a_line(error)}; going on without it")
 
     def _open(self, wandb: Any, mode: str, folder: Path, about: dict[str, Any]) -> Any:
         """Open the run as asked; where online is impossible, offline."""
@@ -168,7 +169,7 @@ class Tracker:
             try:
                 return wandb.init(mode="online", **about)
             except Exception as error:
-                _warn(f"not online ({_first_line(error)}); going on offline")
+                _warn(f"not online ({_in_a_line(error)}); going on offline")
                 wandb.teardown()  # its process would say that the id is in use
                 _remove_runs(folder, about["id"])
         return wandb.init(mode="offline", **about | {"resume": None})
@@ -189,5 +190,5 @@ def _warn(message: str) -> None:
     complain(f"warning: W&B: {message}")
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
