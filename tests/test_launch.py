@@ -34,7 +34,8 @@ def test_jobs_run_side_by_side_and_the_worst_code_is_the_commands(tree):
 @pytest.mark.parametrize(
     ("send", "number", "seeds"),
     [
-        (os.kill, signal.SIGUSR1, "0,1,2"),  # of a cluster, before a time limit
+        (os.kill, signal.SIGTERM, "0,1,2"),
+        (os.kill, signal.SIGUSR1, "0,1"),
         (os.killpg, signal.SIGINT, "0"),  # as a terminal does, and one worker is idle
     ],
 )
