@@ -10,9 +10,8 @@ from degradation.processor import cpuinfo
 # Before anything imports Keras or TensorFlow, which read these once.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-for _name in ("WANDB_MODE", "WANDB_PROJECT"):
-    if not os.environ.get(_name):  # empty counts as not set
-        os.environ.pop(_name, None)
+if not os.environ.get("WANDB_PROJECT"):  # empty counts as not set
+    os.environ.pop("WANDB_PROJECT", None)
 _flags = cpuinfo("flags").split()
 if _flags and {"avx512_vnni", "avx_vnni"}.isdisjoint(_flags):
     # There TensorFlow leaves oneDNN off, which makes training slower (docs/performance.md).

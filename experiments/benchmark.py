@@ -44,7 +44,7 @@ def check_together(jobs: list[Job]) -> None:
     """Raise `UserError` if two jobs of a sweep would have one folder."""
     if len({job.config.benchmark.out for job in jobs}) < len(jobs):
         raise UserError(
-            "-m: all jobs would write to one folder; allowed: one for each, as by "
+            "-m: jobs would write to one folder; allowed: one for each, as by "
             "benchmark.out='FOLDER/${optimizer.batch}'"
         )
 

@@ -131,7 +131,8 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
     elsewhere, which go on.
     """
     folder = LAUNCHED / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    with faults_as_user_errors(f"cannot make {relative(folder)}"):
+    place = relative(folder)
+    with faults_as_user_errors(f"cannot make {place}"):
         folder.mkdir(parents=True, exist_ok=True)
     stop = folder / "stop"  # once it is there, no further job begins here
     # An idle worker that dies of Ctrl-C would take all others with it, and their runs.
@@ -149,7 +150,6 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
         if not stopped:
             raise Stopped(number, f"while waiting for {len(jobs)} jobs; those elsewhere go on")
 
-    place = folder.relative_to(ROOT)
     say(f"{len(jobs)} jobs by {' '.join(chosen)}; what a cluster's jobs print goes below {place}")
     try:
         with handling(_stops(), end):

@@ -349,7 +349,6 @@ def test_a_signal_begins_no_other_job_where_a_launcher_runs_them_here(tmp_path, 
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "run.py").write_text(CHILD)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(launch, "ROOT", tmp_path)
     monkeypatch.setattr(launch, "LAUNCHED", tmp_path / "launched")
 
     def stop_when_ready():

@@ -43,6 +43,11 @@ def test_every_option_composes_and_is_valid(group, option):
     assert (chosen.mode if group == "tracking" else chosen.name) == option
 
 
+@pytest.mark.parametrize("command", sorted(path.stem for path in CONF.glob("*.yaml")))
+def test_every_command_composes(command):
+    assert compose(command=command)
+
+
 @pytest.mark.parametrize("value", ["", "elsewhere"])
 def test_a_variable_for_the_data_may_be_set_to_nothing(monkeypatch, value):
     monkeypatch.setenv("CIFAR10_DIR", value)

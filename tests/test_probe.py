@@ -147,7 +147,7 @@ def test_a_probe_changes_nothing_and_goes_on_to_the_last_bit(whole, tmp_path):
     assert rows[0]["cosine"] == 1.0 > rows[-2]["cosine"]
     assert rows[0]["loss"] is rows[len(names)]["kernel_norm"] is None
 
-    for iteration, done in ((2, 1), (6, 5)):
+    for iteration, done in ((2, 1), (6, 5), (10, 5)):
         ended = train(folder, "probe=layers", faults=[partial(at_update, iteration, kill)])
         assert ended.code == -signal.SIGKILL
         assert folder.probe()[-1]["update"] == done

@@ -63,6 +63,7 @@ def copy(killed, tmp_path) -> RunFolder:
 DEATHS = {
     "configuration without manifest": (partial(at_rename, "manifest.json", kill), [], 0),
     "before the first checkpoint": (partial(at_update, 3, kill), [], 0),
+    "between a row and its checkpoint": (partial(at_rename, "metrics.csv", kill, True), [], 1),
     "checkpoint not in its place": (partial(at_rename, "00000004.npz", kill), [], 1),
     "checkpoint just in its place": (partial(at_rename, "00000004.npz", kill, True), [4], 1),
     "going on, not noted yet": (partial(at_rename, "manifest.json", kill), [4], 1),
@@ -138,7 +139,7 @@ def test_killed_during_the_warm_up_of_deep_networks(tmp_path):
 def test_checkpoints_by_time(whole, tmp_path):
     """Every 120 seconds unless told otherwise, counted from the last one, and at each row."""
     folder = RunFolder(tmp_path / "run")
-    for death, on_disk in ((4, [3]), (8, [4, 7])):
+    for death, on_disk in ((4, [3]), (6, [3, 4]), (8, [4, 7])):
         ended = train(folder, faults=[partial(hurry, 50.0), partial(at_update, death, kill)])
         assert ended.code == -signal.SIGKILL
         assert checkpoints(folder) == on_disk

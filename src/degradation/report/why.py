@@ -262,7 +262,8 @@ def effects_of(kinds: list[Kind], columns: tuple[str, ...]) -> list[Effect]:
     """
     without = _without(kinds)
     changed = {kind.model for kind in kinds if kind.intervention}
-    bounds, effects = _bounds(kinds, columns), []
+    plain, effects = [without.get(model) for model in (DEEP, SHALLOW)], []
+    bounds = {column: _bound(*plain, column) if all(plain) else np.nan for column in columns}
     for kind in kinds:
         base = without.get(DEEP if kind is without.get(SHORTCUTS) else kind.model)
         if base is None or base.model not in changed:
@@ -299,8 +300,7 @@ def gaps_of(kinds: list[Kind], around: list[Run], columns: tuple[str, ...]) -> l
             if all(base) and deep is not base[0]:
                 without = [kind.errors(column) for kind in base]
                 change = contrast([*pair, *without], [1, -1, -1, 1])
-                bound = EQUAL * abs(welch(*without).points)
-                outcome = _outcome(change, bound, [deep, shallow], base)
+                outcome = _outcome(change, _bound(*base, column), [deep, shallow], base)
             gaps.append(Gap(shallow, deep, column, welch(*pair), change, outcome))
     return sorted(gaps, key=lambda gap: (gap.deep.schedule["iterations"], gap.deep.intervention))
 
@@ -310,13 +310,12 @@ def _without(kinds: list[Kind]) -> dict[str, Kind]:
     return {kind.model: kind for kind in kinds if not kind.intervention and kind.finished}
 
 
-def _bounds(kinds: list[Kind], columns: tuple[str, ...]) -> dict[str, float]:
-    """What an interval must not leave for errors to be *equal*; NaN without both plain networks."""
-    without = _without(kinds)
-    if not {SHALLOW, DEEP} <= without.keys():
-        return dict.fromkeys(columns, np.nan)
-    means = {c: [without[m].errors(c).mean() for m in (DEEP, SHALLOW)] for c in columns}
-    return {column: EQUAL * abs(deep - shallow) for column, (deep, shallow) in means.items()}
+def _bound(deep: Kind, shallow: Kind, column: str) -> float:
+    """What an interval must not leave for errors to be *equal*: a share of the plain networks' gap.
+
+    Both are without an intervention.
+    """
+    return EQUAL * abs(deep.errors(column).mean() - shallow.errors(column).mean())
 
 
 def _outcome(

@@ -141,6 +141,7 @@ class Tracker:
     def _serve(self, mode: str, folder: Path, about: dict[str, Any]) -> None:
         """Open the run, do what is requested, and clean up after W&B."""
         # No prompts, none of the telemetry that even offline runs send, nothing in the home folder.
+        # And of modes the one asked for, whatever WANDB_MODE says.
         os.environ |= {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
         os.environ["WANDB_MODE"] = mode
         os.environ["WANDB_CACHE_DIR"] = os.path.relpath(folder / "wandb" / "cache")
