@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from degradation.errors import UserError
 from degradation.records.files import replace_file
 from degradation.report.panel import (
+    GREY,
     LINE,
     PAPER_LINE,
     SMALL,
@@ -57,7 +58,19 @@ from degradation.report.runs import (
 
 # Whatever matplotlibrc the user has; and neither dates, versions nor random ids in the files, so
 # that a figure drawn again differs only where its curves do.
-STYLE = ["default", {"svg.fonttype": "path", "svg.hashsalt": "degradation"}]
+STYLE = [
+    "default",
+    {"svg.fonttype": "path", "svg.hashsalt": "degradation"},
+    {"font.size": SMALL, "axes.labelsize": TEXT, "axes.titlesize": TEXT},
+    {"axes.titlelocation": "left", "axes.titlepad": 15},
+    {"axes.spines.top": False, "axes.spines.right": False},
+    {"axes.edgecolor": GREY, "xtick.color": GREY, "ytick.color": GREY},
+    {"xtick.labelcolor": "black", "ytick.labelcolor": "black"},
+    {"axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6},
+    {"axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True},
+    {"grid.color": "#E6E6E6", "grid.linewidth": 0.6},
+    {"legend.frameon": False, "legend.borderpad": 0},
+]
 UNDATED = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 DPI = 300
@@ -254,12 +267,12 @@ def lay_out(
     FigureCanvasAgg(figure)
     rows = figure.subplots(len(grid), len(names), sharey=sharey, squeeze=False)
     for row, panels in zip(rows, grid, strict=True):
-        row[0].set_ylabel(ylabel, fontsize=TEXT)
+        row[0].set_ylabel(ylabel)
         for axes, shown in zip(row, panels, strict=True):
             draw(axes, shown)
     if len(names) > 1:
         for axes, name in zip(rows[0], names, strict=True):
-            axes.set_title(name, fontsize=TEXT, loc="left", pad=15, parse_math=False)
+            axes.set_title(name, parse_math=False)
 
     title = _wrap(title, TITLE_PER_INCH * page)
     style = {"x": MARGIN / page, "ha": "left", "parse_math": False}
@@ -272,9 +285,6 @@ def lay_out(
             loc="outside upper left",
             title="\n".join(" " for _ in title.splitlines()),  # the figure's title stands there
             title_fontsize=TITLE,
-            fontsize=SMALL,
-            frameon=False,
-            borderpad=0,
             labelspacing=0.2,
             borderaxespad=72 * MARGIN / SMALL,
         )

@@ -128,7 +128,7 @@ def draw_errors(axes: Axes, curves: list[Curve], limit: float, gap: float, sched
     unit, name = (1000, "iter. (1e3)") if total >= 1000 else (1, "iter.")
     _draw_curves(axes, curves, limit, total)
     axes.xaxis.set_major_formatter(lambda iteration, _: f"{iteration / unit:g}")
-    axes.set_xlabel(name, fontsize=TEXT)
+    axes.set_xlabel(name)
     _name_ends(axes, curves, limit, gap)
 
 
@@ -139,10 +139,10 @@ def draw_responses(axes: Axes, curves: list[Curve], limit: float, layers: int) -
     """
     _draw_curves(axes, curves, limit, layers + 1)
     if curves[0].column == "original":
-        axes.set_xlabel("layers, in the order of the network", fontsize=TEXT)
+        axes.set_xlabel("layers, in the order of the network")
         _name_above(axes, handlelength=0.6)
     else:
-        axes.set_xlabel("layers, the largest response first", fontsize=TEXT)
+        axes.set_xlabel("layers, the largest response first")
 
 
 def draw_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> None:
@@ -167,7 +167,7 @@ def draw_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> None
         axes.plot(x, dots, color=colour, gid=f"{gid}-seeds", markersize=5, **DOT)
     _frame(axes, limit)
     axes.set(xlim=(depths[0] - 0.08 * span, depths[-1] + 0.08 * span), xticks=depths)
-    axes.set_xlabel("layers", fontsize=TEXT)
+    axes.set_xlabel("layers")
     _name_ends(axes, curves, limit, gap)
 
 
@@ -193,10 +193,8 @@ def draw_layers(
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.minorticks_off()
-    axes.set_xlim(0, table.columns[-1] + 1)
+    axes.set(xlim=(0, table.columns[-1] + 1), xlabel="layers")
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=True))
-    axes.set_xlabel("layers", fontsize=TEXT)
-    _quiet(axes)
 
 
 def draw_interventions(axes: Axes, rows: list[Curve], beside: list[Curve], limit: float) -> None:
@@ -221,12 +219,12 @@ def draw_interventions(axes: Axes, rows: list[Curve], beside: list[Curve], limit
             axes.plot(errors, place + aside, **style, **DOT)
             bar = {"color": curve.colour, "linewidth": 1.4, "zorder": 3}
             axes.vlines(errors.mean(), place - 0.36, place + 0.36, **bar)
-    axes.set(xlim=(0, limit), ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)))
-    axes.set_yticklabels([curve.label for curve in rows])
-    _quiet(axes, grid="x")
+    axes.set(xlim=(0, limit), ylim=(len(rows) - 0.5, -0.5), xlabel="final error (%)")
+    axes.set_yticks(range(len(rows)), [curve.label for curve in rows])
     axes.tick_params(axis="y", length=0, labelleft=axes.get_subplotspec().is_first_col())
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-    axes.set_xlabel("final error (%)", fontsize=TEXT)
+    axes.grid(False, axis="y")
+    axes.grid(True, axis="x")
 
 
 def draw_gaps(axes: Axes, gaps: pd.DataFrame) -> None:
@@ -245,13 +243,11 @@ def draw_gaps(axes: Axes, gaps: pd.DataFrame) -> None:
         axes.vlines(x, table["low"], table["high"], color=colour, linewidth=1)
     lengths = sorted(set(gaps["iterations"]))
     _name_above(axes, handlelength=1.8)
-    axes.set(xscale="log", xlim=(lengths[0] / 1.6, lengths[-1] * 1.6), xticks=lengths)
-    axes.set_xticklabels([f"{length / 1000:g}" for length in lengths])
+    axes.set(xscale="log", xlim=(lengths[0] / 1.6, lengths[-1] * 1.6))
+    axes.set_xticks(lengths, [f"{length / 1000:g}" for length in lengths])
     axes.xaxis.minorticks_off()
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    axes.set_xlabel("iter. (1e3)", fontsize=TEXT)
-    axes.set_ylabel("percentage points", fontsize=TEXT)
-    _quiet(axes)
+    axes.set(xlabel="iter. (1e3)", ylabel="percentage points")
 
 
 def spread(wanted: Iterable[float], gap: float, low: float, high: float) -> list[float]:
@@ -315,18 +311,9 @@ def _draw_curves(axes: Axes, curves: list[Curve], limit: float, end: int) -> Non
 
 
 def _frame(axes: Axes, limit: float) -> None:
-    """Draw what frames the curves of every figure: quiet axes, and a grid up to `limit`."""
+    """Let the error axis end at `limit`, with ticks at round numbers."""
     axes.set_ylim(-0.015 * limit, limit)  # a curve at 0 is seen whole
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=limit > 5))
-    _quiet(axes)
-
-
-def _quiet(axes: Axes, grid: str = "y") -> None:
-    axes.tick_params(labelsize=SMALL, width=0.6, color=GREY)
-    axes.grid(axis=grid, color="#E6E6E6", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set(color=GREY, linewidth=0.6)
 
 
 def _name_above(axes: Axes, handlelength: float) -> None:
@@ -335,10 +322,7 @@ def _name_above(axes: Axes, handlelength: float) -> None:
         loc="lower left",
         bbox_to_anchor=(0, 1),
         ncols=len(axes.lines),
-        fontsize=SMALL,
         labelcolor="linecolor",
-        frameon=False,
-        borderpad=0,
         borderaxespad=0.3,
         handlelength=handlelength,
         handletextpad=0.4,
@@ -356,7 +340,6 @@ def _name_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> Non
             xytext=(11.5, place),
             textcoords=("offset points", "data"),
             va="center_baseline",
-            fontsize=SMALL,
             color=curve.colour,
             weight="normal" if curve.column == "train_error" else "bold",
             arrowprops={

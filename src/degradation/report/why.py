@@ -20,8 +20,6 @@ from degradation.report.figures import HEIGHT, Drawing, Picture, lay_out, write_
 from degradation.report.panel import (
     COLOURS,
     FAMILIES,
-    SMALL,
-    TEXT,
     Curve,
     draw_gaps,
     draw_interventions,
@@ -495,16 +493,15 @@ def _by_update(
         row = rows[place.rowspan.start]
         draw_layers(axes, table, colours, row.limits, row.log)
         if place.is_first_col():
-            axes.set_ylabel(row.label, fontsize=TEXT)
+            axes.set_ylabel(row.label)
         if not place.is_last_row():
             axes.set_xlabel("")
             axes.tick_params(labelbottom=False)
         if place.is_first_row() and place.is_last_col():
             lines = [Line2D([], [], color=colours[u], label=f"{u:,}") for u in updates]
-            style = {"fontsize": SMALL, "title_fontsize": SMALL, "frameon": False}
-            space = {"handlelength": 1, "borderpad": 0, "labelspacing": 0.25, "alignment": "left"}
+            space = {"handlelength": 1, "labelspacing": 0.25, "alignment": "left"}
             beside = {"loc": "upper left", "bbox_to_anchor": (1.03, 1.02), "borderaxespad": 0}
-            axes.legend(handles=lines, title="update", **style, **space, **beside)
+            axes.legend(handles=lines, title="update", **space, **beside)
 
     names, grid = [_in_two(kind.name) for kind in kinds], [row.tables for row in rows]
     figure = lay_out(title, names, words, grid, draw, "", 0.5 * HEIGHT, narrowest=1.15)
