@@ -210,7 +210,8 @@ def _build_errors(spec: dict[str, Any], runs: list[Run], text: str, beside: str)
     height = max(HEIGHT, LINE * max(map(len, panels)))  # all names fit
     draw = partial(draw_errors, limit=limit, gap=limit * LINE / height, schedule=schedule)
     text = "\n".join([text, *cut])
-    return lay_out(spec["title"], names, text, [panels], draw, "error (%)", height, beside)
+    rows = [("error (%)", [partial(draw, curves=curves) for curves in panels])]
+    return lay_out(spec["title"], names, text, rows, height, beside)
 
 
 def _build_depth(spec: dict[str, Any], runs: list[Run], text: str, beside: str) -> Figure:
@@ -220,7 +221,8 @@ def _build_depth(spec: dict[str, Any], runs: list[Run], text: str, beside: str) 
     names = [f"{WORDS[column]} error" for column in columns]
     limit = 1.08 * max(1.0, *(curve.top for curve in sum(panels, [])))
     draw = partial(draw_ends, limit=limit, gap=limit * LINE / HEIGHT)
-    return lay_out(spec["title"], names, text, [panels], draw, "final error (%)", HEIGHT, beside)
+    rows = [("final error (%)", [partial(draw, curves=curves) for curves in panels])]
+    return lay_out(spec["title"], names, text, rows, HEIGHT, beside)
 
 
 def _build_responses(spec: dict[str, Any], runs: list[Run], text: str, beside: str) -> Figure:
@@ -231,7 +233,8 @@ def _build_responses(spec: dict[str, Any], runs: list[Run], text: str, beside: s
     limit = 1.05 * max(curve.top for curve in curves)
     layers = max(curve.seeds.index.max() for curve in curves)
     draw, label = partial(draw_responses, limit=limit, layers=layers), "standard deviation"
-    return lay_out(spec["title"], names, text, grid, draw, label, 0.6 * HEIGHT, beside)
+    rows = [(label, [partial(draw, curves=curves) for curves in panels]) for panels in grid]
+    return lay_out(spec["title"], names, text, rows, 0.6 * HEIGHT, beside)
 
 
 def _beside(spec: dict[str, Any], runs: list[Run]) -> str:
@@ -247,9 +250,7 @@ def lay_out(
     title: str,
     names: list[str],
     text: str,
-    grid: list[list[Any]],
-    draw: Callable[[Axes, Any], None],
-    ylabel: str,
+    grid: list[tuple[str, list[Callable[[Axes], None]]]],
     height: float,
     beside: str = "",
     sharey: str | bool = "row",
@@ -257,19 +258,19 @@ def lay_out(
 ) -> Figure:
     """Put rows of panels, their axes `height` inches high, between the title and `text`.
 
-    `names` are those of the columns, and `grid` has what `draw` draws in each panel. `beside` names
-    the paper's faint lines, if any. The figure is wider than the page where the axes would be less
-    than `narrowest`.
+    `names` are those of the columns, and `grid` has of each row the label of its axis, and what
+    draws its panels. `beside` names the paper's faint lines, if any. The figure is wider than the
+    page where the axes would be less than `narrowest`.
     """
     page = ONE_PANEL if len(names) == 1 else FULL_PAGE
     layout = ConstrainedLayoutEngine(w_pad=MARGIN, h_pad=MARGIN, wspace=0, hspace=0)
     figure = Figure(figsize=SHEET, dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     rows = figure.subplots(len(grid), len(names), sharey=sharey, squeeze=False)
-    for row, panels in zip(rows, grid, strict=True):
-        row[0].set_ylabel(ylabel)
-        for axes, shown in zip(row, panels, strict=True):
-            draw(axes, shown)
+    for row, (label, panels) in zip(rows, grid, strict=True):
+        row[0].set_ylabel(label)
+        for axes, draw in zip(row, panels, strict=True):
+            draw(axes)
     if len(names) > 1:
         for axes, name in zip(rows[0], names, strict=True):
             axes.set_title(name, parse_math=False)

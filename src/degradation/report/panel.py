@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 from scipy.optimize import isotonic_regression
 
@@ -180,8 +181,8 @@ def draw_layers(
 ) -> None:
     """Draw what a probe measured of each convolution against its number, a line an update.
 
-    `table` has a row an update and a column a layer. The axis has `limits` and, with `log`, is
-    logarithmic.
+    `table` has a row an update and a column a layer; `colours` are by update, and the last panel of
+    the first row explains them. The axis has `limits` and, with `log`, is logarithmic.
     """
     for update, values in table.iterrows():
         width, above = (2, 4) if update == 0 else (1.1, 3)  # the first is before training
@@ -195,6 +196,13 @@ def draw_layers(
     axes.yaxis.minorticks_off()
     axes.set(xlim=(0, table.columns[-1] + 1), xlabel="layers")
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=True))
+    axes.label_outer()
+    place = axes.get_subplotspec()
+    if place.is_first_row() and place.is_last_col():
+        lines = [Line2D([], [], color=colour, label=f"{u:,}") for u, colour in colours.items()]
+        space = {"handlelength": 1, "labelspacing": 0.25, "alignment": "left"}
+        beside = {"loc": "upper left", "bbox_to_anchor": (1.03, 1.02), "borderaxespad": 0}
+        axes.legend(handles=lines, title="update", **space, **beside)
 
 
 def draw_interventions(axes: Axes, rows: list[Curve], beside: list[Curve], limit: float) -> None:

@@ -6,15 +6,14 @@ their schedule and are the same in all else. Runs that diverged are among them, 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.lines import Line2D
 
 from degradation.report.figures import HEIGHT, Drawing, Picture, lay_out, write_picture
 from degradation.report.panel import (
@@ -487,24 +486,12 @@ def _by_update(
     scale = matplotlib.colormaps["viridis"]
     # By its logarithm, from dark to light, but not so light that it could not be seen.
     colours = {u: to_hex(scale(0.9 * np.log1p(u) / np.log1p(max(updates[-1], 1)))) for u in updates}
-
-    def draw(axes: Axes, table: pd.DataFrame) -> None:
-        place = axes.get_subplotspec()
-        row = rows[place.rowspan.start]
-        draw_layers(axes, table, colours, row.limits, row.log)
-        if place.is_first_col():
-            axes.set_ylabel(row.label)
-        if not place.is_last_row():
-            axes.set_xlabel("")
-            axes.tick_params(labelbottom=False)
-        if place.is_first_row() and place.is_last_col():
-            lines = [Line2D([], [], color=colours[u], label=f"{u:,}") for u in updates]
-            space = {"handlelength": 1, "labelspacing": 0.25, "alignment": "left"}
-            beside = {"loc": "upper left", "bbox_to_anchor": (1.03, 1.02), "borderaxespad": 0}
-            axes.legend(handles=lines, title="update", **space, **beside)
-
-    names, grid = [_in_two(kind.name) for kind in kinds], [row.tables for row in rows]
-    figure = lay_out(title, names, words, grid, draw, "", 0.5 * HEIGHT, narrowest=1.15)
+    grid = []
+    for row in rows:
+        draw = partial(draw_layers, colours=colours, limits=row.limits, log=row.log)
+        grid.append((row.label, [partial(draw, table=table) for table in row.tables]))
+    names = [_in_two(kind.name) for kind in kinds]
+    figure = lay_out(title, names, words, grid, 0.5 * HEIGHT, narrowest=1.15)
     return Drawing(figure, title, words, _alt(title, kinds))
 
 
@@ -522,22 +509,17 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
     deep = [kind for kind in why.kinds if kind.model == DEEP]
     beside = {SHALLOW: COLOURS[20], SHORTCUTS: FAMILIES["ResNet"][1]}
     lines = [kind for model, kind in _without(why.kinds).items() if model in beside]
-    grid: list[Any] = [
-        (
-            [_ends(kind, column, _fate(kind), COLOURS[56]) for kind in deep],
-            [_ends(kind, column, kind.network, beside[kind.model]) for kind in lines],
-        )
+    errors = [
+        {
+            "rows": [_ends(kind, column, _fate(kind), COLOURS[56]) for kind in deep],
+            "beside": [_ends(kind, column, kind.network, beside[kind.model]) for kind in lines],
+        }
         for column in columns
     ]
     names = [f"{WORDS[column]} error" for column in columns]
-    tops = [curve.top for panel in grid for curve in sum(panel, []) if curve.seeds.size]
-
-    def draw(axes: Axes, shown: Any) -> None:
-        if isinstance(shown, tuple):
-            draw_interventions(axes, *shown, limit=1.08 * max(1.0, *tops))
-        else:
-            draw_gaps(axes, shown)
-
+    shown = [curve for panel in errors for curve in sum(panel.values(), [])]
+    limit = 1.08 * max(1.0, *(curve.top for curve in shown if curve.seeds.size))
+    panels = [partial(draw_interventions, **panel, limit=limit) for panel in errors]
     text = ["Left: every seed is a dot, and a bar their mean."]
     if lines:
         text.append(
@@ -551,7 +533,7 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
             for gap in gaps
         ]
         table = pd.DataFrame(rows).astype({"low": float, "high": float})
-        grid.append(table)
+        panels.append(partial(draw_gaps, gaps=table))
         names.append("plain-56 − plain-20")
         bars = ", with Welch's 95 % intervals" if table["low"].notna().any() else ""
         lengths = [
@@ -567,7 +549,7 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
     words = [_seeds({kind: kind.runs for kind in [*deep, *lines]}), how_made(runs, why.runs)]
     words = " ".join([*text, *words])
     height = max(0.32 * len(deep), 0.6 * HEIGHT)
-    figure = lay_out(title, names, words, [grid], draw, "", height, sharey=False)
+    figure = lay_out(title, names, words, [("", panels)], height, sharey=False)
     return Drawing(figure, title, words, _alt(title, deep))
 
 
