@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,11 +27,13 @@ WORDS = {"train_error": "training", "test_error": "test", "val_error": "validati
 class Run:
     """One run, as far as its folder tells it.
 
-    `setting` says which experiment it is of, `precision` which one it was computed in. `dataset` is
-    the data's label, `canonical` whether it is the official archive. `rows` has a row an
-    evaluation; errors are in percent. `responses` is the standard deviation of each convolution's
-    responses, by its number from 1 on the main path, where there is one. `classes` has the errors
-    per class by its name, if the run recorded them. `probe` has the rows of probe.csv.
+    `setting` says which experiment it is of: `model` is the network's name in `conf/model/`,
+    `variant` what it has beside network, schedule and seed (`rate=0.01`; "" for nothing).
+    `precision` is the one it was computed in. `dataset` is the data's label, `canonical` whether it
+    is the official archive. `rows` has a row an evaluation; errors are in percent. `responses` is
+    the standard deviation of each convolution's responses, by its number from 1 on the main path,
+    where there is one. `classes` has the errors per class by its name, if the run recorded them.
+    `probe` has the rows of probe.csv.
     """
 
     setting: Setting
@@ -45,25 +48,10 @@ class Run:
     classes: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
     probe: pd.DataFrame = field(default_factory=pd.DataFrame)
 
-    @property
-    def model(self) -> str:
-        """The network's name in `conf/model/`."""
-        return self.setting.model
-
-    @property
-    def schedule(self) -> str:
-        """The schedule's name."""
-        return self.setting.schedule
-
-    @property
-    def seed(self) -> int:
-        """The seed."""
-        return self.setting.seed
-
-    @property
-    def variant(self) -> str:
-        """What the setting has beside network, schedule and seed: `rate=0.01`; "" for nothing."""
-        return self.setting.variant
+    model = property(attrgetter("setting.model"))
+    schedule = property(attrgetter("setting.schedule"))
+    seed = property(attrgetter("setting.seed"))
+    variant = property(attrgetter("setting.variant"))
 
     @property
     def diverged(self) -> bool:

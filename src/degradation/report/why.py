@@ -49,10 +49,18 @@ LINES_ARE = "one line per update, the thick one before training. Lines are media
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """The runs of one network with one intervention ("": none) on one schedule, by their seeds."""
+    """The runs of one network with one intervention ("": none) on one schedule, by their seeds.
+
+    `model` is the network's name in `conf/model/`, `network` that in text; `schedule` has its keys.
+    """
 
     intervention: str
     runs: list[Run]
+
+    model = property(lambda self: self.runs[0].model)
+    network = property(lambda self: self.runs[0].network)
+    schedule = property(lambda self: self.runs[0].config["schedule"])
+    seeds = property(lambda self: seeds_of(self.runs))
 
     @property
     def finished(self) -> list[Run]:
@@ -65,21 +73,6 @@ class Kind:
         return [run for run in self.runs if not run.probe.empty]
 
     @property
-    def schedule(self) -> dict[str, Any]:
-        """The schedule's keys."""
-        return self.runs[0].config["schedule"]
-
-    @property
-    def model(self) -> str:
-        """The network's name in `conf/model/`."""
-        return self.runs[0].model
-
-    @property
-    def network(self) -> str:
-        """The network's name in text."""
-        return self.runs[0].network
-
-    @property
     def words(self) -> str:
         """The intervention in words; "none" for none."""
         texts = self.intervention.split(",")
@@ -90,11 +83,6 @@ class Kind:
     def name(self) -> str:
         """Network and intervention: plain-56, warm-up."""
         return f"{self.network}, {self.words}" if self.intervention else self.network
-
-    @property
-    def seeds(self) -> str:
-        """The seeds of its runs."""
-        return seeds_of(self.runs)
 
     @property
     def fate(self) -> str:
