@@ -39,13 +39,7 @@ from degradation.report.paper import (
     paper_curve,
     response_distance,
 )
-from degradation.report.provenance import (
-    caveats,
-    how_made,
-    not_comparable,
-    seeds_of,
-    shared,
-)
+from degradation.report.provenance import caveats, how_made, not_comparable, seeds_of, shared
 from degradation.report.runs import (
     WORDS,
     Run,

@@ -22,15 +22,7 @@ from degradation.report.comparison import Agreement, Comparison
 from degradation.report.export import class_errors, final_errors
 from degradation.report.figures import Picture, drawable
 from degradation.report.paper import compare_with_paper
-from degradation.report.provenance import (
-    caveats,
-    facts,
-    how_made,
-    machines,
-    named,
-    run_row,
-    shared,
-)
+from degradation.report.provenance import caveats, facts, how_made, machines, named, run_row, shared
 from degradation.report.runs import WORDS, Run
 from degradation.report.statistics import Difference
 from degradation.report.why import Why, factor

@@ -173,11 +173,7 @@ def draw_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> None
 
 
 def draw_layers(
-    axes: Axes,
-    table: pd.DataFrame,
-    colours: dict[int, str],
-    limits: tuple[float, float],
-    log: bool,
+    axes: Axes, table: pd.DataFrame, colours: dict[int, str], limits: tuple[float, float], log: bool
 ) -> None:
     """Draw what a probe measured of each convolution against its number, a line an update.
 
