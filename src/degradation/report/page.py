@@ -74,30 +74,20 @@ def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
     cifar10 = page.runs[0].config["data"]["name"] == "cifar10"
     data = "CIFAR-10" if cifar10 else "synthetic data"
     title = f"Plain and residual networks on {data}, schedule {page.runs[0].schedule}"
-    report, card = f"report{suffix}.md", f"model_card{suffix}.md"
     shown = list(dict.fromkeys([*page.runs, *(page.why.runs if page.why else [])]))
-    about_networks = _render(
-        page.runs,
-        page.findings,
-        template="model_card",
-        title=title,
-        cifar10=cifar10,
-        classes=class_errors(page.runs),
-        report=report,
-    )
-    markdown = _render(
+    both = {"title": title, "suffix": suffix}
+    report = _render(
         **vars(page),
-        title=title,
+        **both,
         facts=facts(shown),
         rows=[run_row(r) | {"network": name} for name, rs in named(shown).items() for r in rs],
         commits=sorted({commit for run in shown for commit, _ in run.code}),
-        exports=[f"{kind}{suffix}.csv" for kind in ("curves", "summary")],
-        card=card,
     )
+    about = {"cifar10": cifar10, "classes": class_errors(page.runs)}
     texts = {
-        f"report{suffix}.html": _to_html(markdown, title, page.pictures),
-        report: markdown,
-        card: about_networks,
+        f"report{suffix}.html": _to_html(report, title, page.pictures),
+        f"report{suffix}.md": report,
+        f"model_card{suffix}.md": _render(page.runs, page.findings, "model_card", **both, **about),
     }
     for file, text in texts.items():
         write_atomically(out_dir / file, text.encode())
@@ -148,13 +138,7 @@ def summary_text(runs: list[Run], findings: list[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _render(
-    runs: list[Run],
-    findings: list[Finding],
-    brief: bool = False,
-    template: str = "report",
-    **more: Any,
-) -> str:
+def _render(runs: list[Run], findings: list[Finding], template: str = "report", **more: Any) -> str:
     """Fill in a template, as a whole with what `write_page` adds, or in brief."""
     errors = final_errors(runs)
     sources = {row["network"]: row["paper_source"] for row in errors if row["paper_source"]}
@@ -167,12 +151,12 @@ def _render(
     )
     templates.filters |= {f.__name__: f for f in (number, points, interval, mean, cell, factor)}
     context = {
-        "brief": brief,
+        "brief": False,
         "folder": "",
         "figure": None,
+        "first": runs[0],
         "headline": headline(findings),
         "caveats": caveats(runs),
-        "variant": runs[0].variant,
         "findings": findings,
         "missing": _missing(findings),
         "errors": errors,
@@ -180,7 +164,6 @@ def _render(
         "words": WORDS,
         "paper_sources": sources and shared("*Paper*, test error", sources),
         "beside_paper": compare_with_paper(runs),
-        "schedule": runs[0].schedule,
         "how_made": how_made(runs),
         "machine": machines(runs),
     }
@@ -190,12 +173,10 @@ def _render(
 
 def _missing(findings: list[Finding]) -> list[tuple[str, str]]:
     """Pair what claims lack with the command that trains it; "" if none could."""
-    commands: dict[str, list[Finding]] = {}
-    for finding in findings:
-        if finding.lacking:
-            commands.setdefault(finding.command, []).append(finding)
+    lacking = [finding for finding in findings if finding.lacking]
     told = []
-    for command, known in commands.items():
+    for command in dict.fromkeys(finding.command for finding in lacking):
+        known = [finding for finding in lacking if finding.command == command]
         models = ", ".join(dict.fromkeys(m for finding in known for m in finding.lacking))
         claims = f"claim{'s' * (len(known) > 1)} " + ", ".join(str(f.number) for f in known)
         told.append((f"No finished run of {models} for {claims}", command))

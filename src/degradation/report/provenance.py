@@ -59,7 +59,6 @@ def run_row(run: Run) -> dict[str, Any]:
     ]
     commits = [commit[:COMMIT] + " with changes" * bool(changed) for commit, changed in run.code]
     return {
-        "network": run.network,
         "seed": run.seed,
         "commit": ", ".join(commits) or UNKNOWN,
         "started": (manifest.get("started") or UNKNOWN).split("T")[0],
