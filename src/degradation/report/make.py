@@ -70,8 +70,8 @@ def write_report(asked: Request) -> Page:
     if asked.folder.name == asked.setting.schedule and asked.folder.parent.name == WHY:
         asked = replace(asked, folder=asked.folder.parent)  # whose report is about all schedules
     found, others = read_runs(asked.folder)
-    diverged = _diverged(found, others)
-    finished, lost = asked.wanted(found), asked.wanted(diverged)
+    ended = asked.wanted(_ended(found, others))
+    finished = [run for run in ended if not run.diverged]
     schedule, variant = asked.setting.schedule, asked.setting.variant
     runs = select(finished, schedule, variant)
     kind = schedule, asked.setting.variant_without("precision")
@@ -88,11 +88,10 @@ def write_report(asked: Request) -> Page:
     shown = drawable(figures.values(), runs)
     # Other schedules have their runs without intervention in the folder around.
     in_why = asked.folder.name == WHY
-    there = read_runs(asked.folder.parent) if in_why else ([], [])
-    around = [*found, *diverged, *there[0], *_diverged(*there)]
-    why = tell(runs, [*finished, *lost], asked.wanted(around))
+    around = _ended(*read_runs(asked.folder.parent)) if in_why else []
+    why = tell(runs, ended, [*ended, *asked.wanted(around)])
     recorded = [*find_runs(RECORDED), *([] if in_why else find_runs(RECORDED / WHY))]
-    lost = [r for r in lost if (r.schedule, r.variant) == (schedule, variant)]
+    lost = [r for r in ended if r.diverged and (r.schedule, r.variant) == (schedule, variant)]
     suffix = f",{variant}" if variant else ""
     with faults_as_user_errors(f"cannot make the folder {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -120,10 +119,11 @@ def write_report(asked: Request) -> Page:
     return page
 
 
-def _diverged(found: list[Run], others: list[LeftOut]) -> list[Run]:
-    """Of the runs that are not finished those that diverged, and were not trained again."""
-    ended = {run.setting for run in found}
-    return [run for _, _, run in others if run and run.diverged and run.setting not in ended]
+def _ended(found: list[Run], others: list[LeftOut]) -> list[Run]:
+    """The finished runs, then of the others those that diverged, and were not trained again."""
+    known = {run.setting for run in found}
+    lost = [run for _, _, run in others if run and run.diverged and run.setting not in known]
+    return [*found, *lost]
 
 
 def check_claims(page: Page, figure: dict[str, Any] | None = None) -> None:
