@@ -337,6 +337,7 @@ def _name_above(axes: Axes, handlelength: float) -> None:
 def _name_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> None:
     """Name each curve to the right of its end; crowded names move apart. A leader joins the two."""
     ends = [curve.mean.iloc[-1] for curve in curves]
+    leader = {"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 1.5, "relpos": (0, 0.5)}
     for curve, end, place in zip(curves, ends, spread(ends, gap, 0, limit), strict=True):
         axes.annotate(
             curve.label,
@@ -346,13 +347,6 @@ def _name_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> Non
             va="center_baseline",
             color=curve.colour,
             weight="normal" if curve.column == "train_error" else "bold",
-            arrowprops={
-                "arrowstyle": "-",
-                "color": curve.colour,
-                "linewidth": 0.6,
-                "shrinkA": 0,
-                "shrinkB": 1.5,
-                "relpos": (0, 0.5),
-            },
+            arrowprops=leader | {"color": curve.colour},
             annotation_clip=False,
         )
