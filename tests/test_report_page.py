@@ -271,6 +271,19 @@ def test_what_is_the_papers_and_what_departs_from_it(tmp_path):
     assert told == [("none", "plain-20", "none"), ("rate=0.05", "plain-56 (rate=0.05)", "none")]
 
 
+def test_decay_and_batch_normalisation_are_told_of_each_network(tmp_path):
+    write_run(tmp_path)
+    bare = {"model.norm": "none", "optimizer.decay": "all"}
+    write_run(tmp_path, "plain56", settings=bare)
+    write_run(tmp_path, "resnet20", settings={"optimizer.ghost_batch": None})
+    told = {(f[0], f[2].split(" (")[0]): f[1] for f in facts(find_runs(tmp_path))}
+    assert told["weight decay", "plain-56"] == "on all trainable variables"
+    assert told["weight decay", "plain-20, ResNet-20"].startswith("on the kernels of conv")
+    assert told["batch normalisation", "plain-20"].startswith("on 64 images at a time; ")
+    assert told["batch normalisation", "ResNet-20"].startswith("on 128 images at a time; ")
+    assert told["batch normalisation", "plain-56"] == "none"
+
+
 # How numbers and words are written
 
 

@@ -20,6 +20,10 @@ def facts(runs: list[Run]) -> list[tuple[str, str, str, str]]:
 
     The report's template adds what is so for every run of this repository.
     """
+    norm_there = (
+        "on each of two GPUs, 64 images at a time; constants not stated; "
+        "moments for testing averaged, by the authors' later code"
+    )
     told: list[tuple[str, Callable[[Run], str], str]] = [
         ("schedule", lambda run: _schedule(run.setting.values), _schedule(PAPER_SCHEDULE)),
         ("other settings", _settings, "none"),
@@ -27,6 +31,8 @@ def facts(runs: list[Run]) -> list[tuple[str, str, str, str]]:
         ("precision", _precision, "float32"),
         ("machine", _machine, "two GPUs"),
         ("versions", _versions, "not stated"),
+        ("weight decay", _decay, "1e-4; on which weights not stated"),
+        ("batch normalisation", _norm, norm_there),
     ]
     return [
         (what, value, names, paper)
@@ -170,6 +176,23 @@ def _schedule(values: Mapping[str, Any]) -> str:
 
 def _settings(run: Run) -> str:
     return ", ".join(run.setting.departures) or "none"
+
+
+def _decay(run: Run) -> str:
+    if run.setting.values["optimizer.decay"] == "all":
+        return "on all trainable variables"
+    return "on the kernels of convolutions and of the dense layer, not on gamma, beta and biases"
+
+
+def _norm(run: Run) -> str:
+    values = run.setting.values
+    if values.get("model.norm") == "none":
+        return "none"
+    images = values["optimizer.ghost_batch"] or values["optimizer.batch"]
+    return (
+        f"on {images} images at a time; epsilon 1e-5; moments for testing averaged over at most "
+        "40 batches of augmented training images"
+    )
 
 
 def _precision(run: Run) -> str:
