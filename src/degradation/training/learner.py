@@ -31,13 +31,13 @@ class Learner:
     """
 
     def __init__(self, config: DictConfig, dataset: Dataset):
+        self.config, self.dataset = config, dataset
         self.model = build_model(**OmegaConf.to_container(config.model))
         self.optimizer = _optimizer(config.optimizer)
         self.rate = _learning_rate(config)
         self.sampler = Sampler(len(dataset.train_labels), config.optimizer.batch, config.seed)
         self.meter = Meter()
         self.measured = "val" if config.data.holdout else "test"
-        self._labels = dataset.test_labels
         parts = parts_of(config.optimizer.batch, config.optimizer.ghost_batch)
         pools = any(isinstance(x, keras.layers.MaxPooling2D) for x in self.model.layers)
         # XLA has no deterministic gradient of max-pooling.
@@ -85,14 +85,13 @@ class Learner:
         losses, predictions = self._evaluate()
         loss = float(np.mean(losses, dtype=np.float64))
         self._check_finite(loss, f"{self.measured} loss", rate)
+        wrong = int(np.sum(predictions != self.dataset.test_labels))
         return self.meter.close_row(
             epoch=self.meter.iteration * self.sampler.batch / self.sampler.size,
             rate=rate,
             **{
                 f"{self.measured}_loss": loss,
-                f"{self.measured}_error": 100.0
-                * int(np.sum(predictions != self._labels))
-                / len(losses),
+                f"{self.measured}_error": 100.0 * wrong / len(losses),
             },
         )
 

@@ -3,10 +3,7 @@
 import contextlib
 from typing import Any
 
-from omegaconf import DictConfig
-
 from degradation.config import flatten, recorded, relative
-from degradation.data import Dataset
 from degradation.errors import Stopped, UserError
 from degradation.output import complain
 from degradation.records.checkpoints import Checkpoint
@@ -16,14 +13,9 @@ from degradation.training.learner import Diverged, Learner
 from degradation.training.tracking import run_id
 
 
-def start(
-    config: DictConfig,
-    folder: RunFolder,
-    dataset: Dataset,
-    learner: Learner,
-    environment: dict[str, Any],
-) -> None:
+def start(folder: RunFolder, learner: Learner, environment: dict[str, Any]) -> None:
     """Write configuration and manifest of a run that begins."""
+    config, dataset = learner.config, learner.dataset
     folder.write_config(recorded(config))
     folder.update_manifest(
         drop=folder.manifest(),  # of a start that came to nothing

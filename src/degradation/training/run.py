@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import ROOT, recorded, relative, validate
-from degradation.data import Dataset, load_dataset
+from degradation.data import load_dataset
 from degradation.errors import Stopped, UserError
 from degradation.models.summary import convolutions
 from degradation.output import complain, say
@@ -84,7 +84,7 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             probed = environment["probe"] == "layers"
             probe = Probe(learner.model, dataset) if probed else None
             environment["xla"] = learner.xla
-            _announce(config, folder, dataset, learner, environment)
+            _announce(folder, learner, environment)
 
             # Where it stands: at its checkpoint, or at the beginning.
             if stop.signal:
@@ -97,17 +97,17 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
                 what = "has rows but no checkpoint, and begins again from iteration 0"
                 complain(f"warning: {relative(folder.path)} {what}")
             if not checkpoint or folder.status is None:
-                manifest.start(config, folder, dataset, learner, environment)
+                manifest.start(folder, learner, environment)
             if checkpoint:
                 manifest.resume(folder, checkpoint, environment)
                 say(f"{'resumed':<10}after {checkpoint.iteration:,} iterations")
             folder.write_rows(learner.meter.rows)  # those after the checkpoint are made again
 
             # The updates, and how they ended.
-            tracker = _tracker(config, setting, folder, learner, resumed=checkpoint is not None)
+            tracker = _tracker(setting, folder, learner, resumed=checkpoint is not None)
             try:
-                _fit(config, folder, learner, probe, tracker, stop)
-                _keep_network(folder, learner, dataset)
+                _fit(folder, learner, probe, tracker, stop)
+                _keep_network(folder, learner)
                 results = manifest.results(learner)
                 tracker.summarize(**results)
                 manifest.end(folder, learner, "complete", **results)
@@ -119,15 +119,11 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
 
 
 def _fit(
-    config: DictConfig,
-    folder: RunFolder,
-    learner: Learner,
-    probe: Probe | None,
-    tracker: Tracker,
-    stop: StopRequest,
+    folder: RunFolder, learner: Learner, probe: Probe | None, tracker: Tracker, stop: StopRequest
 ) -> None:
     """Update until the schedule ends: a row every evaluation, a checkpoint now and then."""
-    total, meter = config.schedule.iterations, learner.meter
+    config, meter = learner.config, learner.meter
+    total = config.schedule.iterations
     # Rows of now, and of a future that was given up, are measured again, to the same bits.
     probed = [row for row in folder.probe() if row["update"] < meter.iteration] if probe else []
 
@@ -216,23 +212,18 @@ def _probe(config: DictConfig, folder: RunFolder, checkpoint: Checkpoint | None)
     return before
 
 
-def _keep_network(folder: RunFolder, learner: Learner, dataset: Dataset) -> None:
+def _keep_network(folder: RunFolder, learner: Learner) -> None:
     """Write what a finished run leaves: network, mean image to subtract, layers, classes."""
     with replace_file(folder.path / "model.keras") as path:
         learner.model.save(path)
     with replace_file(folder.path / "mean.npy") as path:
-        np.save(path, dataset.mean_image)
+        np.save(path, learner.dataset.mean_image)
     folder.write_layers(convolutions(learner.model))
-    folder.write_classes(errors_by_class(learner.predict(), dataset))
+    folder.write_classes(errors_by_class(learner.predict(), learner.dataset))
 
 
-def _announce(
-    config: DictConfig,
-    folder: RunFolder,
-    dataset: Dataset,
-    learner: Learner,
-    environment: dict[str, Any],
-) -> None:
+def _announce(folder: RunFolder, learner: Learner, environment: dict[str, Any]) -> None:
+    config, dataset = learner.config, learner.dataset
     schedule = config.schedule
     drops = ", ".join(f"{drop:,}" for drop in schedule.drops) or "none"
     unseen = "held-out" if config.data.holdout else "test"
@@ -250,10 +241,8 @@ def _announce(
         say(f"{name:<10}{text}")
 
 
-def _tracker(
-    config: DictConfig, setting: Setting, folder: RunFolder, learner: Learner, resumed: bool
-) -> Tracker:
-    noted = folder.manifest()
+def _tracker(setting: Setting, folder: RunFolder, learner: Learner, resumed: bool) -> Tracker:
+    config, noted = learner.config, folder.manifest()
     # What the configuration leaves open (`precision: auto`), to filter by.
     settled = ("parameters", "precision", "git_commit", "dataset")
     return Tracker(
