@@ -20,9 +20,6 @@ from degradation.training.steps import make_averaging, make_evaluation, make_upd
 class Diverged(UserError):
     """The loss is not a finite number: the run cannot go on, and came out so."""
 
-    def __init__(self, message: str):
-        super().__init__(message, exit_code=1)
-
 
 class Learner:
     """Model, optimiser, learning rate and counts of one run, taken from its configuration.
@@ -125,7 +122,8 @@ class Learner:
         if not math.isfinite(loss):
             raise Diverged(
                 f"the {name} is {loss} at iteration {self.meter.iteration}; the last learning rate "
-                f"was {rate:g}"
+                f"was {rate:g}",
+                exit_code=1,
             )
 
     def _variables(self) -> dict[str, keras.Variable]:
