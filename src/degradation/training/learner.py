@@ -30,12 +30,18 @@ class Learner:
     def __init__(self, config: DictConfig, dataset: Dataset):
         self.config, self.dataset = config, dataset
         self.model = build_model(**OmegaConf.to_container(config.model))
-        self.optimizer = _optimizer(config.optimizer)
-        self.rate = _learning_rate(config)
-        self.sampler = Sampler(len(dataset.train_labels), config.optimizer.batch, config.seed)
+        settings, warmup = config.optimizer, config.optimizer.warmup
+        # Whole numbers are allowed, and Keras takes none.
+        numbers = [float(settings[key]) for key in ("rate", "momentum", "weight_decay")]
+        self.optimizer = SGD(*numbers, settings.decay)
+        deep = config.model.get("depth", 0) >= warmup.min_depth
+        warmup_rate = warmup.rate if deep else None
+        drops = list(config.schedule.drops)
+        self.rate = LearningRate(settings.rate, drops, warmup_rate, warmup.until_error)
+        self.sampler = Sampler(len(dataset.train_labels), settings.batch, config.seed)
         self.meter = Meter()
         self.measured = "val" if config.data.holdout else "test"
-        parts = parts_of(config.optimizer.batch, config.optimizer.ghost_batch)
+        parts = parts_of(settings.batch, settings.ghost_batch)
         pools = any(isinstance(x, keras.layers.MaxPooling2D) for x in self.model.layers)
         # XLA has no deterministic gradient of max-pooling.
         self.xla = config.runtime.get("xla", False) and not pools
@@ -130,20 +136,3 @@ class Learner:
         # Moving averages and momenta included. Numbered: paths differ from process to process.
         variables = [*self.model.variables, *self.optimizer.variables]
         return {f"{number:04d}": variable for number, variable in enumerate(variables)}
-
-
-def _optimizer(settings: DictConfig) -> keras.optimizers.Optimizer:
-    # Whole numbers are allowed, and Keras takes none.
-    numbers = [float(settings[key]) for key in ("rate", "momentum", "weight_decay")]
-    return SGD(*numbers, settings.decay)
-
-
-def _learning_rate(config: DictConfig) -> LearningRate:
-    warmup = config.optimizer.warmup
-    deep = config.model.get("depth", 0) >= warmup.min_depth
-    return LearningRate(
-        config.optimizer.rate,
-        list(config.schedule.drops),
-        warmup.rate if deep else None,
-        warmup.until_error,
-    )
