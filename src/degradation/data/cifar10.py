@@ -20,11 +20,7 @@ CLASS_NAMES = (
 
 
 def load_cifar10(
-    root: Path,
-    *,
-    url: str = "",
-    dir: str | None = None,
-    search: Sequence[str | None] = (),
+    root: Path, *, url: str = "", dir: str | None = None, search: Sequence[str | None] = ()
 ) -> Dataset:
     """Find CIFAR-10, verify it and read it: 50,000 training and 10,000 test images.
 

@@ -165,14 +165,7 @@ def add_shortcut(y, x, position: Position, option: str | None, project: Callable
 # ---------------------------------------------------------------- blocks
 
 
-def basic(
-    x,
-    filters: int,
-    position: Position,
-    shortcut: str | None,
-    project: Callable = projection,
-    **how,
-):
+def basic(x, filters: int, position: Position, shortcut: str | None, project=projection, **how):
     """Two 3×3 convolutions (Figure 5, left)."""
     y = conv_bn_relu(x, filters, position.stride, name=f"{position.name}_1", **how)
     y = conv_bn(y, filters, name=f"{position.name}_2", **how)
@@ -193,12 +186,7 @@ def bottleneck(x, filters: int, position: Position, shortcut: str | None):
 
 
 def preactivation(
-    x,
-    filters: int,
-    position: Position,
-    shortcut: str | None,
-    init: str = "he",
-    norm: str = "batch",
+    x, filters: int, position: Position, shortcut: str | None, init: str = "he", norm: str = "batch"
 ):
     """Two 3×3 convolutions, a batch normalisation and ReLU before each (He et al. 2016).
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.optimizers import Optimizer
 
 from degradation.data import Dataset
 from degradation.data.pipeline import BatchPlan, augment, preprocess
@@ -23,11 +24,7 @@ _PLAN = [  # how a graph is given a `BatchPlan`
 
 
 def make_update(
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    dataset: Dataset,
-    parts: int = 1,
-    xla: bool = False,
+    model: keras.Model, optimizer: Optimizer, dataset: Dataset, parts: int = 1, xla: bool = False
 ) -> Callable[[BatchPlan], tuple[float, int]]:
     """Compile one update of `model` by `optimizer` on a planned batch of augmented images.
 
@@ -50,10 +47,7 @@ def make_update(
 
 
 def make_learn(
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    parts: int = 1,
-    xla: bool = False,
+    model: keras.Model, optimizer: Optimizer, parts: int = 1, xla: bool = False
 ) -> Callable[[Iterator[tuple[tf.Tensor, tf.Tensor]]], tuple[tf.Tensor, tf.Tensor]]:
     """Make what updates `model`, inside a graph, by the mean of the gradients of equal `parts`.
 
