@@ -19,17 +19,8 @@ from degradation.records.files import faults_as_user_errors, remove_temporaries,
 from degradation.records.lock import lock_folder
 
 METRIC_COLUMNS = (
-    "iteration",
-    "epoch",
-    "learning_rate",
-    "train_loss",
-    "train_error",
-    "test_loss",
-    "test_error",
-    "val_loss",
-    "val_error",
-    "images_per_second",
-    "wall_seconds",
+    *("iteration", "epoch", "learning_rate", "train_loss", "train_error"),
+    *("test_loss", "test_error", "val_loss", "val_error", "images_per_second", "wall_seconds"),
 )
 """The columns of metrics.csv in their order; a run has either the test_ or the val_ ones."""
 
