@@ -63,12 +63,8 @@ def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any
         "note": "; ".join(notes),
     }
     resumes = [*before.get("resumes", []), entry]
-    folder.update_manifest(
-        drop=("ended", "failure", "diverged_at"),
-        status="running",
-        resumes=resumes,
-        **environment,
-    )
+    ended = ("ended", "failure", "diverged_at")
+    folder.update_manifest(drop=ended, status="running", resumes=resumes, **environment)
 
 
 def results(learner: Learner) -> dict[str, dict]:

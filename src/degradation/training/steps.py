@@ -117,9 +117,7 @@ def make_averaging(
     return run
 
 
-def make_moments(
-    model: keras.Model,
-) -> tuple[list[keras.Variable], Callable[..., list[tf.Tensor]]]:
+def make_moments(model: keras.Model) -> tuple[list[keras.Variable], Callable[..., list[tf.Tensor]]]:
     """List the moving averages of `model`, and make what measures, in a graph, a batch's moments.
 
     It is given the values of the trainable variables, zeros for the others, and images. For each of
