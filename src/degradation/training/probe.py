@@ -42,8 +42,6 @@ class Probe:
         images = tf.constant(dataset.train_images[:IMAGES])
         self._images = preprocess(images, dataset.mean_image)
         self._labels = tf.constant(dataset.train_labels[:IMAGES])
-        self._look = tf.function(self._look_at_layers)
-        self._shattering = tf.function(self._look_at_noise)
 
     def measure(self, update: int, rate: float) -> list[dict]:
         """Give the rows of probe.csv after `update` updates; `rate` is that of the next one.
@@ -72,7 +70,7 @@ class Probe:
 
         What a row lacks, or is None, does not apply; what is not finite is NaN or infinite.
         """
-        loss, measured = tf.nest.map_structure(float, self._look())
+        loss, measured = tf.nest.map_structure(float, self._look_at_layers())
         rows = []
         with np.errstate(all="ignore"):  # of a network that has just diverged
             for row in convolutions(self._model):
@@ -82,9 +80,10 @@ class Probe:
                 cosine = _cosine(self._kernels[name].numpy(), self._initial[name])
                 seen = measured[name] | {"relative_step": relative_step, "cosine": cosine}
                 rows.append({"update": update, **row, **seen})
-        network = {"layer": "network", "loss": loss, "shattering": float(self._shattering())}
+        network = {"layer": "network", "loss": loss, "shattering": float(self._look_at_noise())}
         return [*rows, {"update": update, **network}]
 
+    @tf.function
     def _look_at_layers(self):
         """The loss; and by each convolution's name what is of its gradients and of its ReLU."""
         values, averages = state_of(self._open)
@@ -106,6 +105,7 @@ class Probe:
             measured[name] |= _look_at_features(x)
         return loss, measured
 
+    @tf.function
     def _look_at_noise(self):
         """The mean cosine between gradients by images without noise and with it."""
         # Small synthetic data have fewer images.
