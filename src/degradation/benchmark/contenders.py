@@ -69,15 +69,11 @@ def stock_network(network: keras.Model) -> keras.Model:
 
 
 def _stock_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    if isinstance(layer, BatchNormalization):
-        return keras.layers.BatchNormalization(
-            momentum=layer.momentum, epsilon=layer.epsilon, name=layer.name
-        )
     if isinstance(layer, ZeroPadShortcut):
         stride, new = layer.stride, layer.filters - layer.input.shape[-1]
         padding = [[0, 0], [0, 0], [0, 0], [new // 2, new - new // 2]]
         return keras.layers.Lambda(
             lambda x: keras.ops.pad(x[:, ::stride, ::stride], padding), name=layer.name
         )
-    kind = keras.layers.Conv2D if isinstance(layer, Conv2D) else layer.__class__
-    return kind.from_config(layer.get_config())
+    stock = {Conv2D: keras.layers.Conv2D, BatchNormalization: keras.layers.BatchNormalization}
+    return stock.get(type(layer), type(layer)).from_config(layer.get_config())
