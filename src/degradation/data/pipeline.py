@@ -27,9 +27,7 @@ class Sampler:
     """
 
     def __init__(self, size: int, batch: int, seed: int):
-        self.size = size
-        self.batch = batch
-        self.seed = seed
+        self.size, self.batch, self.seed = size, batch, seed
         self._order = functools.lru_cache(maxsize=2)(
             lambda epoch: np.random.default_rng([seed, epoch]).permutation(size)
         )
