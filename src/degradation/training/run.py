@@ -81,8 +81,7 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             set_up(precision, threads, config.seed, gpu)
             learner = Learner(config, dataset)
             # Before a checkpoint replaces the initial weights.
-            probed = environment["probe"] == "layers"
-            probe = Probe(learner.model, dataset) if probed else None
+            probe = Probe(learner.model, dataset) if environment["probe"] == "layers" else None
             environment["xla"] = learner.xla
             _announce(folder, learner, environment)
 
@@ -128,8 +127,7 @@ def _fit(
     probed = [row for row in folder.probe() if row["update"] < meter.iteration] if probe else []
 
     def save() -> float:
-        arrays, state = learner.checkpoint()
-        folder.save_checkpoint(meter.iteration, arrays, state)
+        folder.save_checkpoint(meter.iteration, *learner.checkpoint())
         return time.monotonic()
 
     def measure() -> None:
@@ -140,8 +138,7 @@ def _fit(
             progress.leave_out(time.monotonic() - began)
 
     saved = time.monotonic()
-    progress = Progress(meter, total, learner.measured)
-    try:
+    with contextlib.closing(Progress(meter, total, learner.measured)) as progress:
         measure()
         while meter.iteration < total:
             rate = learner.update()
@@ -158,13 +155,8 @@ def _fit(
             if stop.signal and meter.iteration < total:
                 save()
                 but = " without overwrite=true" if config.overwrite else ""
-                raise Stopped(
-                    stop.signal,
-                    f"after {meter.iteration:,} iterations; the same command{but} continues from "
-                    "there",
-                )
-    finally:
-        progress.close()
+                again = f"the same command{but} continues from there"
+                raise Stopped(stop.signal, f"after {meter.iteration:,} iterations; {again}")
 
 
 def _precision(config: DictConfig, folder: RunFolder, setting: Setting, gpu: Gpu | None) -> str:
