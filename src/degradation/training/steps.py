@@ -157,17 +157,16 @@ def make_evaluation(
     classify = _side_by_side(classify, parts)
 
     @tf.function
-    def evaluate(bounds):
+    def evaluate(starts):
         state = state_of(model)
-        slices = [slice(*tf.unstack(pair)) for pair in tf.unstack(bounds)]
+        slices = [slice(start, start + EVALUATION_BATCH) for start in tf.unstack(starts)]
         results = [classify(*state, images[s], labels[s]) for s in slices]
         losses, predictions = zip(*results, strict=True)
         return tf.concat(losses, axis=0), tf.concat(predictions, axis=0)
 
     def run() -> tuple[np.ndarray, np.ndarray]:
         starts = np.arange(0, len(labels), EVALUATION_BATCH, np.int32)
-        bounds = np.stack([starts, np.minimum(starts + EVALUATION_BATCH, len(labels))], axis=1)
-        groups = [bounds[k : k + parts] for k in range(0, len(bounds), parts)]
+        groups = [starts[k : k + parts] for k in range(0, len(starts), parts)]
         results = [evaluate(tf.constant(group)) for group in groups]
         losses, predictions = zip(*results, strict=True)
         return np.concatenate(losses), np.concatenate(predictions)
