@@ -1,5 +1,6 @@
 """What a run computes on: told to TensorFlow before anything else happens in it."""
 
+import contextlib
 import os
 import tempfile
 from dataclasses import dataclass
@@ -58,12 +59,10 @@ def take_gpu() -> Gpu:
     for gpu in gpus:
         name = f"degradation-{os.getuid()}-gpu{names.get(gpu.number, gpu.number)}.lock"
         lock = FileLock(Path(tempfile.gettempdir(), name))
-        try:
+        with contextlib.suppress(Timeout):
             lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        _taken.append(lock)
-        return gpu
+            _taken.append(lock)
+            return gpu
     return gpus[0]
 
 
