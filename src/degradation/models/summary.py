@@ -32,7 +32,10 @@ def summarize(model: keras.Model) -> Summary:
     return Summary(
         layers=max(_ways(model).values()),
         parameters=sum(math.prod(weight.shape) for weight in model.trainable_variables),
-        multiply_adds=sum(map(_multiply_adds, weighted)),
+        # Each weight of a kernel is used once for every pixel of the output (dense: one).
+        multiply_adds=sum(
+            math.prod([*layer.output.shape[1:-1], *layer.kernel.shape]) for layer in weighted
+        ),
     )
 
 
@@ -87,9 +90,3 @@ def _response_std(norm: layers.BatchNormalization | None) -> float | None:
         return None
     gamma, beta = (np.asarray(x, np.float64) for x in (norm.gamma, norm.beta))
     return float(np.sqrt(np.mean(gamma**2) + np.var(beta)))
-
-
-def _multiply_adds(layer: layers.Layer) -> int:
-    """Each weight of a kernel is used once for every pixel of the output (dense: one)."""
-    pixels = math.prod(layer.output.shape[1:-1])
-    return pixels * math.prod(layer.kernel.shape)
