@@ -26,6 +26,7 @@ from sabotage import (
 )
 from same_run import differences
 
+from degradation.config import relative
 from degradation.errors import UserError
 from degradation.records.run_folder import RunFolder
 from degradation.training.interrupts import stop_requests
@@ -40,7 +41,7 @@ def test_disk_full(whole, tmp_path):
 
     line = train(folder, faults=[partial(at_update, 3, full)]).error(code=1)
     assert line.endswith("checkpoint: File too large")
-    told = line.removeprefix("error: ").replace(str(tmp_path), "...")  # records name no places
+    told = line.removeprefix("error: ").replace(str(folder.path), relative(folder.path))
     assert (folder.status, folder.manifest()["failure"]) == ("failed", told)
     assert folder.load_checkpoint() is None
     assert train(folder, faults=[partial(at_update, 2, kill)]).code == -signal.SIGKILL

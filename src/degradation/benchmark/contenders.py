@@ -6,6 +6,7 @@ Each contender gives a function that makes one update on one batch and waits unt
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
@@ -55,7 +56,7 @@ def constant_batch(config: DictConfig, dataset: Dataset) -> Step:
     learner = Learner(config, dataset)
     batch = config.optimizer.batch
     images = tf.random.stateless_normal([batch, *dataset.train_images.shape[1:]], seed=[0, 0])
-    labels = tf.constant(dataset.train_labels[:batch])
+    labels = tf.constant(np.resize(dataset.train_labels, batch))
     parts = parts_of(batch, config.optimizer.ghost_batch)
     learn = make_learn(learner.model, learner.optimizer, parts)
     ready = list(zip(tf.split(images, parts), tf.split(labels, parts), strict=True))
