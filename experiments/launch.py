@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -121,7 +121,8 @@ def _stops() -> list[int]:
 
 def check_launcher(chosen: list[str]) -> None:
     """Raise `UserError` if the overrides in `chosen` do not make a launcher."""
-    _with_launcher("", chosen, LAUNCHED, lambda launcher: None)
+    with _launcher("experiments.run", chosen, LAUNCHED):
+        pass
 
 
 def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
@@ -152,8 +153,8 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
 
     say(f"{len(jobs)} jobs by {' '.join(chosen)}; what a cluster's jobs print goes below {place}")
     try:
-        with handling(_stops(), end):
-            results = _with_launcher(module, chosen, folder, lambda it: it.launch(jobs, 0))
+        with handling(_stops(), end), _launcher(module, chosen, folder) as launcher:
+            results = launcher.launch(jobs, 0)
         return [result.return_value for result in results]
     except Exception as error:  # of an engine that cannot run the jobs, or has lost one
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -191,12 +192,13 @@ def _ancestors() -> list[int]:
     return [process.pid for process in psutil.Process().parents()]
 
 
-def _with_launcher(module: str, chosen: list[str], folder: Path, use: Callable[[Launcher], list]):
-    """Make a launcher, while Hydra is initialised, and `use` it."""
+@contextlib.contextmanager
+def _launcher(module: str, chosen: list[str], folder: Path) -> Iterator[Launcher]:
+    """Make a launcher of `module`, for as long as the body has Hydra initialised."""
     logging.getLogger("hydra").setLevel(logging.WARNING)
     name = module.rpartition(".")[2]
-    config_name = "config" if name in ("", "run") else name
-    own = [f"hydra.sweep.dir={quote(str(folder))}", f"hydra.job.name={name or 'none'}", *QUIET]
+    config_name = "config" if name == "run" else name
+    own = [f"hydra.sweep.dir={quote(str(folder))}", f"hydra.job.name={name}", *QUIET]
     with explained(config_name, chosen):
         engine = GlobalHydra.instance().hydra
 
@@ -216,9 +218,8 @@ def _with_launcher(module: str, chosen: list[str], folder: Path, use: Callable[[
             if override not in engines and not known_key:
                 allowed = ", ".join(keys) or "none without hydra/launcher=NAME"
                 raise UserError(f"{override}: unknown key; allowed: {allowed}")
-        launcher = Plugins.instance().instantiate_launcher(
+        yield Plugins.instance().instantiate_launcher(
             hydra_context=HydraContext(engine.config_loader, Callbacks()),
             task_function=Task(module, folder),
             config=compose([*own, *chosen]),
         )
-        return use(launcher)
