@@ -45,7 +45,8 @@ def command(
         if launcher:
             check_launcher(launcher)
         if sweep:
-            code = run_jobs(_module(), [job.overrides for job in jobs], launcher)
+            module = f"experiments.{Path(sys.argv[0]).stem}"
+            code = run_jobs(module, [job.overrides for job in jobs], launcher)
         else:
             code = max((start(job) or 0 for job in jobs), default=0)
         sys.stdout.flush()
@@ -80,8 +81,3 @@ def import_quietly(module: str, gpus: bool = False) -> ModuleType:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
-
-
-def _module() -> str:
-    """Name of the command that runs, for `python -m`."""
-    return f"experiments.{Path(sys.argv[0]).stem}"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -47,21 +47,18 @@ def run_jobs(module: str, jobs: list[list[str]], launcher: list[str]) -> int:
     none after one that a signal has stopped. With one, as `launch` does.
     """
     if launcher:
-        return worst(launch(module, jobs, launcher))
-    codes = [0]
-    for number, overrides in enumerate(jobs, 1):
-        say(f"\n{' '.join(overrides)}")
-        # A process of its own gives each job TensorFlow as a single run would find it.
-        codes.append(run_alone(module, overrides))
-        if codes[-1] in INTERRUPTED:
-            if rest := [" ".join(job) for job in jobs[number:]]:
-                complain(f"warning: not begun: {'; '.join(rest)}")
-            break
-    return worst(codes)
-
-
-def worst(codes: Iterable[int]) -> int:
-    """The highest exit code; that of a run in use, which may begin later, counts least."""
+        codes = launch(module, jobs, launcher)
+    else:
+        codes = []
+        for number, overrides in enumerate(jobs, 1):
+            say(f"\n{' '.join(overrides)}")
+            # A process of its own gives each job TensorFlow as a single run would find it.
+            codes.append(run_alone(module, overrides))
+            if codes[-1] in INTERRUPTED:
+                if rest := [" ".join(job) for job in jobs[number:]]:
+                    complain(f"warning: not begun: {'; '.join(rest)}")
+                break
+    # The highest; that of a run in use, which may begin later, counts least.
     return max(codes, key=lambda code: (code not in (0, IN_USE), code))
 
 
@@ -175,7 +172,8 @@ class Task:
 
     def __call__(self, config: DictConfig) -> int:
         """Run the job and return its exit code; not if the process above was asked to stop."""
-        if self.stop.exists() and self.made_by in (os.getpid(), *_ancestors()):
+        here = psutil.Process()
+        if self.stop.exists() and self.made_by in [p.pid for p in (here, *here.parents())]:
             return 128 + signal.SIGTERM
         overrides = list(HydraConfig.get().overrides.task)
         if int(os.environ.get("SLURM_RESTART_COUNT", 0)):
@@ -186,10 +184,6 @@ class Task:
         if code in INTERRUPTED and os.getpid() == self.made_by:
             self.stop.touch()  # `run_alone` has heard the signal in place of `launch`
         return code
-
-
-def _ancestors() -> list[int]:
-    return [process.pid for process in psutil.Process().parents()]
 
 
 @contextlib.contextmanager
