@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -38,30 +39,33 @@ class PlannedRun:
         return self.folder.status == "diverged"
 
 
-def plan_run(
+def plan_runs(
+    models: Sequence[str],
+    seeds: Sequence[int],
     overrides: list[str],
-    seed: int,
+    launcher: list[str],
     remedy: str,
     root: Path = RUNS,
-    launcher: Sequence[str] = (),
-) -> PlannedRun:
-    """Plan the run of some overrides and a seed, in its place below `root`.
+) -> list[PlannedRun]:
+    """Plan runs with some overrides, seed by seed all networks, each in its place below `root`.
 
     Raises `UserError` for a run that there cannot be, for one with a place of its own, and for one
     in whose place there is another: `remedy` is what the user can do then.
     """
-    config = OmegaConf.merge(_composed(tuple(overrides)), {"seed": seed})
-    overrides = [*overrides, f"seed={seed}"]
-    job = Job(config, overrides, [*launcher])
-    if job.config.run_dir is not None:
-        raise UserError(
-            f"run_dir={job.config.run_dir}: a planned run's folder follows from the plan"
-        )
-    check_run(job)
-    folder = run_folder(job, root, remedy)
-    if root != RUNS:
-        overrides = [*overrides, quote_path(f"run_dir={folder.path}")]
-    return PlannedRun(job.setting, folder, overrides)
+    runs = []
+    for seed, model in product(seeds, models):
+        words = [*overrides, f"model={model}"]
+        config = OmegaConf.merge(_composed(tuple(words)), {"seed": seed})
+        if config.run_dir is not None:
+            raise UserError(
+                f"run_dir={config.run_dir}: a planned run's folder follows from the plan"
+            )
+        job = Job(config, [*words, f"seed={seed}"], launcher)
+        check_run(job)
+        folder = run_folder(job, root, remedy)
+        place = [quote_path(f"run_dir={folder.path}")] if root != RUNS else []
+        runs.append(PlannedRun(job.setting, folder, [*job.overrides, *place]))
+    return runs
 
 
 @cache
@@ -70,9 +74,7 @@ def _composed(overrides: tuple[str, ...]) -> DictConfig:
     return compose("config", [*overrides])
 
 
-def train_missing(
-    runs: list[PlannedRun], launcher: Sequence[str] = (), overwrite: bool = False
-) -> int:
+def train_missing(runs: list[PlannedRun], launcher: list[str], overwrite: bool = False) -> int:
     """Train what has not ended; the first that fails ends it. Gives the exit code.
 
     Each has a process of its own, one after the other, or with `launcher` as that has them. A run
@@ -89,7 +91,7 @@ def train_missing(
         else:
             say(f"{run.name} is complete")
     if launcher and missing:
-        codes = launch("experiments.run", [run.overrides for run in missing], [*launcher])
+        codes = launch("experiments.run", [run.overrides for run in missing], launcher)
         faults = [_fault(run, code) for run, code in zip(missing, codes, strict=True)]
         _tell_old(run for run, fault in zip(missing, faults, strict=True) if fault)
         return max(faults)

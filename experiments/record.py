@@ -6,7 +6,6 @@ of it again elsewhere, and `only=why` what the plan has in the folder of that na
 """
 
 import sys
-from itertools import product
 from pathlib import Path
 
 from degradation.config import ROOT, folder_of, validate
@@ -15,7 +14,7 @@ from degradation.schema import Part
 from experiments.command import command
 from experiments.compose import Job, key_of
 from experiments.launch import run_alone
-from experiments.planned import PlannedRun, plan_run, reportable, train_missing
+from experiments.planned import PlannedRun, plan_runs, reportable, train_missing
 from experiments.run import imply_tracking
 
 
@@ -36,20 +35,14 @@ def parts_of(job: Job) -> list[Part]:
 def planned(job: Job) -> list[list[PlannedRun]]:
     """List the runs of each part of the plan; raises `UserError` for one that there cannot be."""
     return [
-        [
-            plan_run(
-                [
-                    *runtime(job),
-                    *(f"schedule={part.schedule}", f"model={model}"),
-                    *part.overrides,
-                ],
-                seed,
-                "choose another folder with out=",
-                folder_of("out", part.out or job.config.out, ROOT),
-                job.launcher,
-            )
-            for seed, model in product(part.seeds, part.models)
-        ]
+        plan_runs(
+            part.models,
+            part.seeds,
+            [*runtime(job), f"schedule={part.schedule}", *part.overrides],
+            job.launcher,
+            remedy="choose another folder with out=",
+            root=folder_of("out", part.out or job.config.out, ROOT),
+        )
         for part in parts_of(job)
     ]
 
@@ -74,18 +67,18 @@ def start(job: Job) -> int:
     their runs beside it; at the end all are, since those in `why` set schedules beside each other.
     A launcher gets the runs of all parts at once.
     """
-    reports = [report_of(job, part) for part in parts_of(job)]
-    plan, ended = [*zip(reports, planned(job), strict=True)], []
-    for batch in [plan] if job.launcher else [[part] for part in plan]:
+    plan = [*zip([report_of(job, part) for part in parts_of(job)], planned(job), strict=True)]
+    batches = [plan] if job.launcher else [[part] for part in plan]
+    reports: dict[tuple[str, ...], list[PlannedRun]] = {}  # by its arguments, a report's runs
+    for batch in batches:
         if code := train_missing([run for _, runs in batch for run in runs], job.launcher):
             return code
-        ended += batch
-        places, due = {words[:2] for words, _ in batch}, {}
-        for words, runs in ended:
-            if words[:2] in places or len(ended) == len(plan):
-                due.setdefault(words, []).extend(runs)
-        for words, runs in due.items():
-            if reportable(runs) and (code := run_alone("experiments.report", [*words])):
+        for words, runs in batch:
+            reports.setdefault(words, []).extend(runs)
+        places = {words[:2] for words, _ in batch}
+        for words, runs in reports.items():
+            due = words[:2] in places or batch is batches[-1]
+            if due and reportable(runs) and (code := run_alone("experiments.report", [*words])):
                 return code
     return 0
 

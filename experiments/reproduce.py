@@ -6,7 +6,6 @@ goes to the runs.
 
 import sys
 from dataclasses import replace
-from itertools import product
 
 from omegaconf import OmegaConf
 
@@ -16,7 +15,7 @@ from degradation.report import drawn, find_runs, models_of, write_report
 from degradation.training.tracking import Tracker, run_id
 from experiments.command import command
 from experiments.compose import Job, key_of
-from experiments.planned import PlannedRun, plan_run, reportable, train_missing
+from experiments.planned import PlannedRun, plan_runs, reportable, train_missing
 from experiments.report import imply_network, refuse_decided, request
 from experiments.run import imply_tracking
 
@@ -36,15 +35,12 @@ def check(job: Job) -> None:
 
 
 def planned(job: Job) -> list[PlannedRun]:
-    """List the runs that the figure needs, seed by seed; raises `UserError` as `plan_run` does."""
+    """List the runs that the figure needs, seed by seed; raises `UserError` as `plan_runs` does."""
     figure = job.config.figure
     shared = [o for o in job.overrides if key_of(o).split(".")[0] not in ("figure", "seeds")]
     shared.insert(0, f"tracking.group={figure.name}")  # unless another is asked for
     remedy = "move it elsewhere, or overwrite=true"
-    return [
-        plan_run([*shared, f"model={model}"], seed, remedy, launcher=job.launcher)
-        for seed, model in product(job.config.seeds, models_of(figure))
-    ]
+    return plan_runs(models_of(figure), job.config.seeds, shared, job.launcher, remedy)
 
 
 def check_alike(runs: list[PlannedRun]) -> None:
