@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from degradation.config import CONF, flatten, options, read_option, read_yaml, validate
 from degradation.errors import UserError
+from degradation.schema import Configuration
 from degradation.setting import Setting
 
 PATHS = ("run_dir", "data.dir", "runs", "out", "benchmark.out")  # keys whose value is a path
@@ -53,9 +54,14 @@ class Job:
     launcher: list[str] = field(default_factory=list)
 
     @cached_property
+    def checked(self) -> Configuration:
+        """Its values; raises `UserError` for the first one that is not allowed."""
+        return validate(self.config)
+
+    @cached_property
     def setting(self) -> Setting:
-        """The setting of a run; raises `UserError` for the first value that is not allowed."""
-        return Setting.of(validate(self.config))
+        """The setting of a run; raises as `checked` does."""
+        return Setting.of(self.checked)
 
 
 def compose(config_name: str, overrides: list[str]) -> DictConfig:

@@ -7,15 +7,14 @@ for one 32×32 image.
 import re
 import sys
 
-from degradation.config import check_models, options, validate
+from degradation.config import check_models, options
 from experiments.command import command, import_quietly
 from experiments.compose import Job
 
 
 def check(job: Job) -> None:
     """Check that there are such networks."""
-    validate(job.config)
-    check_models("models", job.config.models or [])
+    check_models("models", job.checked.models or [])
 
 
 def start(job: Job) -> None:

@@ -8,7 +8,7 @@ of it again elsewhere, and `only=why` what the plan has in the folder of that na
 import sys
 from pathlib import Path
 
-from degradation.config import ROOT, folder_of, validate
+from degradation.config import ROOT, folder_of
 from degradation.errors import UserError
 from degradation.schema import Part
 from experiments.command import command
@@ -25,7 +25,7 @@ def runtime(job: Job) -> list[str]:
 
 def parts_of(job: Job) -> list[Part]:
     """List the parts of the plan, or with `only` those of one folder; `UserError` if none is."""
-    plan, only = validate(job.config).plan, job.config.only
+    plan, only = job.checked.plan, job.checked.only
     folders = [Path(part.out or job.config.out).name for part in plan]
     if only is not None and only not in folders:
         raise UserError(f"only={only}: allowed: {', '.join(dict.fromkeys(folders))}, or null")

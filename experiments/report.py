@@ -9,30 +9,26 @@ import contextlib
 import sys
 from pathlib import Path
 
-from omegaconf import DictConfig
-
-from degradation.config import ROOT, folder_of, option_values, options, read_figures, validate
+from degradation.config import ROOT, folder_of, option_values, options, read_figures
 from degradation.errors import UserError
 from degradation.report import Request, check_claims, models_of, write_report
-from degradation.setting import Setting
 from experiments.command import command
 from experiments.compose import Job, compose, key_of
 
 DECIDED = ("model", "model.name", "model.depth", "seed", "run_dir")
 
 
-def request(config: DictConfig, folder: Path, overrides: list[str]) -> Request:
-    """Say what `config`, composed with `overrides`, asks of a report on the runs below `folder`."""
-    checked = validate(config)
+def request(job: Job, folder: Path) -> Request:
+    """Say what a job asks of a report on the runs below `folder`."""
     # Of several values for a key the last counts, as Hydra has it.
-    drawing = {key_of(o): o for o in overrides if key_of(o).startswith("figure.")}
+    drawing = {key_of(o): o for o in job.overrides if key_of(o).startswith("figure.")}
     return Request(
-        Setting.of(checked),
+        job.setting,
         folder,
-        checked.seeds,
-        checked.figure and checked.figure.model_dump(),
+        job.checked.seeds,
+        job.checked.figure and job.checked.figure.model_dump(),
         figure_overrides=[*drawing.values()],
-        runtime=checked.runtime.name,
+        runtime=job.checked.runtime.name,
     )
 
 
@@ -56,8 +52,8 @@ def imply_network(overrides: list[str]) -> list[str]:
     for name in (default, *options("model")):
         if keys <= option_values("model", name).keys():
             with contextlib.suppress(UserError):  # of values that do not go with this network's
-                setting = Setting.of(validate(compose("config", [f"model={name}", *changes])))
-                if keys <= setting.changes.keys():
+                words = [f"model={name}", *changes]
+                if keys <= Job(compose("config", words), words).setting.changes.keys():
                     return [f"model={name}"] if name != default else []
     return []
 
@@ -67,15 +63,13 @@ def check(job: Job) -> None:
     figure = job.config.figure is not None
     refuse_decided([o for o in job.overrides if figure or key_of(o) != "model.depth"])
     read_figures()
-    validate(job.config)
-    if (folder_of("runs", job.config.runs, ROOT) / "manifest.json").exists():
+    if (folder_of("runs", job.checked.runs, ROOT) / "manifest.json").exists():
         raise UserError(f"runs={job.config.runs}: is a run; allowed: a folder that holds runs")
 
 
 def start(job: Job) -> None:
     """Write the report of a job; with `strict=true` a claim that did not come out ends it."""
-    folder = folder_of("runs", job.config.runs, ROOT)
-    asked = request(job.config, folder, job.overrides)
+    asked = request(job, folder_of("runs", job.config.runs, ROOT))
     page = write_report(asked)
     if job.config.strict:
         check_claims(page, asked.figure)

@@ -7,9 +7,7 @@ goes to the runs.
 import sys
 from dataclasses import replace
 
-from omegaconf import OmegaConf
-
-from degradation.config import RUNS, check_models, read_figures, recorded, relative, validate
+from degradation.config import RUNS, check_models, read_figures, recorded, relative
 from degradation.errors import UserError
 from degradation.report import drawn, find_runs, models_of, write_report
 from degradation.training.tracking import Tracker, run_id
@@ -22,13 +20,11 @@ from experiments.run import imply_tracking
 
 def check(job: Job) -> None:
     """Check a reproduction's own values, and all runs that it will take."""
-    config = job.config
     refuse_decided(job.overrides)
     read_figures()  # those that the report will draw
-    figure = validate(config).figure
-    if config.seeds is None:
+    if job.checked.seeds is None:
         raise UserError("seeds=null: allowed: a list such as [0,1,2]")
-    check_models("figure.panels", drawn(figure.model_dump()))
+    check_models("figure.panels", drawn(job.checked.figure.model_dump()))
     runs = planned(job)  # not every network has every key
     check_alike(runs)
     check_alone(runs)
@@ -75,19 +71,18 @@ def start(job: Job) -> int:
 
     If runs diverged, the figure is drawn as far as the others go, as its file has it.
     """
-    config, figure = job.config, OmegaConf.to_container(job.config.figure)
-    runs = planned(job)
+    config, figure, runs = job.checked, job.checked.figure, planned(job)
     if code := train_missing(runs, job.launcher, config.overwrite):
         return code
     if not reportable(runs):
         return 0
 
-    asked = request(config, RUNS, job.overrides)
+    asked = request(job, RUNS)
     if any(run.diverged for run in runs):
         asked = replace(asked, figure=None, figure_overrides=[])
     page = write_report(asked)
     pictures = {picture.png.stem.partition(",")[0]: picture.png for picture in page.pictures}
-    picture = pictures.get(figure["name"])
+    picture = pictures.get(figure.name)
     if picture is None:
         return 0
     folder = picture.with_suffix("")
@@ -97,13 +92,13 @@ def start(job: Job) -> int:
         folder=folder,
         run_id=run_id(folder),
         name=f"{folder.name} {config.schedule.name}",
-        group=config.tracking.group or figure["name"],
-        tags=[figure["name"], config.schedule.name],
-        config=recorded(config),
+        group=config.tracking.group or figure.name,
+        tags=[figure.name, config.schedule.name],
+        config=recorded(job.config),
         resumed=False,
         job_type="report",
     )
-    tracker.image(figure["name"], picture, figure["title"])
+    tracker.image(figure.name, picture, figure.title)
     tracker.finish()
     return 0
 
