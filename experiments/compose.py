@@ -89,7 +89,10 @@ def compose_jobs(
     stand before the given ones, which win. Raises `UserError` for what cannot be composed.
     """
     flags, given, launcher = _read(arguments)
-    combinations = _combinations(given) if flags.multirun else [given]
+    combinations = [given]
+    if flags.multirun:
+        with explained("", given):
+            (combinations,) = BasicSweeper.split_arguments(_parse(given), max_batch_size=None)
     if not combinations:
         raise UserError("-m: no job: a glob() or range() of the sweep has no value")
     jobs = [
@@ -161,13 +164,6 @@ def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str], list[str
 def _parse(overrides: list[str]) -> list[Override]:
     loader = GlobalHydra.instance().config_loader()
     return OverridesParser.create(config_loader=loader).parse_overrides(overrides)
-
-
-def _combinations(given: list[str]) -> list[list[str]]:
-    """List the overrides of each job of a sweep."""
-    with explained("", given):
-        (jobs,) = BasicSweeper.split_arguments(_parse(given), max_batch_size=None) or [[]]
-    return jobs
 
 
 def _check(override: Override) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,15 @@ SCHEDULES = {
 """The schedules of `conf/schedule/`: the paper's shape at several lengths."""
 
 
-def _network(kind: str, depth: int) -> CifarResnet:
-    shortcut = "A" if kind == "resnet" else None
-    name = f"{kind}{depth}"
-    return CifarResnet(name=name, builder="cifar_resnet", depth=depth, shortcut=shortcut)
+def _network(kind: str, depth: int) -> dict[str, Any]:
+    model = {"name": f"{kind}{depth}", "builder": "cifar_resnet", "depth": depth}
+    model["shortcut"] = "A" if kind == "resnet" else None
+    return flatten({"model": CifarResnet(**model).model_dump()})
 
 
 NETWORKS = {
-    network.name: flatten({"model": network.model_dump()})
-    for network in (
-        *(_network(kind, d) for kind in ("plain", "resnet") for d in (20, 32, 44, 56, 110)),
-        _network("resnet", 1202),
-    )
+    f"{kind}{depth}": _network(kind, depth)
+    for kind, depth in (*product(("plain", "resnet"), (20, 32, 44, 56, 110)), ("resnet", 1202))
 }
 """The networks that the paper trains on CIFAR-10, of `conf/model/`: values by dotted key."""
 
