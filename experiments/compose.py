@@ -36,10 +36,6 @@ cluster, and hydra.launcher.KEY=VALUE sets it: docs/cluster.md.
 Keys, and what they are without being set: KEY=VALUE
 
 {config}"""
-GROUPS = """
-Groups, and the files of conf/ to choose from: GROUP=NAME
-
-"""
 
 
 @dataclass(frozen=True)
@@ -138,18 +134,16 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", r"\'") + "'"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"{message}; --help says what is allowed")
-
-
 def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
     """Tell flags, overrides, and overrides of the launcher apart, wherever they stand."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-c", "--cfg", choices=["job"])
     parser.add_argument("-h", "--help", action="store_true")
-    flags, rest = parser.parse_known_args(arguments)
+    try:
+        flags, rest = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}; --help says what is allowed") from error
     for flag in (argument for argument in rest if argument.startswith("-")):
         raise UserError(
             f"{flag}: allowed: the files of {CONF.name}/, chosen by GROUP=NAME; and -m, --cfg job, "
@@ -231,5 +225,6 @@ def _help(config_name: str, config: DictConfig, text: str) -> str:
         if (CONF / name).is_dir() and (node is None or {"name", "mode"} & {*node})
     ]
     lines = "".join(f"{group}: {', '.join(options(group))}\n" for group in groups)
+    heading = "\nGroups, and the files of conf/ to choose from: GROUP=NAME\n\n" if lines else ""
     name = "run" if config_name == "config" else config_name
-    return HELP.format(name=name, groups=lines and GROUPS + lines, config=text)
+    return HELP.format(name=name, groups=heading + lines, config=text)

@@ -208,8 +208,8 @@ def _launcher(module: str, chosen: list[str], folder: Path) -> Iterator[Launcher
         names = {*compose(engines).hydra.launcher} - {"_target_"}
         keys = sorted(f"hydra.launcher.{name}" for name in names)
         for override in chosen:
-            known_key = any(f"{key_of(override)}.".startswith(f"{key}.") for key in keys)
-            if override not in engines and not known_key:
+            key = ".".join(key_of(override).split(".")[:3])  # what lies below is for Hydra to check
+            if override not in engines and key not in keys:
                 allowed = ", ".join(keys) or "none without hydra/launcher=NAME"
                 raise UserError(f"{override}: unknown key; allowed: {allowed}")
         yield Plugins.instance().instantiate_launcher(

@@ -54,7 +54,7 @@ def imply_network(overrides: list[str]) -> list[str]:
             with contextlib.suppress(UserError):  # of values that do not go with this network's
                 words = [f"model={name}", *changes]
                 if keys <= Job(compose("config", words), words).setting.changes.keys():
-                    return [f"model={name}"] if name != default else []
+                    return [f"model={name}"]
     return []
 
 
