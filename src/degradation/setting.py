@@ -58,11 +58,8 @@ class Setting:
 
     Two runs are of one experiment if their settings are equal. Settings compare, and hash, by what
     differs from the defaults of the schema: a key that is added later, with a default, changes
-    none, nor does an edited file of `conf/`. `values` has every key, dotted, defaults included.
-
-    `identity` is what settings compare by; `changes`, what a command line says beside network,
-    schedule and seed; `variant`, that as a folder's name; `overrides`, as words of a command line;
-    `departures`, what of it the paper has not.
+    none, nor does an edited file of `conf/`. `identity` is what they compare by; `values` has every
+    key, dotted, defaults included.
     """
 
     identity: tuple[tuple[str, Any], ...]
