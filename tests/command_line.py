@@ -5,10 +5,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PATH = (REPOSITORY / "src", REPOSITORY)  # what commands import from
 PARTS = ("conf", "experiments", "src")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit code, or minus the signal's number; what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    def output(self) -> str:
+        """Return what it printed; it succeeded without a word of warning."""
+        assert (self.code, self.err) == (0, ""), self
+        return self.out
+
+    def error(self, code: int = 2) -> str:
+        """Return the one line of an error that it ended with, whose exit code is `code`."""
+        assert self.code == code, self.err
+        (line,) = self.err.splitlines()
+        assert line.startswith("error: ")
+        return line
 
 
 def make_tree(root: Path) -> Path:
@@ -32,16 +55,25 @@ def arguments(command: str, *overrides: str) -> list[str]:
     return [sys.executable, "-m", f"experiments.{command}", *overrides]
 
 
-def run(tree: Path, command: str, *overrides: str) -> subprocess.CompletedProcess:
-    """Run a command in `tree` to its end; `stdout` and `stderr` are text."""
-    return subprocess.run(
-        arguments(command, *overrides),
-        cwd=tree,
-        env=environment(tree),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def run(tree: Path, command: str, *overrides: str) -> Ended:
+    """Run a command in `tree` to its end."""
+    return call(arguments(command, *overrides), tree, environment(tree))
+
+
+def run_code(code: str, *path: Path, folder: Path = REPOSITORY) -> Ended:
+    """Run Python code in `folder` to its end, which imports from the folders `path`."""
+    return call([sys.executable, "-c", code], folder, with_path(*path))
+
+
+def with_path(*path: Path) -> dict[str, str]:
+    """Return this environment with the folders that Python imports from."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+
+
+def call(words: list[str], folder: Path, env: dict[str, str]) -> Ended:
+    """Run a program in `folder` to its end."""
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def wait_until(condition: Callable[[], object]) -> None:

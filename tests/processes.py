@@ -11,10 +11,9 @@ import runpy
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-from command_line import environment, wait_until
+from command_line import Ended, environment, wait_until
 from sabotage import check_out
 
 from degradation.records.run_folder import RunFolder
@@ -28,22 +27,6 @@ SYNTHETIC = ("data=synthetic", "data.train_images=100", "data.test_images=30")
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # what a command has, if nobody sets another
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["hydra", "degradation.training.run", "degradation.report"])
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a process ended: its exit code, or minus the signal's number; what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    def error(self, code: int = 2) -> str:
-        """Return the one line of an error that it ended with, whose exit code is `code`."""
-        assert self.code == code, self.err
-        (line,) = self.err.splitlines()
-        assert line.startswith("error: ")
-        return line
 
 
 class Process:
@@ -102,8 +85,7 @@ def train(folder: RunFolder, *overrides: str, faults: Iterable[Callable] = ()) -
 
 def finish(folder: RunFolder, *overrides: str, faults: Iterable[Callable] = ()) -> None:
     """Train as `train` does, and see it through without a word of warning."""
-    ended = train(folder, *overrides, faults=faults)
-    assert (ended.code, ended.err) == (0, "")
+    train(folder, *overrides, faults=faults).output()
     assert folder.status == "complete"
 
 

@@ -12,9 +12,18 @@ import threading
 import time
 
 import pytest
-from command_line import REPOSITORY, arguments, environment, wait_until
+from command_line import (
+    PATH,
+    REPOSITORY,
+    Ended,
+    arguments,
+    call,
+    environment,
+    run_code,
+    wait_until,
+    with_path,
+)
 from omegaconf import OmegaConf
-from processes import Ended
 
 import degradation.config
 import degradation.report.make  # noqa: F401  before `start` changes RUNS, whichever test is first
@@ -183,27 +192,24 @@ def test_run_dir_with_files_of_something_else_is_refused(start, tmp_path, name, 
 
 @pytest.mark.parametrize("name", ["run", "reproduce", "report"])
 def test_help_lists_options_and_values(start, name):
-    result = start(name, "schedule=smoke --help")
-    assert (result.code, result.err) == (0, "")
-    assert f"python -m experiments.{name}" in result.out
-    assert "schedule: brief, medium, paper, short, smoke" in result.out
+    told = start(name, "schedule=smoke --help").output()
+    assert f"python -m experiments.{name}" in told
+    assert "schedule: brief, medium, paper, short, smoke" in told
 
 
 @pytest.mark.parametrize("name, key", [("evaluate", "run_dir"), ("models", "models")])
 def test_help_of_a_command_without_groups_speaks_of_none(start, name, key):
-    result = start(name, "--help")
-    assert (result.code, result.err) == (0, "")
-    assert "Groups" not in result.out and f"\n\n{key}: null\n" in result.out
+    told = start(name, "--help").output()
+    assert "Groups" not in told and f"\n\n{key}: null\n" in told
 
 
 @pytest.mark.parametrize(
     "line", ["-c job seed=3", "seed=3 --cfg job model=plain20", "-m --cfg job seed=2,3"]
 )
 def test_cfg_job_prints_the_configuration_wherever_it_stands(start, line):
-    result = start("run", line)
-    assert (result.code, result.err) == (0, "")
-    assert "seed: 3\n" in result.out and "schedule:\n  name: short\n" in result.out
-    assert "hydra" not in result.out
+    told = start("run", line).output()
+    assert "seed: 3\n" in told and "schedule:\n  name: short\n" in told
+    assert "hydra" not in told
 
 
 def test_output_that_nobody_reads_ends_a_command_as_a_shell_expects(tree):
@@ -243,15 +249,14 @@ def jobs(start, monkeypatch):
 
 
 def test_sweep_runs_every_combination(jobs):
-    result, noted = jobs("-m model=plain20,plain56 seed=0,1 schedule=smoke", [0, 0, 0, 0])
-    assert (result.code, result.err) == (0, "")
+    ended, noted = jobs("-m model=plain20,plain56 seed=0,1 schedule=smoke", [0, 0, 0, 0])
     assert noted == [
         ["model=plain20", "seed=0", "schedule=smoke"],
         ["model=plain20", "seed=1", "schedule=smoke"],
         ["model=plain56", "seed=0", "schedule=smoke"],
         ["model=plain56", "seed=1", "schedule=smoke"],
     ]
-    assert "model=plain56 seed=1" in result.out
+    assert "model=plain56 seed=1" in ended.output()
 
 
 @pytest.mark.parametrize(("code", "started"), [(2, 3), (137, 3), (129, 2), (130, 2), (143, 2)])
@@ -372,7 +377,7 @@ def test_ctrl_z_pauses_the_job_as_well(tmp_path):
     parent = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(tmp_path)])},
+        env=with_path(*PATH, tmp_path),
         process_group=0,  # a shell's job, that the shell can continue
     )
 
@@ -418,15 +423,10 @@ def test_a_quiet_import_leaves_out_notices_alone(tmp_path, then):
     """Also where the import fails, or a library ends the process."""
     (tmp_path / "loud.py").write_text(LOUD + then)
     code = "from experiments.command import import_quietly; import_quietly('loud')"
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(tmp_path)])},
-        capture_output=True,
-        text=True,
-    )
-    lines = ended.stderr.splitlines()
+    ended = run_code(code, *PATH, tmp_path)
+    lines = ended.err.splitlines()
     assert lines[0] == "this processor lacks AVX"
-    assert (ended.returncode, lines[1:]) == (0, []) if not then else ended.returncode != 0
+    assert (ended.code, lines[1:]) == (0, []) if not then else ended.code != 0
 
 
 @pytest.fixture
@@ -500,15 +500,9 @@ def test_a_sweep_that_is_stopped_names_what_it_has_not_begun(monkeypatch, capsys
 
 def test_a_library_of_another_clone_is_refused(tmp_path):
     shutil.copytree(REPOSITORY / "experiments", tmp_path / "experiments")
-    ended = subprocess.run(
-        arguments("run", "model=plain20"),
-        cwd=tmp_path,
-        env=environment(REPOSITORY),
-        capture_output=True,
-        text=True,
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert str(tmp_path) in ended.stderr and str(REPOSITORY / "src") in ended.stderr
+    ended = call(arguments("run", "model=plain20"), tmp_path, environment(REPOSITORY))
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert str(tmp_path) in ended.err and str(REPOSITORY / "src") in ended.err
 
 
 @pytest.mark.parametrize("shell", ["trap '' CHLD; exec {}", "exec {} 0<&- 1>&- 2>&-"])

@@ -1,13 +1,11 @@
 """Configuration: every option composes and is valid; how places are named; wrong values."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from command_line import REPOSITORY
+from command_line import PATH, run_code
 from omegaconf import OmegaConf
 
 from degradation import config as configuration
@@ -194,13 +192,5 @@ def test_checking_a_configuration_imports_neither_tensorflow_nor_wandb():
         "unwanted = 'tensorflow', 'keras', 'wandb', 'matplotlib.pyplot'\n"
         "print([m for m in unwanted if m in sys.modules])\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [Path("src"), "."]))}
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ended.stdout.strip() == "[]"
+    ended = run_code(code, *PATH)
+    assert (ended.code, ended.out) == (0, "[]\n"), ended.err

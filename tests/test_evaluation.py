@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 from cifar10_files import NOWHERE, SIZE, small_parts, write_binary
-from command_line import make_tree
-from processes import QUICK, SMALL, SYNTHETIC, Ended, run
+from command_line import Ended, make_tree
+from processes import QUICK, SMALL, SYNTHETIC, run
 from sabotage import set_environment, shrink_cifar10
 
 NARROW = ("model.widths=[4,8]", "model.depths=[1,1]")
@@ -16,8 +16,7 @@ NARROW = ("model.widths=[4,8]", "model.depths=[1,1]")
 def trained(tmp_path_factory):
     """Train a network of 100 classes; give the tree and the folder of its run in it."""
     tree = make_tree(tmp_path_factory.mktemp("evaluation") / "tree")
-    result = run("model=resnet18", "model.classes=100", *NARROW, *QUICK, *SYNTHETIC, tree=tree)
-    assert (result.code, result.err) == (0, "")
+    run("model=resnet18", "model.classes=100", *NARROW, *QUICK, *SYNTHETIC, tree=tree).output()
     (folder,) = (tree / "results" / "runs" / "smoke").glob("*/seed0")
     return tree, folder
 
@@ -33,9 +32,8 @@ def evaluate_changed(trained, tmp_path, before: str, after: str):
 
 def test_network_of_more_classes_than_the_data(trained):
     tree, folder = trained
-    result = run(f"run_dir={folder}", name="evaluate", tree=tree)
-    assert (result.code, result.err) == (0, "")
-    assert "30 images" in result.out and "warning" not in result.out
+    told = run(f"run_dir={folder}", name="evaluate", tree=tree).output()
+    assert "30 images" in told and "warning" not in told
     elsewhere = run(f"run_dir={folder}", "data.dir=elsewhere", name="evaluate", tree=tree)
     assert elsewhere.error().endswith("allowed: null, for a run on synthetic data")
 
@@ -46,9 +44,8 @@ def test_network_of_other_classes_than_its_configuration_has_is_refused(trained,
 
 
 def test_a_class_without_images_has_no_error(trained, tmp_path):
-    result = evaluate_changed(trained, tmp_path, "holdout: 0", "holdout: 5")
-    assert (result.code, result.err) == (0, "")
-    classes = [line for line in result.out.splitlines() if line.startswith("  pattern")]
+    told = evaluate_changed(trained, tmp_path, "holdout: 0", "holdout: 5").output()
+    classes = [line for line in told.splitlines() if line.startswith("  pattern")]
     assert len(classes) == 10 and sum("no images" in line for line in classes) >= 5
 
 
@@ -65,10 +62,7 @@ def test_data_are_looked_for_where_they_are_now(tmp_path, monkeypatch):
         faults = [shrink, partial(set_environment, CIFAR10_DIR=cifar10_dir)]
         return run(folder, *overrides, name="evaluate", faults=faults)
 
-    ended = [
-        evaluate(cifar10_dir=str(now)),
-        evaluate(f"data.dir={now}", cifar10_dir=str(tmp_path / "elsewhere")),
-    ]
-    assert [(one.code, one.err) for one in ended] == [(0, "")] * 2
-    assert ended[0].out == ended[1].out
-    assert f": {SIZE} images" in ended[0].out and "warning" not in ended[0].out
+    told = evaluate(cifar10_dir=str(now)).output()
+    given = evaluate(f"data.dir={now}", cifar10_dir=str(tmp_path / "elsewhere")).output()
+    assert told == given
+    assert f": {SIZE} images" in told and "warning" not in told

@@ -21,8 +21,8 @@ def test_jobs_run_side_by_side_and_the_worst_code_is_the_commands(tree):
     """Of two jobs one wants a GPU: whether there is one is no matter of who hands it over."""
     words = ["-m", *SMALL, *TWO, "runtime=cpu,gpu", "run_dir=out/${runtime.name}"]
     ended = run(tree, "run", *words)
-    assert (ended.returncode, ended.stderr) == (2, "")
-    first, *lines = ended.stdout.splitlines()
+    assert (ended.code, ended.err) == (2, "")
+    first, *lines = ended.out.splitlines()
     assert first.startswith("2 jobs by hydra/launcher=joblib hydra.launcher.n_jobs=2; ")
     assert all(line.startswith("model=plain20 schedule=smoke | ") for line in lines)
     assert sum("runtime=gpu: TensorFlow sees no GPU" in line for line in lines) == 1

@@ -1,11 +1,10 @@
 """The package, installed without its checkout: `pip install .`."""
 
-import os
 import subprocess
 import sys
 
 import pytest
-from command_line import REPOSITORY
+from command_line import REPOSITORY, run_code
 
 USE = """
 import keras
@@ -33,11 +32,5 @@ def test_networks_are_built_and_loaded_and_runs_read_without_a_checkout(tmp_path
 
     work = tmp_path / "work"
     work.mkdir()
-    ended = subprocess.run(
-        [sys.executable, "-c", USE],
-        cwd=work,
-        env={**os.environ, "PYTHONPATH": str(target)},
-        capture_output=True,
-        text=True,
-    )
-    assert (ended.returncode, ended.stdout) == (0, "resnet20 0\n"), ended.stderr
+    ended = run_code(USE, target, folder=work)
+    assert (ended.code, ended.out) == (0, "resnet20 0\n"), ended.err

@@ -11,9 +11,8 @@ from experiments.command import command
 
 
 def test_table_of_chosen_networks_in_their_order(tree):
-    result = run("models=[vgg13,resnet20,plain32]", name="models", tree=tree)
-    assert (result.code, result.err) == (0, "")
-    assert result.out.splitlines() == [
+    told = run("models=[vgg13,resnet20,plain32]", name="models", tree=tree).output()
+    assert told.splitlines() == [
         "network   layers  parameters  multiply-adds",
         "vgg13         11   9,413,066    228,267,008",
         "resnet20      20     269,722     40,551,040",

@@ -56,17 +56,14 @@ def add_family(tree: Path) -> None:
 def test_a_network_is_added_as_the_readme_says(tree):
     (line,) = re.findall(r"`\.venv/bin/python -m experiments\.(run .*?)`", ADDING)
     command, *overrides = shlex.split(line)
-    result = run(*overrides, *SMALL, name=command, tree=tree)
-    assert (result.code, result.err) == (0, "")
-    assert "network   plain26" in result.out
+    assert "network   plain26" in run(*overrides, *SMALL, name=command, tree=tree).output()
     assert list((tree / "results").glob("runs/smoke/plain26*/seed0/model.keras"))
 
 
 def test_a_family_is_added_as_the_readme_says(tree):
-    result = run("model=mine", "model.filters=6", *SMALL, tree=tree)
-    assert (result.code, result.err) == (0, "")
+    told = run("model=mine", "model.filters=6", *SMALL, tree=tree).output()
     # 3·3·3 weights a filter and its bias; ten times as many weights as filters, and ten biases
-    assert "network   mine, 238 trainable parameters" in result.out
+    assert "network   mine, 238 trainable parameters" in told
     result = run("model=mine", "model.filters=0", *SMALL, tree=tree)
     assert result.error() == "error: model.filters=0: allowed: greater than 0"
 

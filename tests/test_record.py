@@ -104,10 +104,9 @@ def test_a_part_may_have_a_folder_of_its_own_for_runs_and_report(tree):
     for root in (out, out / "why"):
         write_synthetic(root, variant="data=synthetic")
     own = PART.replace("c']", "c', 'probe=layers'], out: '${out}/why'")
-    ended = run(f"plan=[{PART},{own}]", name="record", tree=tree)
-    assert (ended.code, ended.err) == (0, "")
-    assert ended.out.count("seed0 is complete") == 2
-    reports = [line.split()[1] for line in ended.out.splitlines() if line.startswith("report ")]
+    told = run(f"plan=[{PART},{own}]", name="record", tree=tree).output()
+    assert told.count("seed0 is complete") == 2
+    reports = [line.split()[1] for line in told.splitlines() if line.startswith("report ")]
     places = [Path(report).parents[1].name for report in reports]
     assert places == ["recorded", "recorded", "why"]
     for root in (out, out / "why"):
@@ -132,11 +131,10 @@ def test_a_run_that_diverged_is_an_outcome_and_not_trained_again(tree):
     alone = write_synthetic(out, variant="data=synthetic,norm=none", settings=settings, **diverged)
     before = files(alone)
     bare = PART.replace("c']", "c', 'model.norm=none']")
-    ended = run(f"plan=[{PART.replace('[0]', '[0, 1]')},{bare}]", name="record", tree=tree)
-    assert (ended.code, ended.err) == (0, "")
+    told = run(f"plan=[{PART.replace('[0]', '[0, 1]')},{bare}]", name="record", tree=tree).output()
     kind = "results/recorded/smoke/plain20,data=synthetic"
-    assert f"{kind}/seed1 has diverged at iteration 5\n" in ended.out
-    assert f"no report, for all runs diverged: {kind},norm=none/seed0\n" in ended.out
+    assert f"{kind}/seed1 has diverged at iteration 5\n" in told
+    assert f"no report, for all runs diverged: {kind},norm=none/seed0\n" in told
     assert files(alone) == before
     page = (out / "smoke" / "report,data=synthetic.md").read_text()
     assert "seed1`: diverged at iteration 5" in page

@@ -92,13 +92,10 @@ def test_a_report_on_the_recorded_runs_fills_the_readme(tree):
         ["runs=results/recorded", "seeds=[0]"],
         ["runs=results/recorded", "optimizer.rate=0.05"],
     ):
-        result = run(*overrides, name="report", tree=tree)
-        assert (result.code, result.err) == (0, "")
-        assert "\nreadme " not in result.out
+        assert "\nreadme " not in run(*overrides, name="report", tree=tree).output()
         assert readme.read_bytes().decode() == marked("old\n", "older\n")
 
-    result = run("runs=results/recorded", name="report", tree=tree)
-    assert (result.code, result.err) == (0, "")
-    assert "\nreadme    README.md, what it has between the markers of short\n" in result.out
+    ended = run("runs=results/recorded", name="report", tree=tree)
+    assert "\nreadme    README.md, what it has between the markers of short\n" in ended.output()
     told = section("short", select(find_runs(recorded), "short"))
     assert readme.read_bytes().decode() == marked("old\n", told)

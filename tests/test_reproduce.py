@@ -5,9 +5,9 @@ import struct
 from pathlib import Path
 
 import pytest
-from command_line import files, make_tree
+from command_line import Ended, files, make_tree
 from command_line import run as run_cold
-from processes import QUICK, SYNTHETIC, Ended, run
+from processes import QUICK, SYNTHETIC, run
 from report_samples import write_run
 
 import degradation.config
@@ -44,10 +44,7 @@ def report(tree: Path, *overrides: str) -> Ended:
 
 
 def reported(tree: Path, *overrides: str) -> str:
-    """Report without a word of warning, and give what is printed."""
-    ended = report(tree, *overrides)
-    assert (ended.code, ended.err) == (0, "")
-    return ended.out
+    return report(tree, *overrides).output()
 
 
 def page(tree: Path, name: str = "report", runs: str = "runs") -> str:
@@ -73,7 +70,10 @@ def write_runs(runs: Path, models, seeds=(0,), **options) -> None:
 
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory):
-    """Reproduce Figure 1 in a tree that has recorded runs of the same networks, side by side."""
+    """Reproduce Figure 1 in a tree that has recorded runs of the same networks, side by side.
+
+    Give the tree, and what is printed.
+    """
     tree = make_tree(tmp_path_factory.mktemp("tree"))
     synthetic = {"name": "synthetic", "label": "synthetic data", "canonical": False}
     for model in MODELS:
@@ -81,32 +81,31 @@ def reproduced(tmp_path_factory):
         write_run(recorded, model, schedule="smoke", variant=VARIANT, dataset=synthetic)
         write_run(recorded, model, schedule="short")
     two = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "runtime.threads=1")
-    return tree, run_cold(tree, "reproduce", *SETTINGS, *two)
+    return tree, run_cold(tree, "reproduce", *SETTINGS, *two).output()
 
 
 def test_both_networks_are_trained_though_recorded_runs_are_there(reproduced):
-    tree, result = reproduced
-    assert (result.returncode, result.stderr) == (0, "")
+    tree, told = reproduced
     for model, parameters in zip(MODELS, (269_722, 853_018), strict=True):
         folder = RunFolder(folder_of(tree, model))
         assert folder.status == "complete"
         assert folder.manifest()["parameters"] == parameters
         assert [row["iteration"] for row in folder.rows()] == [4, 8]
         assert folder.config()["tracking"]["group"] == "figure1"
-        assert f"network   {model}, {parameters:,} trainable parameters" in result.stdout
+        assert f"network   {model}, {parameters:,} trainable parameters" in told
 
 
 def test_end_of_the_output_has_errors_claims_and_paths(reproduced):
-    tree, result = reproduced
+    tree, told = reproduced
     plain20, plain56 = (RunFolder(folder_of(tree, model)).rows()[-1] for model in MODELS)
     for column in ("train_error", "test_error"):
         difference = f"{plain56[column] - plain20[column]:+.2f}"
-        assert difference.replace("-", "−") in result.stdout
+        assert difference.replace("-", "−") in told
         for row in (plain20, plain56):
-            assert f"{row[column]:.2f}" in result.stdout
-    assert "plain-56 has a higher training error than plain-20" in result.stdout
-    assert "synthetic data, not CIFAR-10" in result.stdout
-    *_, picture, responses, last = result.stdout.splitlines()
+            assert f"{row[column]:.2f}" in told
+    assert "plain-56 has a higher training error than plain-20" in told
+    assert "synthetic data, not CIFAR-10" in told
+    *_, picture, responses, last = told.splitlines()
     assert picture == f"figure    {RUNS / PICTURE} and {DRAWING}"
     assert responses == picture.replace("figure1", "figure7")  # in part: of these two networks
     pages = f"{RUNS}/report,{VARIANT}.html, report,{VARIANT}.md, model_card,{VARIANT}.md"
@@ -138,12 +137,11 @@ def test_the_figure_is_drawn_and_nothing_else_is_left(reproduced):
 def test_again_trains_nothing_and_draws_the_same(reproduced):
     tree, first = reproduced
     before = files(tree / RUNS)
-    again = run(*SETTINGS, name="reproduce", tree=tree)
-    assert (again.code, again.err) == (0, "")
-    assert "trainable parameters" not in again.out
+    again = run(*SETTINGS, name="reproduce", tree=tree).output()
+    assert "trainable parameters" not in again
     for model in MODELS:
-        assert f"{RUNS}/{model},{VARIANT}/seed0 is complete\n" in again.out
-    assert again.out.splitlines()[-20:] == first.stdout.splitlines()[-20:]
+        assert f"{RUNS}/{model},{VARIANT}/seed0 is complete\n" in again
+    assert again.splitlines()[-20:] == first.splitlines()[-20:]
     after = files(tree / RUNS)
     assert {name: content for name, (_, content) in after.items()} == {
         name: content for name, (_, content) in before.items()
@@ -198,9 +196,8 @@ def test_a_run_that_diverged_is_left_out_of_the_figure_and_not_trained_again(tre
     write_runs(runs, ["plain56"], (0, 1), status="diverged", diverged_at=7, **about)
     before = files(runs)
     settings = ["figure=figure1", "schedule=smoke", "seeds=[0,1]", "tracking=disabled"]
-    ended = run(*settings, name="reproduce", tree=tree)
-    assert (ended.code, ended.err) == (0, "")
-    assert "smoke/plain56/seed1 has diverged at iteration 7\n" in ended.out
+    told = run(*settings, name="reproduce", tree=tree).output()
+    assert "smoke/plain56/seed1 has diverged at iteration 7\n" in told
     assert before.items() <= files(runs).items()
     assert (runs / "smoke" / "figure1.png").exists()
     text = (runs / "smoke" / "report.md").read_text()

@@ -111,9 +111,8 @@ def test_seed_and_precision_are_those_asked_for(tmp_path):
 
 def test_a_finished_run_is_left_alone(whole):
     before = contents(whole)
-    ended = train(whole)
-    assert (ended.code, ended.err) == (0, "")
-    assert ended.out == f"{relative(whole.path)} is complete; overwrite=true trains it again\n"
+    told = train(whole).output()
+    assert told == f"{relative(whole.path)} is complete; overwrite=true trains it again\n"
     assert contents(whole) == before
 
 

@@ -39,17 +39,16 @@ def tree(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tree):
-    """One finished run, tracked offline, with everything in its folder as it was then."""
-    result = run(tree, "run", *SETTINGS, "tracking=offline", "tracking.group=mine")
-    assert (result.returncode, result.stderr) == (0, "")
-    return result, tree / FOLDER, files(tree / FOLDER)
+    """What one run printed, tracked offline; its folder, and all that was in it then."""
+    told = run(tree, "run", *SETTINGS, "tracking=offline", "tracking.group=mine").output()
+    return told, tree / FOLDER, files(tree / FOLDER)
 
 
 # A finished run
 
 
 def test_run_is_announced_and_has_a_line_an_evaluation(finished):
-    lines = finished[0].stdout.splitlines()
+    lines = finished[0].splitlines()
     assert [line.split()[0] for line in lines[:6]] == [
         *("network", "schedule", "data", "precision", "device", "folder")
     ]
@@ -196,10 +195,9 @@ def test_terminal_shows_a_progress_bar(overwritten):
 def test_a_job_of_a_sweep_on_held_out_images(tree):
     """A process of its own trains it; it is measured on these images instead of the test set."""
     words = ("-m", *QUICK, "data=synthetic", "seed=5", "model=plain20", "model.depth=8")
-    ended = processes.run(*words, "data.holdout=200", tree=tree)
-    assert (ended.code, ended.err) == (0, "")
-    assert "1,800 training and 200 held-out images" in ended.out
-    assert ", val error " in ended.out and "test error" not in ended.out
+    told = processes.run(*words, "data.holdout=200", tree=tree).output()
+    assert "1,800 training and 200 held-out images" in told
+    assert ", val error " in told and "test error" not in told
     name = "plain20,batch=16,data=synthetic,depth=8,ghost_batch=8,holdout=200"
     folder = RunFolder(tree / "results/runs/smoke" / name / "seed5")
     assert folder.status == "complete"
