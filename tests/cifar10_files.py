@@ -2,24 +2,22 @@
 
 import hashlib
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import REPOSITORY
 
-from degradation.data import archives, load_dataset
+from degradation.data import load_dataset
 from degradation.data.archives import BINARY, PYTHON
 from degradation.data.dataset import pack_records
 from degradation.errors import UserError
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SIZE = 20  # images a file, instead of 10,000
 NOWHERE = f"http://127.0.0.1:9/{PYTHON.name}"  # nobody listens there
 
 
-def small_parts(monkeypatch):
-    """Draw images and labels for six small files, two images a class in each; expect that size."""
-    monkeypatch.setattr(archives, "IMAGES_PER_FILE", SIZE)
+def draw_parts():
+    """Draw images and labels for six small files, two images a class in each."""
     chance = np.random.default_rng(0)
     return [
         (

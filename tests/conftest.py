@@ -69,6 +69,15 @@ def synthetic():
     return load_dataset("synthetic", root=None, train_images=100, test_images=30)
 
 
+@pytest.fixture
+def parts(monkeypatch):
+    """Give images and labels for six small files of CIFAR-10; files of that size are expected."""
+    from cifar10_files import SIZE, draw_parts
+
+    monkeypatch.setattr("degradation.data.archives.IMAGES_PER_FILE", SIZE)
+    return draw_parts()
+
+
 @pytest.fixture(scope="session")
 def real_cifar10():
     """Give the folder of the real CIFAR-10, if a run would find one without downloading it."""

@@ -9,12 +9,12 @@ from pathlib import Path
 import matplotlib.text
 import numpy as np
 import yaml
+from command_line import REPOSITORY
 from omegaconf import OmegaConf
 
 from degradation.config import read_figures
 from degradation.report import Run, find_runs
 
-ROOT = Path(__file__).parents[1]
 FIGURE1, FIGURE4, FIGURE6, FIGURE7 = (read_figures()[f"figure{number}"] for number in (1, 4, 6, 7))
 SCHEDULES = {
     "paper": {"iterations": 64_000, "drops": [32_000, 48_000], "evaluate_every": 800},
@@ -172,7 +172,7 @@ def make_config(model: str, schedule: str, seed: int, variant: str, settings: di
 
 @cache
 def _option(group: str, name: str) -> dict:
-    tree = OmegaConf.load(ROOT / "conf" / group / f"{name}.yaml")
+    tree = OmegaConf.load(REPOSITORY / "conf" / group / f"{name}.yaml")
     return OmegaConf.to_container(tree, resolve=True)
 
 

@@ -12,24 +12,17 @@ from cifar10_files import (
     BINARY,
     NOWHERE,
     PYTHON,
-    REPOSITORY,
     assert_holds,
     load,
     make_official,
     refusal,
-    small_parts,
     write_binary,
     write_python,
 )
+from command_line import REPOSITORY
 from omegaconf import OmegaConf
 
 from degradation.data import load_dataset
-
-
-@pytest.fixture
-def parts(monkeypatch):
-    return small_parts(monkeypatch)
-
 
 # ---------------------------------------------------------------- what is read
 

@@ -17,10 +17,10 @@ from cifar10_files import (
     PYTHON,
     assert_holds,
     refusal,
-    small_parts,
     write_binary,
     write_python,
 )
+from command_line import files
 
 from degradation.data import cifar10, load_dataset
 from degradation.errors import Stopped
@@ -69,11 +69,6 @@ def archive_of(folder, **others):
 
 
 @pytest.fixture
-def parts(monkeypatch):
-    return small_parts(monkeypatch)
-
-
-@pytest.fixture
 def mirror(parts, tmp_path, monkeypatch):
     """Serve small archives that pass for the official ones."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -97,10 +92,6 @@ def root(tmp_path):
     return tmp_path / "repository"
 
 
-def files(root):
-    return [path for path in root.rglob("*") if path.is_file()]
-
-
 @pytest.mark.parametrize("archive", [PYTHON, BINARY], ids=lambda archive: archive.name)
 def test_download_fills_the_cache(archive, mirror, parts, root, capfd):
     """CIFAR-10 that is nowhere is downloaded, once, to where the next search finds it."""
@@ -121,7 +112,7 @@ def test_offline_names_every_place_and_what_to_do(tmp_path, root):
         assert str(place) in message
     for word in (NOWHERE, "Connection refused", "data.dir", "CIFAR10_DIR"):
         assert word in message
-    assert not files(root)
+    assert files(root) == {}
 
 
 @pytest.mark.parametrize(
@@ -143,14 +134,14 @@ def test_archive_that_is_not_official_is_neither_unpacked_nor_kept(mirror, tmp_p
         mirror.contents[PYTHON.name] = content
         message = refusal(load_dataset, "cifar10", root=root, url=mirror.url())
         assert ("404" if content is None else md5(content).hexdigest()) in message
-    assert not files(root)
+    assert files(root) == {}
     assert not list(tmp_path.rglob("evil"))
 
 
 def test_connection_lost_halfway(mirror, root):
     mirror.halfway = lambda: "hang up"
     assert "data.url=" in refusal(load_dataset, "cifar10", root=root, url=mirror.url())
-    assert not files(root)
+    assert files(root) == {}
 
 
 def test_signal_halfway_is_no_fault_of_the_download(mirror, root):
@@ -159,7 +150,7 @@ def test_signal_halfway_is_no_fault_of_the_download(mirror, root):
     with pytest.raises(Stopped, match="^stopped by SIGTERM before") as stop, stop_requests():
         load_dataset("cifar10", root=root, url=mirror.url())
     assert stop.value.exit_code == 143
-    assert not files(root)
+    assert files(root) == {}
 
 
 def test_what_a_killed_download_left_is_no_data(mirror, parts, tmp_path, root):
@@ -179,7 +170,7 @@ def test_download_into_a_full_disk(mirror, root):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert f"{root / 'data/cifar10'}: cannot be written (File too large)" in message
-    assert not files(root)
+    assert files(root) == {}
 
 
 def test_download_beside_another_one(mirror, parts, tmp_path, root):

@@ -4,7 +4,7 @@ import shutil
 from functools import partial
 
 import pytest
-from cifar10_files import NOWHERE, SIZE, small_parts, write_binary
+from cifar10_files import NOWHERE, SIZE, write_binary
 from command_line import Ended, make_tree
 from processes import QUICK, SMALL, SYNTHETIC, run
 from sabotage import set_environment, shrink_cifar10
@@ -49,9 +49,9 @@ def test_a_class_without_images_has_no_error(trained, tmp_path):
     assert len(classes) == 10 and sum("no images" in line for line in classes) >= 5
 
 
-def test_data_are_looked_for_where_they_are_now(tmp_path, monkeypatch):
+def test_data_are_looked_for_where_they_are_now(tmp_path, parts):
     """Not where the run found them, which its record does not say."""
-    before = write_binary(tmp_path / "before" / "cifar-10-batches-bin", small_parts(monkeypatch))
+    before = write_binary(tmp_path / "before" / "cifar-10-batches-bin", parts)
     shrink = partial(shrink_cifar10, SIZE)
     places = [f"data.dir={before}", f"data.url={NOWHERE}", "data.search=[]"]
     folder = f"run_dir={tmp_path / 'run'}"

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from cifar10_files import NOWHERE, SIZE, small_parts, write_binary
+from cifar10_files import NOWHERE, SIZE, write_binary
 from command_line import files
 from processes import SMALL, SYNTHETIC, Process, finish, run, start, train
 from sabotage import (
@@ -76,9 +76,9 @@ def test_folder_removed_while_it_is_written(tmp_path):
 # Data
 
 
-def test_other_data_between_two_starts(tmp_path, monkeypatch):
+def test_other_data_between_two_starts(tmp_path, parts):
     """With one other pixel a run does not go on, with the data as they were it does."""
-    data = write_binary(tmp_path / "data" / "cifar-10-batches-bin", small_parts(monkeypatch))
+    data = write_binary(tmp_path / "data" / "cifar-10-batches-bin", parts)
     peace, folder = RunFolder(tmp_path / "peace"), RunFolder(tmp_path / "run")
     settings = (*SMALL, f"data.dir={data}", f"data.url={NOWHERE}")
 

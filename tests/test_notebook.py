@@ -15,11 +15,11 @@ from command_line import REPOSITORY
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from degradation.config import RECORDED
 from degradation.records.files import write_atomically
 from degradation.report import find_runs
 
 NOTEBOOK = REPOSITORY / "notebooks" / "degradation.ipynb"
-RECORDED = REPOSITORY / "results" / "recorded"
 REFRESH = ".venv/bin/python tests/test_notebook.py"
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from command_line import files
 from processes import run
-from report_samples import write_run
+from report_samples import SYNTHETIC, write_run
 
+from degradation.config import RECORDED
 from degradation.processor import cpu_precision
 from degradation.records.run_folder import RunFolder
 from degradation.report import find_runs
 from experiments import planned, record
 from experiments.compose import Job, compose
 
-RECORDED = Path(__file__).resolve().parents[1] / "results" / "recorded"
 PART = "{schedule: smoke, models: [plain20], seeds: [0], overrides: ['data=synthetic']}"
 SIZES = {"optimizer.batch": 20, "optimizer.ghost_batch": 10}
 SIZES |= {"data.train_images": 100, "data.test_images": 50, "model.depth": 8}
@@ -24,9 +24,8 @@ KIND = "batch=20,data=synthetic,depth=8,ghost_batch=10,test_images=50,train_imag
 
 def write_synthetic(out: Path, **options) -> Path:
     """Write a finished run of plain-20 on synthetic data, in the precision that `auto` picks."""
-    about = {"name": "synthetic", "label": "synthetic data", "canonical": False}
     options["settings"] = {"data.name": "synthetic", **options.get("settings", {})}
-    return write_run(out, schedule="smoke", dataset=about, precision=cpu_precision(), **options)
+    return write_run(out, schedule="smoke", dataset=SYNTHETIC, precision=cpu_precision(), **options)
 
 
 def test_every_recorded_run_is_planned_and_taken_for_what_it_is():

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,14 +9,13 @@ import pytest
 import recompute
 from report_samples import SCHEDULES
 
+from degradation.config import RECORDED, ROOT
 from degradation.records.run_folder import METRIC_COLUMNS, RunFolder
 from degradation.report import compare_precisions, find_runs, select
 from degradation.report.page import END, START, interval, points, section
 from degradation.report.runs import read_runs
 from degradation.training.probe import UPDATES
 
-ROOT = Path(__file__).resolve().parents[1]
-RECORDED = ROOT / "results" / "recorded"
 WHY = RECORDED / "why"
 BENCHMARK = RECORDED / "benchmark"
 MACHINES = {"AMD EPYC": BENCHMARK, "Intel Xeon": BENCHMARK / "xeon_amx"}

@@ -1,9 +1,9 @@
 """Verdicts on the paper's statements, from runs that end where a test wants them to."""
 
 import pytest
+from command_line import REPOSITORY
 from ended_runs import WIDTHS, as_in_paper, ended_runs
 from omegaconf import OmegaConf
-from report_samples import ROOT
 
 from degradation.errors import UserError
 from degradation.report.claims import CLAIMS, headline, judge
@@ -37,7 +37,7 @@ class TestStatements:
 
     def test_the_figure_of_a_claim_trains_what_it_needs(self):
         for claim in CLAIMS:
-            spec = OmegaConf.load(ROOT / "conf/figure" / f"{claim.figure}.yaml")
+            spec = OmegaConf.load(REPOSITORY / "conf/figure" / f"{claim.figure}.yaml")
             trained = {model for panel in spec.panels for model in panel.models}
             assert set(claim.models) - set(claim.optional) <= trained
 

@@ -8,6 +8,7 @@ import pytest
 from command_line import Ended, files, make_tree
 from command_line import run as run_cold
 from processes import QUICK, SYNTHETIC, run
+from report_samples import SYNTHETIC as SYNTHETIC_DATA
 from report_samples import write_run
 
 import degradation.config
@@ -75,10 +76,9 @@ def reproduced(tmp_path_factory):
     Give the tree, and what is printed.
     """
     tree = make_tree(tmp_path_factory.mktemp("tree"))
-    synthetic = {"name": "synthetic", "label": "synthetic data", "canonical": False}
     for model in MODELS:
         recorded = tree / "results" / "recorded"
-        write_run(recorded, model, schedule="smoke", variant=VARIANT, dataset=synthetic)
+        write_run(recorded, model, schedule="smoke", variant=VARIANT, dataset=SYNTHETIC_DATA)
         write_run(recorded, model, schedule="short")
     two = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "runtime.threads=1")
     return tree, run_cold(tree, "reproduce", *SETTINGS, *two).output()
