@@ -216,20 +216,3 @@ class TestCommand:
         assert (threads, repeats, seconds) == (3, 5, 0.5)
         assert [config["model"]["name"] for config in configs.values()] == ["plain20", "resnet110"]
         assert {config["optimizer"]["batch"] for config in configs.values()} == {64}
-
-    @pytest.mark.parametrize(
-        ("override", "words"),
-        [
-            ("benchmark.repeats=0", ["benchmark.repeats=0", "allowed: "]),
-            ("data.dir=nowhere", ["data.dir=nowhere", "no CIFAR-10 there"]),
-            (f"benchmark.out={__file__}", ["benchmark.out=", "allowed: a folder"]),
-        ],
-    )
-    def test_what_is_refused_is_refused_before_anything_is_measured(
-        self, start, tmp_path, override, words
-    ):
-        code, lines, errors, asked = start(override)
-        assert (code, lines, errors.count("\n"), asked) == (2, [], 1, [])
-        for word in words:
-            assert word in errors
-        assert list(tmp_path.iterdir()) == []

@@ -27,6 +27,7 @@ from omegaconf import OmegaConf
 
 import degradation.config
 import degradation.report.make  # noqa: F401  before `start` changes RUNS, whichever test is first
+from degradation.benchmark import measure
 from degradation.config import options
 from degradation.errors import IN_USE, Stopped, UserError
 from experiments import command, launch
@@ -44,7 +45,7 @@ LONG = "x" * 300
 def start(tmp_path, monkeypatch, capsys):
     """Give a function that runs `python -m experiments.<name> <arguments>` in this process.
 
-    In an empty folder, with an empty folder for temporary files; nothing is ever trained.
+    In an empty folder, with an empty folder for temporary files; nothing is trained or measured.
     """
     work, scratch = tmp_path / "work", tmp_path / "scratch"
     work.mkdir()
@@ -57,6 +58,7 @@ def start(tmp_path, monkeypatch, capsys):
         raise AssertionError(f"started {arguments}")
 
     monkeypatch.setattr(command, "import_quietly", refuse)
+    monkeypatch.setattr(measure, "measure", refuse)
     monkeypatch.setattr(launch, "run_alone", refuse)
 
     def call(name: str, line: str) -> Ended:
@@ -142,12 +144,15 @@ WRONG = [
     ("benchmark", "runtime=gpu", ["runtime=gpu: the benchmark allows runtime=cpu alone"]),
     ("benchmark", "-m optimizer.batch=64,128", ["one folder; allowed: one for each"]),
     ("benchmark", "-m hydra/launcher=joblib", ["hydra/launcher=joblib: allowed: none"]),
+    ("benchmark", "benchmark.repeats=0", ["benchmark.repeats=0", "allowed: "]),
+    ("benchmark", "data.dir=nowhere", ["data.dir=nowhere", "no CIFAR-10 there"]),
     ("record", "plan=[]", ["plan=[]: allowed: at least 1 item"]),
     ("record", "only=else", ["only=else: allowed: recorded, why, or null"]),
     ("record", PLAN.format("plain", ""), ["model=plain: allowed: one of "]),
     ("record", PLAN.format("plain20", "'run_dir=a'"), ["run_dir=a: a planned run's folder"]),
     # paths that there cannot be: through a file, of nobody's home, and too long
     ("run", f"run_dir={__file__}/x", [f"run_dir={__file__}/x: Not a directory; allowed: a folder"]),
+    ("benchmark", f"benchmark.out={__file__}", ["benchmark.out=", "allowed: a folder"]),
     ("record", f"out={__file__}", [f"out={__file__}: Not a directory; allowed: a folder"]),
     ("run", "run_dir=~nobody-here/x", ["error: run_dir=~nobody-here/x: ", "; allowed: "]),
     ("run", f"data.dir={LONG}", [f"error: data.dir={LONG}: ", "; allowed: "]),
