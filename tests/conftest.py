@@ -49,6 +49,14 @@ def tree(tmp_path) -> Path:
     return make_tree(tmp_path / "tree")
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """Give the folder of a run that has not begun."""
+    from degradation.records.run_folder import RunFolder
+
+    return RunFolder(tmp_path / "run")
+
+
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
     """Give the folder of a run that was trained in peace: twelve updates in three rows."""

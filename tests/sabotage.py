@@ -1,7 +1,7 @@
 """Real faults for a command, caused in its own process at a chosen moment of the training.
 
-`at_update`, `at_rename` and `at_removal` choose the moment, the other functions are what happens
-then. All can be pickled with `functools.partial`, for `processes.run(..., faults=[...])`.
+The functions `at_…` choose the moment, the others are what happens then. All can be pickled with
+`functools.partial`, for `processes.run(..., faults=[...])`.
 """
 
 import importlib.metadata
@@ -29,6 +29,19 @@ def at_update(iteration: int, happen: Callable[[], None]) -> None:
         return rate
 
     Learner.update = update_then
+
+
+def at_building(happen: Callable[[], None]) -> None:
+    """Let it happen right before the network is built."""
+    from degradation.training import learner
+
+    build = learner.build_model
+
+    def happen_and_build(**settings):
+        happen()
+        return build(**settings)
+
+    learner.build_model = happen_and_build
 
 
 def at_rename(name: str, happen: Callable[[], None], after: bool = False, nth: int = 1) -> None:

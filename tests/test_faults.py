@@ -15,6 +15,7 @@ from cifar10_files import NOWHERE, SIZE, write_binary
 from command_line import files
 from processes import SMALL, SYNTHETIC, Process, finish, run, start, train
 from sabotage import (
+    at_building,
     at_rename,
     at_update,
     kill,
@@ -31,12 +32,19 @@ from degradation.errors import UserError
 from degradation.records.run_folder import RunFolder
 from degradation.training.interrupts import stop_requests
 
+
+@pytest.fixture
+def copy(whole, folder) -> RunFolder:
+    """Give a copy of the finished run that a test may change."""
+    shutil.copytree(whole.path, folder.path)
+    return folder
+
+
 # The disk
 
 
-def test_disk_full(whole, tmp_path):
+def test_disk_full(whole, folder, tmp_path):
     """A limit on the size of files, met by a checkpoint, then by the network; then it is gone."""
-    folder = RunFolder(tmp_path / "run")
     full = partial(limit_files, 100_000)
 
     line = train(folder, faults=[partial(at_update, 3, full)]).error(code=1)
@@ -64,9 +72,8 @@ def test_disk_full(whole, tmp_path):
     assert folder.manifest().keys() == whole.manifest().keys()  # no failure
 
 
-def test_folder_removed_while_it_is_written(tmp_path):
+def test_folder_removed_while_it_is_written(folder, tmp_path):
     """The run ends, and does not make half a folder in its place."""
-    folder = RunFolder(tmp_path / "run")
     removal = partial(at_update, 6, partial(shutil.rmtree, folder.path))
     line = train(folder, faults=[removal]).error(code=1)
     assert line.endswith("No such file or directory")
@@ -76,10 +83,10 @@ def test_folder_removed_while_it_is_written(tmp_path):
 # Data
 
 
-def test_other_data_between_two_starts(tmp_path, parts):
+def test_other_data_between_two_starts(folder, tmp_path, parts):
     """With one other pixel a run does not go on, with the data as they were it does."""
     data = write_binary(tmp_path / "data" / "cifar-10-batches-bin", parts)
-    peace, folder = RunFolder(tmp_path / "peace"), RunFolder(tmp_path / "run")
+    peace = RunFolder(tmp_path / "peace")
     settings = (*SMALL, f"data.dir={data}", f"data.url={NOWHERE}")
 
     def train(folder, *faults):
@@ -108,9 +115,8 @@ def test_other_data_between_two_starts(tmp_path, parts):
 # The loss
 
 
-def test_loss_that_is_not_finite(tmp_path):
+def test_loss_that_is_not_finite(folder):
     """The run ends as diverged; the same command ends it again, at the same place."""
-    folder = RunFolder(tmp_path / "run")
     broken = ("optimizer.rate=1e30", "probe=layers")  # which measures it before that is known
     lines = [train(folder, *broken).error(code=1) for _ in range(2)]
     assert lines[0] == lines[1]
@@ -128,9 +134,8 @@ def test_loss_that_is_not_finite(tmp_path):
     assert last["update"] == manifest["diverged_at"] - 1 and math.isnan(last["loss"])
 
 
-def test_last_update_breaks_the_network(tmp_path):
+def test_last_update_breaks_the_network(folder):
     """The loss before it was fine: the evaluation after it shows that the result is worthless."""
-    folder = RunFolder(tmp_path / "run")
     one = ["schedule.iterations=1", "schedule.drops=[]", "optimizer.rate=1e30"]
     line = train(folder, *one).error(code=1)
     assert "the test loss is nan at iteration 1; the last learning rate was 1e+30" in line
@@ -142,9 +147,8 @@ def test_last_update_breaks_the_network(tmp_path):
 # Signals and terminals
 
 
-def test_terminal_is_lost(whole, tmp_path):
+def test_terminal_is_lost(whole, folder, tmp_path):
     """What a broken connection does: a SIGHUP, and output that goes nowhere."""
-    folder = RunFolder(tmp_path / "run")
     ours, theirs = os.openpty()
     go, sign = tmp_path / "go", tmp_path / "sign"
     faults = [
@@ -197,10 +201,9 @@ def save_networks(code: Path, other: Path, marker: Path) -> None:
     keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)]).save(other)
 
 
-def test_network_that_is_not_what_a_run_saved(whole, tmp_path):
+def test_network_that_is_not_what_a_run_saved(copy, tmp_path):
     """Damaged, with code in it, or for other data: one line, and no code is run."""
-    folder = RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
-    network, marker = folder.path / "model.keras", tmp_path / "marker"
+    network, marker = copy.path / "model.keras", tmp_path / "marker"
     damaged, code, other = (tmp_path / f"{name}.keras" for name in ("damaged", "code", "other"))
     content = bytearray(network.read_bytes())
     content[len(content) // 2] ^= 1
@@ -209,7 +212,7 @@ def test_network_that_is_not_what_a_run_saved(whole, tmp_path):
     assert ended.code == 0, ended.err
     for file in (damaged, code, other):
         shutil.copy(file, network)
-        line = run(f"run_dir={folder.path}", name="evaluate").error()
+        line = run(f"run_dir={copy.path}", name="evaluate").error()
         assert "model.keras cannot be loaded: " in line
         assert not marker.exists()
 
@@ -222,51 +225,32 @@ def test_network_that_is_not_what_a_run_saved(whole, tmp_path):
         ("", "needs a finished run with its model.keras; status here: interrupted"),
     ],
 )
-def test_evaluation_of_a_folder_that_lacks_a_file(whole, tmp_path, name, said):
+def test_evaluation_of_a_folder_that_lacks_a_file(copy, name, said):
     """Or of an unfinished run, also of one that left the network of an earlier one."""
-    folder = RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
     if name:
-        (folder.path / name).unlink()
+        (copy.path / name).unlink()
     else:
-        folder.update_manifest(status="interrupted")
-    assert said in run(f"run_dir={folder.path}", name="evaluate").error()
+        copy.update_manifest(status="interrupted")
+    assert said in run(f"run_dir={copy.path}", name="evaluate").error()
 
 
 # Overwriting
 
 
-def break_networks() -> None:
-    from degradation.training import learner
-
-    def refuse(**settings):
-        raise UserError("model=plain20: cannot be built")
-
-    learner.build_model = refuse
+def refuse() -> None:
+    raise UserError("model=plain20: cannot be built")
 
 
-def test_overwriting_deletes_nothing_before_the_network_is_there(whole, tmp_path):
-    folder = RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
-    before = files(folder.path)
-    line = train(folder, "overwrite=true", faults=[break_networks]).error()
-    assert line.endswith("cannot be built")
-    assert files(folder.path) == before
-
-
-def stop_while_it_is_built() -> None:
-    from degradation.training import learner
-
-    build = learner.build_model
-
-    def build_late(**settings):
-        send(signal.SIGTERM)
-        return build(**settings)
-
-    learner.build_model = build_late
-
-
-def test_overwriting_that_is_stopped_before_it_began_deletes_nothing(whole, tmp_path):
-    folder = RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
-    before = files(folder.path)
-    line = train(folder, "overwrite=true", faults=[stop_while_it_is_built]).error(code=143)
-    assert line == "error: stopped by SIGTERM before the run began"
-    assert files(folder.path) == before
+@pytest.mark.parametrize(
+    ("happen", "code", "said"),
+    [
+        (refuse, 2, "error: model=plain20: cannot be built"),
+        (partial(send, signal.SIGTERM), 143, "error: stopped by SIGTERM before the run began"),
+    ],
+    ids=["cannot be built", "stopped"],
+)
+def test_overwriting_deletes_nothing_before_the_network_is_there(copy, happen, code, said):
+    before = files(copy.path)
+    ended = train(copy, "overwrite=true", faults=[partial(at_building, happen)])
+    assert ended.error(code) == said
+    assert files(copy.path) == before

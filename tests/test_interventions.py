@@ -7,8 +7,6 @@ from keras import layers
 from processes import finish
 from small_networks import build_small, of_type
 
-from degradation.records.run_folder import RunFolder
-
 
 def kernels(**settings) -> dict[str, np.ndarray]:
     """Kernels by layer, always drawn from the same seed."""
@@ -55,9 +53,8 @@ def test_without_batch_normalisation_biases_are_in_its_place(name, settings):
     assert not any(x.use_bias for x in of_type(whole, layers.Conv2D))
 
 
-def test_a_network_without_batch_normalisation_trains(tmp_path):
+def test_a_network_without_batch_normalisation_trains(folder):
     """Without a warning: there are no moments to average, and no responses to tell of."""
-    folder = RunFolder(tmp_path / "run")
     finish(folder, "model.norm=none", "model.init=gaussian")
     assert len(folder.rows()) == 3
     rows = folder.layers()

@@ -132,9 +132,9 @@ def test_relus_are_those_of_the_main_path(synthetic, family, without):
     assert lacking == {layer for layer in rows if any(part in layer for part in without)}
 
 
-def test_a_probe_changes_nothing_and_goes_on_to_the_last_bit(whole, tmp_path):
+def test_a_probe_changes_nothing_and_goes_on_to_the_last_bit(whole, folder, tmp_path):
     """A run with it ends as one without; killed and resumed, its own file is the same, too."""
-    peace, folder = RunFolder(tmp_path / "peace"), RunFolder(tmp_path / "run")
+    peace = RunFolder(tmp_path / "peace")
     finish(peace, "probe=layers")
     assert differences(peace, whole) == []
     assert (peace.manifest()["probe"], whole.manifest()["probe"]) == ("layers", "none")

@@ -256,9 +256,8 @@ def places(request, monkeypatch):
     return [no_flock]
 
 
-def test_the_second_writer_is_told_of_the_first_and_takes_over_when_it_is_killed(tmp_path, places):
+def test_the_second_writer_is_told_of_the_first_and_takes_over_when_it_is_killed(folder, places):
     """It is told who writes, where and since when; the lock goes with its holder."""
-    folder = RunFolder(tmp_path / "run")
     with holder(folder, *places) as child:
         message = refusal(lambda: folder.lock().__enter__(), code=IN_USE)
         host = re.escape(socket.gethostname())
@@ -273,9 +272,8 @@ def test_the_second_writer_is_told_of_the_first_and_takes_over_when_it_is_killed
     assert os.listdir(folder.path) == ["config.yaml"]
 
 
-def test_without_flock_a_lock_that_another_machine_left_expires(tmp_path, monkeypatch):
+def test_without_flock_a_lock_that_another_machine_left_expires(folder, monkeypatch):
     no_flock(monkeypatch.setattr)
-    folder = RunFolder(tmp_path / "run")
     with holder(folder, no_flock, elsewhere) as child:
         time.sleep(1.5)
         assert "on elsewhere" in refusal(lambda: folder.lock().__enter__(), code=IN_USE)
@@ -319,9 +317,9 @@ def count(folder, counter):
             assert error.exit_code == IN_USE
 
 
-def test_never_two_writers(tmp_path):
+def test_never_two_writers(folder, tmp_path):
     """Let four processes count in one file, under a lock that they make and delete all the time."""
-    folder, counter = RunFolder(tmp_path / "run"), tmp_path / "counter"
+    counter = tmp_path / "counter"
     folder.path.mkdir()
     counter.write_text("0")
     children = [Process(count, folder, counter) for _ in range(4)]

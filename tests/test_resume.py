@@ -52,9 +52,10 @@ def killed(tmp_path_factory) -> RunFolder:
 
 
 @pytest.fixture
-def copy(killed, tmp_path) -> RunFolder:
+def copy(killed, folder) -> RunFolder:
     """Give a copy of the killed run that a test may change."""
-    return RunFolder(shutil.copytree(killed.path, tmp_path / "run"))
+    shutil.copytree(killed.path, folder.path)
+    return folder
 
 
 # Killed
@@ -75,10 +76,9 @@ DEATHS = {
 }
 
 
-def test_killed_again_and_again(whole, tmp_path):
+def test_killed_again_and_again(whole, folder):
     """With SIGKILL at moments that could hurt; after each, the same command continues."""
     assert ([row["iteration"] for row in whole.rows()], checkpoints(whole)) == ([4, 8, 12], [8, 12])
-    folder = RunFolder(tmp_path / "run")
     said = ALONE.format(relative(folder.path))
     for moment, (death, on_disk, rows) in DEATHS.items():
         alone = folder.rows() and not checkpoints(folder)
@@ -116,7 +116,7 @@ def test_a_finished_run_is_left_alone(whole):
     assert contents(whole) == before
 
 
-def test_killed_during_the_warm_up_of_deep_networks(tmp_path):
+def test_killed_during_the_warm_up_of_deep_networks(folder, tmp_path):
     """The rule for 110 layers, here for 8 and with windows of five updates; killed in the first.
 
     And killed in the second, when the warm-up is over. In float32, which is not every machine's.
@@ -124,7 +124,7 @@ def test_killed_during_the_warm_up_of_deep_networks(tmp_path):
     faults = [partial(shorten_warm_up, 5)]
     deep = ["optimizer.warmup.min_depth=8", "optimizer.warmup.until_error=100"]
     deep += ["runtime.checkpoint_every=1e-9", "schedule.drops=[]", "runtime.precision=float32"]
-    peace, folder = RunFolder(tmp_path / "peace"), RunFolder(tmp_path / "run")
+    peace = RunFolder(tmp_path / "peace")
     finish(peace, *deep, faults=faults)
     assert [row["learning_rate"] for row in peace.rows()] == [0.01, 0.1, 0.1]
     for iteration in (4, 8):
@@ -135,9 +135,8 @@ def test_killed_during_the_warm_up_of_deep_networks(tmp_path):
     assert differences(folder, peace) == []
 
 
-def test_checkpoints_by_time(whole, tmp_path):
+def test_checkpoints_by_time(whole, folder):
     """Every 120 seconds unless told otherwise, counted from the last one, and at each row."""
-    folder = RunFolder(tmp_path / "run")
     for death, on_disk in ((4, [3]), (6, [3, 4]), (8, [4, 7])):
         ended = train(folder, faults=[partial(hurry, 50.0), partial(at_update, death, kill)])
         assert ended.code == -signal.SIGKILL
@@ -152,12 +151,11 @@ def test_checkpoints_by_time(whole, tmp_path):
 # Stopped
 
 
-def test_stopped_by_signals(whole, tmp_path):
+def test_stopped_by_signals(whole, folder):
     """Each saves where it is, also between two rows; a second SIGINT does not even do that.
 
     The command that is stopped first would delete what it has done, and says so.
     """
-    folder = RunFolder(tmp_path / "run")
     stops = {
         2: signal.SIGINT,
         3: signal.SIGUSR1,

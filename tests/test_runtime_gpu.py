@@ -66,9 +66,8 @@ def test_each_run_takes_a_gpu_of_its_own_as_long_as_there_is_one(three_gpus, mon
     ("xla", "precision", "near"),
     [("false", "float32", 1e-2), ("true", "float32", 1e-2), ("true", "bfloat16", 5e-2)],
 )
-def test_a_gpu_trains_as_the_processor_does(processor, xla, precision, near, tmp_path):
+def test_a_gpu_trains_as_the_processor_does(processor, folder, xla, precision, near):
     """To rounding: the order of sums may be another one, and XLA compiles by default."""
-    folder = RunFolder(tmp_path / "run")
     chosen = ("runtime=gpu", f"runtime.xla={xla}", f"runtime.precision={precision}")
     told = train(folder, *chosen, faults=[have_gpu]).output()
     assert "device    Virtual GPU, " in told
