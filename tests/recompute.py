@@ -68,12 +68,11 @@ def claim_rows(runs: Runs, schedule: str) -> Iterator[tuple[str, str]]:
         tests = [welch(*(errors(runs, m, column) for m in reversed(pair))) for pair in known]
         cells = [(signed(t.points), interval(t)) for t in tests]
         verdict = judge(tests, sign, schedule) if len(known) == len(pairs) else "runs missing"
-        if len(known) == len(pairs) == 1:
-            yield row(str(number), "…", *cells[0], f"**{verdict}**"), verdict
-            continue
-        yield row(str(number), "…", "", "", f"**{verdict}**"), verdict
-        for (before, model), (points, between) in zip(known, cells, strict=True):
-            yield row("", f"{name(model)} − {name(before)}", points, between), ""
+        alone = len(known) == len(pairs) == 1
+        shown = cells[0] if alone else ("", "")
+        yield row(str(number), "…", *shown, f"**{verdict}**"), verdict
+        for (before, model), between in zip(known, cells, strict=True) if not alone else ():
+            yield row("", f"{name(model)} − {name(before)}", *between), ""
 
 
 def contrast(groups: Sequence[Sequence[float]], weights: Sequence[int]) -> pd.Series:
@@ -103,10 +102,9 @@ def welch(later: Sequence[float], before: Sequence[float]) -> pd.Series:
 
 def judge(tests: list[pd.Series], sign: int, schedule: str) -> str:
     """All pairs as claimed at 95 %; or one of k the other way at 1 − 0.05/k; or undecided."""
-    good, bad = {
-        True: ("reproduced", "not reproduced"),
-        False: ("same direction", "opposite direction"),
-    }[schedule == "paper"]
+    good, bad = "same direction", "opposite direction"
+    if schedule == "paper":
+        good, bad = "reproduced", "not reproduced"
     if any(t.points * sign < 0 and t.p < 0.05 / len(tests) for t in tests):
         return bad
     return good if all(min(sign * t.low, sign * t.high) > 0 for t in tests) else "undecided"
@@ -126,24 +124,24 @@ def paper_rows(runs: Runs) -> Iterator[str]:
     """Each network beside Table 6 and Figures 6 and 7."""
     for model, seeds in runs.items():
         last, paper = errors(runs, model, "test_error"), paper_error(model)
-        z = "–"
+        away, z = last.mean() - paper, "–"
         if len(last) > 1:
-            sigma = max(last.std(ddof=1), 0.2)
-            z = signed((last.mean() - paper) / (sigma * (1 + 1 / len(last)) ** 0.5))
+            z = signed(away / (max(last.std(ddof=1), 0.2) * (1 + 1 / len(last)) ** 0.5))
         points = paper_curve(model)
         minus = [
             np.interp(points.index, rows.index, rows["test_error"]) - points
             for rows in seeds.values()
         ]
         distance = np.mean([curve.loc[3_000:32_000].abs().mean() for curve in minus])
-        distance = f"{distance:.2f} ({len(points.loc[3_000:32_000])})"
         later = np.mean([curve.loc[34_000:64_000].mean() for curve in minus])
         swing = [rows["test_error"].loc[20_000:32_000].diff().std() for rows in seeds.values()]
-        swings = np.mean(swing) / 2**0.5, points.loc[20_000:32_000].diff().std() / 2**0.5
-        cells = [signed(later), *(f"{value:.2f}" for value in swings)]
-        cells.append(f"{response_distance(model, seeds):.2f}")
-        start = [name(model), ", ".join(map(str, seeds)), f"{last.mean():.2f}"]
-        yield row(*start, signed(last.mean() - paper), z, distance, *cells)
+        paper_swing = points.loc[20_000:32_000].diff().std()
+        yield row(
+            *(name(model), ", ".join(map(str, seeds)), f"{last.mean():.2f}", signed(away), z),
+            f"{distance:.2f} ({len(points.loc[3_000:32_000])})",
+            *(signed(later), f"{np.mean(swing) / 2**0.5:.2f}", f"{paper_swing / 2**0.5:.2f}"),
+            f"{response_distance(model, seeds):.2f}",
+        )
 
 
 def paper_curve(model: str) -> pd.Series:
@@ -195,15 +193,11 @@ def why_runs(schedule: str, model: str, changes: str = "") -> pd.DataFrame:
     root = RECORDED / "why" if changes or schedule == "short" else RECORDED
     found = {}
     for path in sorted((root / schedule / ",".join([model, changes]).strip(",")).glob("seed*")):
-        seed, about = (
-            int(path.name.removeprefix("seed")),
-            json.loads((path / "manifest.json").read_text()),
-        )
-        last = pd.Series({"path": path, "diverged_at": about.get("diverged_at")})
-        if about["status"] == "complete":
-            last = pd.concat([last, pd.read_csv(path / "metrics.csv").iloc[-1][[*ERRORS]]])
+        about = json.loads((path / "manifest.json").read_text())
         if about["status"] in ("complete", "diverged"):
-            found[seed] = last
+            seed, complete = int(path.name.removeprefix("seed")), about["status"] == "complete"
+            last = pd.read_csv(path / "metrics.csv")[[*ERRORS]].iloc[-1] if complete else {}
+            found[seed] = {"path": path, "diverged_at": about.get("diverged_at"), **last}
     columns = ["path", "diverged_at", *ERRORS]
     return pd.DataFrame.from_dict(found, orient="index").reindex(columns=columns)
 
@@ -288,19 +282,20 @@ def probe_rows() -> Iterator[str]:
                 yield probe_row(network, pd.DataFrame(map(measure, probed)).median())
 
 
+MEASURES = (  # columns of that table, by what `measure` has
+    *("{a layer}", "{lag 0} → {lag}", "{steps 0} → {steps}", "{damage}"),
+    *("{cosine first}, {cosine last}", "{dead}", "{rank 0} → {rank}"),
+    *("{channels 0} → {channels}", "{shattering 0} → {shattering 100} → {shattering end}"),
+)
+
+
 def probe_row(network: str, values: pd.Series) -> str:
     """What a probe measured, as a row."""
     cells = {key: factor(value) for key, value in values.items()}
-    numbers = ("cosine first", "cosine last", "shattering 0", "shattering 100", "shattering end")
-    for key, places in {**dict.fromkeys(numbers, 2), "dead": 1}.items():
-        told = f"{values[key]:.{places}f}".replace("-", "−")
+    for key in values.index[values.index.str.startswith(("cosine", "shattering", "dead"))]:
+        told = f"{values[key]:.{1 if key == 'dead' else 2}f}".replace("-", "−")
         cells[key] = "–" if np.isnan(values[key]) else told
-    pairs = ("lag 0", "lag"), ("steps 0", "steps"), ("rank 0", "rank"), ("channels 0", "channels")
-    lag, steps, rank, channels = (f"{cells[a]} → {cells[b]}" for a, b in pairs)
-    cosines = f"{cells['cosine first']}, {cells['cosine last']}"
-    shattering = " → ".join(cells[f"shattering {when}"] for when in (0, 100, "end"))
-    start = [network, cells["a layer"], lag, steps, cells["damage"], cosines]
-    return row(*start, cells["dead"], rank, channels, shattering)
+    return row(network, *(words.format(**cells) for words in MEASURES))
 
 
 @np.errstate(all="ignore")  # gradients may be 0
