@@ -3,7 +3,9 @@
 import csv
 import json
 import re
+from collections.abc import Iterable
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import matplotlib.text
@@ -176,11 +178,10 @@ def _option(group: str, name: str) -> dict:
     return OmegaConf.to_container(tree, resolve=True)
 
 
-def figure1_runs(root: Path, schedule: str = "short", seeds=(0,), **options) -> list[Run]:
-    """Write and read the runs of Figure 1."""
-    for model in FIGURE1["panels"][0]["models"]:
-        for seed in seeds:
-            write_run(root, model, seed, schedule, **options)
+def write_runs(root: Path, models: Iterable[str], seeds=(0,), **options) -> list[Run]:
+    """Write a finished run of each network and seed as `write_run` does; read all there are."""
+    for model, seed in product(models, seeds):
+        write_run(root, model, seed, **options)
     return find_runs(root)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from report_samples import SYNTHETIC, write_run
+from report_samples import SYNTHETIC, write_run, write_runs
 
 from degradation.errors import UserError
 from degradation.report import find_runs, load_runs
@@ -18,8 +18,7 @@ def read(path) -> pd.DataFrame:
 
 class TestLoadRuns:
     def test_has_every_number_of_every_run_once(self, tmp_path):
-        for seed in (0, 1):
-            write_run(tmp_path, "plain20", seed)
+        write_runs(tmp_path, ["plain20"], (0, 1))
         write_run(tmp_path, "resnet56", 0, "paper", precision="float32")
         table = load_runs(tmp_path)
         assert not table.duplicated(KEY).any()
@@ -56,9 +55,7 @@ class TestLoadRuns:
 
 class TestWriteExport:
     def test_curves_are_the_loaders_rows_to_the_last_bit(self, tmp_path):
-        for seed in (0, 1):
-            write_run(tmp_path / "runs", "plain20", seed)
-        curves, _ = write_export(find_runs(tmp_path / "runs"), tmp_path)
+        curves, _ = write_export(write_runs(tmp_path / "runs", ["plain20"], (0, 1)), tmp_path)
         written = read(curves)
         assert list(written.columns) == ["run", "seed", "iteration", "metric", "value"]
         table = load_runs(tmp_path / "runs")[written.columns]
@@ -109,11 +106,9 @@ class TestWriteExport:
         assert pd.isna(held_out["final_test_error"])
 
     def test_the_same_runs_give_the_same_bytes_wherever_they_lie(self, tmp_path):
-        for place in ("one", "two"):
-            write_run(tmp_path / place, "plain56", dataset=SYNTHETIC)
         one, two = (
-            write_export(find_runs(tmp_path / place), tmp_path / place, ",data=synthetic")
-            for place in ("one", "two")
+            write_export(write_runs(root, ["plain56"], dataset=SYNTHETIC), root, ",data=synthetic")
+            for root in (tmp_path / "one", tmp_path / "two")
         )
         assert [path.name for path in one] == [
             "curves,data=synthetic.csv",

@@ -20,6 +20,7 @@ from report_samples import (
     make_rows,
     texts,
     write_run,
+    write_runs,
 )
 
 from degradation.config import read_figures
@@ -190,9 +191,7 @@ class TestDepth:
         "models", [[], ["plain56"], ["plain20", "resnet56"], ["plain18", "plain34", "vgg13"]]
     )
     def test_two_depths_of_one_kind_are_needed(self, tmp_path, models):
-        for model in models:
-            write_run(tmp_path, model)
-        assert draw_pictures([], find_runs(tmp_path), tmp_path) == []
+        assert draw_pictures([], write_runs(tmp_path, models), tmp_path) == []
 
 
 class TestResponses:
@@ -241,9 +240,7 @@ class TestResponses:
         assert "Mean over its layers of |ours ÷ paper − 1|: ResNet-56 0.20." in written
 
     def test_runs_without_layers_are_not_in_it(self, tmp_path):
-        for model in PLAIN:
-            write_run(tmp_path, model)
-        runs = find_runs(tmp_path)
+        runs = write_runs(tmp_path, PLAIN)
         assert drawable([FIGURE1, FIGURE7], runs) == [FIGURE1]
         with pytest.raises(UserError, match="figure=figure7: no finished run of plain20, plain56"):
             build_figure(FIGURE7, runs)
@@ -312,9 +309,9 @@ class TestOtherFamilies:
         return {end.removesuffix(" test") for end in ends if end.endswith(" test")}
 
     def test_figure_4_is_labelled_by_depth_and_its_caption_names_widths(self, tmp_path):
-        for model in ("plain18", "plain34", "resnet18", "resnet34"):
-            write_run(tmp_path, model, settings={"model.widths": [16, 32, 64, 128]})
-        figure = build_figure(FIGURE4, find_runs(tmp_path))
+        models = ("plain18", "plain34", "resnet18", "resnet34")
+        settings = {"model.widths": [16, 32, 64, 128]}
+        figure = build_figure(FIGURE4, write_runs(tmp_path, models, settings=settings))
         assert [self.labels(axes) for axes in figure.axes] == [{"18-layer", "34-layer"}] * 2
         written = texts(figure)
         assert "Settings unlike the paper's: widths=[16,32,64,128]." in written
@@ -333,15 +330,14 @@ class TestOtherFamilies:
             "resnet50": "ResNet-50",
             "resnet20": "ResNet-20",
         }
-        for model in names:
-            write_run(tmp_path, model)
+        runs = write_runs(tmp_path, names)
         parts = [list(names)[number::panels] for number in range(panels)]
         title = "A title that is longer than the one panel of its figure is wide can be read whole"
         spec = FIGURE1 | {
             "title": title,
             "panels": [{"title": "panel", "models": models, "also": []} for models in parts],
         }
-        figure = build_figure(spec, find_runs(tmp_path))
+        figure = build_figure(spec, runs)
         assert set().union(*map(self.labels, figure.axes)) == set(names.values())
         lines = [drawn for axes in figure.axes for drawn in axes.lines]
         thick = [drawn for drawn in lines if drawn.get_linewidth() == 2]
@@ -409,8 +405,7 @@ class TestFiles:
         assert first.png.read_bytes() == again.png.read_bytes()
 
     def test_one_panel_of_a_figure_has_its_title_as_it_is_written(self, tmp_path):
-        write_run(tmp_path, "vgg13")
-        (part,) = drawable([read_figures()["skip"]], find_runs(tmp_path))
+        (part,) = drawable([read_figures()["skip"]], write_runs(tmp_path, ["vgg13"]))
         assert part["title"] == "VGG-13"
 
     def test_figures_in_part_say_so(self, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from report_samples import FIGURE1, FIGURE6, assert_whole_tables, write_run
+from report_samples import FIGURE1, FIGURE6, assert_whole_tables, write_run, write_runs
 
 from degradation.records.run_folder import RunFolder
 from degradation.report import find_runs, judge
@@ -62,10 +62,7 @@ class Document(HTMLParser):
 
 
 def make_page(folder: Path, networks, seeds=(0,), figures=(), comparisons=(), **options) -> Page:
-    for model in networks:
-        for seed in seeds:
-            write_run(folder / "runs", model, seed, **{**MACHINE, **options})
-    runs = find_runs(folder / "runs")
+    runs = write_runs(folder / "runs", networks, seeds, **MACHINE | options)
     (folder / "page").mkdir()
     pictures = draw_pictures(figures, runs, folder / "page") if figures else []
     return Page(runs, judge(runs), pictures, list(comparisons), COMMANDS)

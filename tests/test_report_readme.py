@@ -3,7 +3,7 @@
 import pytest
 from ended_runs import as_in_paper, ended_runs
 from processes import run
-from report_samples import assert_whole_tables, write_run
+from report_samples import assert_whole_tables, write_run, write_runs
 
 from degradation.report import find_runs, select
 from degradation.report.page import END, START, fill, section
@@ -22,10 +22,7 @@ def marked(paper: str, short: str) -> str:
 
 class TestSection:
     def test_on_short_there_are_the_claims_and_what_it_cannot_show(self, tmp_path):
-        for model in ("plain20", "plain56"):
-            for seed in (0, 1, 2):
-                write_run(tmp_path, model, seed, **MACHINE)
-        text = section("short", select(find_runs(tmp_path), "short"))
+        text = section("short", write_runs(tmp_path, ["plain20", "plain56"], (0, 1, 2), **MACHINE))
         begins = (
             "**The paper's claims: 2 same direction, 5 not judged (runs missing).** [The report]"
         )
@@ -83,9 +80,8 @@ def test_a_report_on_the_recorded_runs_fills_the_readme(tree):
     """On all of a schedule, and on those of this repository alone."""
     readme, recorded = tree / "README.md", tree / "results" / "recorded"
     readme.write_text(marked("old\n", "older\n"))
-    for seed in (0, 1):
-        write_run(recorded, "plain20", seed)
-        write_run(tree / "results" / "runs", "plain20", seed)
+    for root in (recorded, tree / "results" / "runs"):
+        write_runs(root, ["plain20"], (0, 1))
     write_run(recorded, "plain20", variant="rate=0.05", settings={"optimizer.rate": 0.05})
     for overrides in (
         [],

@@ -1,17 +1,32 @@
 """Reading run folders, and picking the runs of a figure."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from ended_runs import ended_runs
-from report_samples import FIGURE1, FIGURE6, write_run
+from report_samples import FIGURE1, FIGURE6, write_run, write_runs
 
 from degradation.errors import UserError
+from degradation.records.run_folder import RunFolder
 from degradation.report import find_runs, select
 from degradation.report.figures import drawable
 from degradation.report.runs import read_runs
+
+
+def manifest(**fields):
+    """Give the function that changes fields in the manifest of a run."""
+    return lambda run: RunFolder(run).update_manifest(**fields)
+
+
+def rows(change):
+    """Give the function that changes the rows of a run."""
+
+    def change_rows(run: Path):
+        path = run / "metrics.csv"
+        change(pd.read_csv(path)).to_csv(path, index=False, na_rep="nan")
+
+    return change_rows
 
 
 class TestFindRuns:
@@ -45,26 +60,20 @@ class TestFindRuns:
     @pytest.mark.parametrize(
         ("damage", "reason"),
         [
-            (lambda run: change_manifest(run, status="interrupted"), "interrupted, not complete"),
+            (manifest(status="interrupted"), "interrupted, not complete"),
             (
-                lambda run: change_manifest(run, status="failed", failure="loss is nan\nmore"),
+                manifest(status="failed", failure="loss is nan\nmore"),
                 "failed, not complete: loss is nan",
             ),
-            (
-                lambda run: change_manifest(run, status="diverged", diverged_at=1234),
-                "diverged at iteration 1,234",
-            ),
-            (lambda run: change_manifest(run, protocol=None), "earlier protocol"),
-            (lambda run: change_manifest(run, dataset=None), "cannot be read"),
+            (manifest(status="diverged", diverged_at=1234), "diverged at iteration 1,234"),
+            (manifest(protocol=None), "earlier protocol"),
+            (manifest(dataset=None), "cannot be read"),
             (lambda run: (run / "manifest.json").write_text("{"), "manifest.json is damaged"),
             (lambda run: (run / "config.yaml").unlink(), "cannot be read: KeyError('model')"),
             (lambda run: (run / "metrics.csv").unlink(), "metrics.csv lacks iteration"),
-            (lambda run: change_rows(run, lambda rows: rows.drop(columns="test_error")), "lacks"),
-            (lambda run: change_rows(run, lambda rows: rows[:10]), "up to iteration 4000"),
-            (
-                lambda run: change_rows(run, lambda rows: rows.assign(train_error=float("nan"))),
-                "lacks",
-            ),
+            (rows(lambda rows: rows.drop(columns="test_error")), "lacks"),
+            (rows(lambda rows: rows[:10]), "up to iteration 4000"),
+            (rows(lambda rows: rows.assign(train_error=float("nan"))), "lacks"),
         ],
     )
     def test_leaves_out_what_is_unfinished_or_broken_and_says_why(self, tmp_path, damage, reason):
@@ -89,21 +98,10 @@ class TestFindRuns:
         assert found == {"mine": "", "slow": "rate=0.01", "small": "depth=26"}
 
 
-def change_manifest(run: Path, **fields):
-    manifest = json.loads((run / "manifest.json").read_text())
-    (run / "manifest.json").write_text(json.dumps(manifest | fields))
-
-
-def change_rows(run: Path, change):
-    rows = pd.read_csv(run / "metrics.csv")
-    change(rows).to_csv(run / "metrics.csv", index=False, na_rep="nan")
-
-
 class TestSelect:
     @pytest.fixture
     def runs(self, tmp_path):
-        for seed in (1, 0):
-            write_run(tmp_path, "plain56", seed)
+        write_runs(tmp_path, ["plain56"], (1, 0))
         write_run(tmp_path, "plain20", 0)
         write_run(tmp_path, "plain20", 0, "paper")
         write_run(tmp_path, "plain20", 0, variant="rate=0.01", settings={"optimizer.rate": 0.01})
@@ -201,9 +199,7 @@ class TestDrawable:
     def test_whole_ones_and_of_others_what_shows_the_rest(
         self, tmp_path, models, whole, title, panels
     ):
-        for model in models:
-            write_run(tmp_path, model)
-        figures = drawable([FIGURE1, FIGURE6], find_runs(tmp_path))
+        figures = drawable([FIGURE1, FIGURE6], write_runs(tmp_path, models))
         assert figures[: len(whole)] == whole
         parts = figures[len(whole) :]
         assert [part["title"] for part in parts] == ([title] if title else [])

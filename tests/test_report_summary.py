@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from ended_runs import as_in_paper, ended_runs
-from report_samples import SYNTHETIC, figure1_runs
+from report_samples import SYNTHETIC, write_runs
 
 from degradation.report import judge, summary_text
 from degradation.report.export import final_errors
+
+PLAIN = ("plain20", "plain56")
 
 
 def told(runs):
@@ -19,7 +21,7 @@ def flat(text):
 
 class TestFinalErrors:
     def test_are_the_last_rows_and_the_best_beside_them(self, tmp_path):
-        runs = figure1_runs(tmp_path, seeds=(0, 1), parameters=269_722)
+        runs = write_runs(tmp_path, PLAIN, (0, 1), parameters=269_722)
         table = final_errors(runs)
         assert [row["network"] for row in table] == ["plain-20", "plain-56"]
         for row in table:
@@ -46,7 +48,7 @@ class TestFinalErrors:
 class TestSummaryText:
     def test_names_data_that_are_not_cifar10(self, tmp_path):
         options = {"settings": {"data.name": "synthetic"}, "dataset": SYNTHETIC}
-        text = told(figure1_runs(tmp_path, "paper", seeds=(0, 1, 2), **options))
+        text = told(write_runs(tmp_path, PLAIN, (0, 1, 2), schedule="paper", **options))
         assert "Data: synthetic data, not CIFAR-10." in flat(text)
         assert "same direction" in text and "reproduced" not in text
 

@@ -9,7 +9,7 @@ from command_line import Ended, files, make_tree
 from command_line import run as run_cold
 from processes import QUICK, SYNTHETIC, run
 from report_samples import SYNTHETIC as SYNTHETIC_DATA
-from report_samples import write_run
+from report_samples import write_run, write_runs
 
 import degradation.config
 from degradation.processor import cpu_precision
@@ -61,12 +61,6 @@ def refusal(ended: Ended) -> str:
 @pytest.fixture
 def runs(tree) -> Path:
     return tree / "results" / "runs"
-
-
-def write_runs(runs: Path, models, seeds=(0,), **options) -> None:
-    for model in models:
-        for seed in seeds:
-            write_run(runs, model, seed, **options)
 
 
 @pytest.fixture(scope="module")
@@ -151,26 +145,25 @@ def test_again_trains_nothing_and_draws_the_same(reproduced):
 
 
 @pytest.mark.parametrize(
-    ("folders", "settings", "words"),
+    ("folder", "settings", "words"),
     [
         (
-            ["smoke/plain56"],  # its name does not say it: conf/ was another when it was trained
+            "smoke/plain56",  # its name does not say it: conf/ was another when it was trained
             {"optimizer.rate": 0.05},
             ["smoke/plain56/seed0 holds another run", "optimizer.rate is 0.05 there and 0.1 here"],
         ),
         (
-            ["smoke-old/plain20"],  # after `mv smoke smoke-old`, the report could not choose
+            "smoke-old/plain20",  # after `mv smoke smoke-old`, the report could not choose
             {},
             ["smoke-old/plain20/seed0 is the run whose place is results/runs/smoke/p"],
         ),
     ],
 )
 def test_what_is_in_the_way_is_refused_before_anything_is_trained(
-    tree, runs, folders, settings, words
+    tree, runs, folder, settings, words
 ):
     about = {"schedule": "smoke", "settings": settings, "precision": cpu_precision()}
-    for folder in folders:
-        write_run(runs, Path(folder).name, folder=runs / folder / "seed0", **about)
+    write_run(runs, Path(folder).name, folder=runs / folder / "seed0", **about)
     before = files(tree / "results")
     line = refusal(run("figure=figure1", "schedule=smoke", name="reproduce", tree=tree))
     assert [word for word in words if word not in line] == []
