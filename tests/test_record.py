@@ -15,11 +15,21 @@ from degradation.report import find_runs
 from experiments import planned, record
 from experiments.compose import Job, compose
 
-PART = "{schedule: smoke, models: [plain20], seeds: [0], overrides: ['data=synthetic']}"
 SIZES = {"optimizer.batch": 20, "optimizer.ghost_batch": 10}
 SIZES |= {"data.train_images": 100, "data.test_images": 50, "model.depth": 8}
-SMALL = ", ".join(f"'{key}={size}'" for key, size in SIZES.items()) + ", 'tracking=disabled'"
+SMALL = (*(f"{key}={size}" for key, size in SIZES.items()), "tracking=disabled")
 KIND = "batch=20,data=synthetic,depth=8,ghost_batch=10,test_images=50,train_images=100"
+
+
+def part(*overrides: str, models: str = "plain20", seeds: str = "0", out: str = "null") -> str:
+    """A part of a plan, on synthetic data."""
+    words = ", ".join(f"'{override}'" for override in ("data=synthetic", *overrides))
+    chosen = f"models: [{models}], seeds: [{seeds}], overrides: [{words}], out: {out}"
+    return f"{{schedule: smoke, {chosen}}}"
+
+
+def plan(*parts: str) -> str:
+    return f"plan=[{','.join(parts)}]"
 
 
 def write_synthetic(out: Path, **options) -> Path:
@@ -42,9 +52,9 @@ def test_what_is_missing_is_trained_in_the_precision_of_those_there_and_reported
     there = write_synthetic(out, variant=KIND, settings=SIZES)
     other = {"float32": "bfloat16", "bfloat16": "float32"}[cpu_precision()]
     RunFolder(there).update_manifest(precision=other)
-    before, part = files(there), PART.replace("c']", f"c', {SMALL}]")
+    before = files(there)
     for seed, precision in ((1, other), (2, cpu_precision())):
-        ended = run(f"plan=[{part.replace('[0]', f'[0, {seed}]')}]", name="record", tree=tree)
+        ended = run(plan(part(*SMALL, seeds=f"0, {seed}")), name="record", tree=tree)
         assert ended.code == 0 and "seed0 is complete" in ended.out
         made = RunFolder(there.with_name(f"seed{seed}"))
         assert (made.status, made.manifest()["precision"]) == ("complete", precision)
@@ -61,10 +71,9 @@ def test_what_is_missing_is_trained_in_the_precision_of_those_there_and_reported
 def test_a_run_that_another_process_is_writing_is_skipped(tree):
     """In one line; the next one is trained, and the report is left to whoever ends last."""
     out = tree / "results" / "recorded" / "smoke"
-    part = PART.replace("[plain20]", "[plain20,resnet20]")
-    plan = "plan=[" + part.replace("c']", f"c', {SMALL}]") + "]"
+    both = plan(part(*SMALL, models="plain20,resnet20"))
     with RunFolder(out / f"plain20,{KIND}" / "seed0").lock():
-        ended = run(plan, "runtime.threads=1", name="record", tree=tree)
+        ended = run(both, "runtime.threads=1", name="record", tree=tree)
     assert ended.code == 0
     (line,) = ended.err.splitlines()
     assert f"seed0 is being written by process {os.getpid()} on " in line
@@ -73,7 +82,7 @@ def test_a_run_that_another_process_is_writing_is_skipped(tree):
     assert not list(out.glob("report*"))
     assert "no report before all runs have ended" in ended.out
     write_synthetic(out.parent, variant=KIND, settings=SIZES)
-    assert run(plan, name="record", tree=tree).code == 0
+    assert run(both, name="record", tree=tree).code == 0
     assert (out / f"report,{KIND}.html").exists()
 
 
@@ -89,7 +98,7 @@ def test_a_part_is_reported_before_a_later_one_is_trained(tmp_path, monkeypatch)
 
     for module in (planned, record):
         monkeypatch.setattr(module, "run_alone", note)
-    given = [f"plan=[{PART},{PART.replace('plain20', 'plain32')}]", f"out={tmp_path}"]
+    given = [plan(part(), part(models="plain32")), f"out={tmp_path}"]
     assert record.start(Job(compose("record", given), given, [])) == 1
     assert started == ["run", "report", "run"]
 
@@ -102,8 +111,8 @@ def test_a_part_may_have_a_folder_of_its_own_for_runs_and_report(tree):
     out = tree / "results" / "recorded"
     for root in (out, out / "why"):
         write_synthetic(root, variant="data=synthetic")
-    own = PART.replace("c']", "c', 'probe=layers'], out: '${out}/why'")
-    told = run(f"plan=[{PART},{own}]", name="record", tree=tree).output()
+    own = part("probe=layers", out="'${out}/why'")
+    told = run(plan(part(), own), name="record", tree=tree).output()
     assert told.count("seed0 is complete") == 2
     reports = [line.split()[1] for line in told.splitlines() if line.startswith("report ")]
     places = [Path(report).parents[1].name for report in reports]
@@ -129,8 +138,8 @@ def test_a_run_that_diverged_is_an_outcome_and_not_trained_again(tree):
     settings = {"model.norm": "none"}
     alone = write_synthetic(out, variant="data=synthetic,norm=none", settings=settings, **diverged)
     before = files(alone)
-    bare = PART.replace("c']", "c', 'model.norm=none']")
-    told = run(f"plan=[{PART.replace('[0]', '[0, 1]')},{bare}]", name="record", tree=tree).output()
+    parts = part(seeds="0, 1"), part("model.norm=none")
+    told = run(plan(*parts), name="record", tree=tree).output()
     kind = "results/recorded/smoke/plain20,data=synthetic"
     assert f"{kind}/seed1 has diverged at iteration 5\n" in told
     assert f"no report, for all runs diverged: {kind},norm=none/seed0\n" in told
@@ -160,8 +169,7 @@ def test_after_a_run_that_diverges_the_next_one_is_trained(tmp_path, monkeypatch
     monkeypatch.setattr(planned, "run_alone", train)
     monkeypatch.setattr(planned, "launch", launch)
     monkeypatch.setattr(record, "run_alone", lambda *words: reports.append(words) or 0)
-    plan = f"plan=[{PART},{PART.replace('plain20', 'resnet20')}]"
-    given = [plan, f"out={tmp_path}"]
+    given = [plan(part(), part(models="resnet20")), f"out={tmp_path}"]
     assert record.start(Job(compose("record", given), given, launcher)) == 0
     report = ["schedule=smoke", f"runs={tmp_path}", "data=synthetic"]
     assert reports == [("experiments.report", report)]
