@@ -1,6 +1,5 @@
 """Run folders in the documented format, with plausible rows, and how to read a drawn figure."""
 
-import csv
 import json
 import re
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import matplotlib.text
 import numpy as np
+import pandas as pd
 import yaml
 from command_line import REPOSITORY
 from omegaconf import OmegaConf
@@ -141,10 +141,7 @@ def write_run(
         },
     }
     (folder / "manifest.json").write_text(json.dumps(about | manifest))
-    with open(folder / "metrics.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
     return folder
 
 

@@ -338,17 +338,18 @@ time.sleep(60)
 """
 
 
+def stop_when_ready(folder, number):
+    """Have this process receive a signal once the child is ready in `folder`."""
+    wait_until((folder / "ready").exists)
+    os.kill(os.getpid(), number)
+
+
 @pytest.mark.parametrize("number", launch.STOPS)
 def test_a_signal_is_passed_on_to_the_job_which_ends_by_itself(tmp_path, monkeypatch, number):
     (tmp_path / "child.py").write_text(CHILD)
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(number)
-
-    def stop_when_ready():
-        wait_until((tmp_path / "ready").exists)
-        os.kill(os.getpid(), number)
-
-    threading.Thread(target=stop_when_ready, daemon=True).start()
+    threading.Thread(target=stop_when_ready, args=(tmp_path, number), daemon=True).start()
     assert launch.run_alone("child", []) == 128 + number
     assert (tmp_path / "stopped").read_text() == str(int(number))
     assert signal.getsignal(number) is before
@@ -360,12 +361,8 @@ def test_a_signal_begins_no_other_job_where_a_launcher_runs_them_here(tmp_path, 
     (tmp_path / "jobs" / "run.py").write_text(CHILD)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(launch, "LAUNCHED", tmp_path / "launched")
-
-    def stop_when_ready():
-        wait_until((tmp_path / "ready").exists)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=stop_when_ready, daemon=True).start()
+    stop = threading.Thread(target=stop_when_ready, args=(tmp_path, signal.SIGTERM), daemon=True)
+    stop.start()
     codes = launch.launch("jobs.run", [["seed=0"], ["seed=1"]], ["hydra/launcher=basic"])
     assert codes == [128 + signal.SIGTERM] * 2
 

@@ -2,29 +2,26 @@
 
 from operator import attrgetter
 
-import hydra
 import keras
 import numpy as np
 import pytest
 from same_run import untimed
 
-from degradation.config import CONF
 from degradation.data.pipeline import Sampler
 from degradation.models import build_model
 from degradation.training.learner import Learner
 from degradation.training.meter import Meter
 from degradation.training.protocol import SGD, LearningRate
 from degradation.training.steps import make_update
+from experiments.compose import compose
 
 
 def make_learner(dataset, *overrides, model="model.depth=8"):
     """A learner of eight layers and batches of 16, as the command line would configure it."""
     small = [model, "schedule.drops=[4]", "schedule.iterations=8"]
     small += ["optimizer.batch=16", "optimizer.ghost_batch=8"]
-    with hydra.initialize_config_dir(config_dir=str(CONF), version_base=None):
-        config = hydra.compose("config", [*small, *overrides])
     keras.utils.set_random_seed(0)
-    return Learner(config, dataset)
+    return Learner(compose("config", [*small, *overrides]), dataset)
 
 
 def expected(dataset, updates):

@@ -1,11 +1,11 @@
 """Verdicts on the paper's statements, from runs that end where a test wants them to."""
 
 import pytest
-from command_line import REPOSITORY
 from ended_runs import WIDTHS, as_in_paper, ended_runs
-from omegaconf import OmegaConf
 
+from degradation.config import read_figures
 from degradation.errors import UserError
+from degradation.report import models_of
 from degradation.report.claims import CLAIMS, headline, judge
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -36,10 +36,10 @@ class TestStatements:
         assert "Figure 1" in findings[0].source and "Table 6" in findings[6].source
 
     def test_the_figure_of_a_claim_trains_what_it_needs(self):
+        figures = read_figures()
         for claim in CLAIMS:
-            spec = OmegaConf.load(REPOSITORY / "conf/figure" / f"{claim.figure}.yaml")
-            trained = {model for panel in spec.panels for model in panel.models}
-            assert set(claim.models) - set(claim.optional) <= trained
+            trained = models_of(figures[claim.figure])
+            assert set(claim.models) - set(claim.optional) <= set(trained)
 
 
 class TestWords:

@@ -25,10 +25,6 @@ FOLDER = (
     "results/runs/smoke/plain20,batch=16,data=synthetic,depth=8,ghost_batch=8,iterations=12,"
     "test_images=30,train_images=100/seed0"
 )
-COLUMNS = [
-    *("iteration", "epoch", "learning_rate", "train_loss", "train_error"),
-    *("test_loss", "test_error", "images_per_second", "wall_seconds"),
-]
 LINE = r" +{}/12  rate [\d.e-]+, train error [\d.]+ %, test error [\d.]+ %, [\d,]+ images/s, "
 
 
@@ -203,7 +199,10 @@ def test_a_job_of_a_sweep_on_held_out_images(tree):
     assert folder.status == "complete"
     assert (folder.config()["model"]["name"], folder.config()["seed"]) == ("plain20", 5)
     header = (folder.path / "metrics.csv").read_text().splitlines()[0]
-    assert header == ",".join(COLUMNS).replace("test_", "val_")
+    assert header.split(",") == [
+        *("iteration", "epoch", "learning_rate", "train_loss", "train_error"),
+        *("val_loss", "val_error", "images_per_second", "wall_seconds"),
+    ]
     assert {"val_loss", "val_error"} <= folder.manifest()["final"].keys()
     assert folder.manifest()["best"].keys() == {"iteration", "val_error"}
     assert [row["epoch"] for row in folder.rows()] == [4 * 16 / 1800, 8 * 16 / 1800]
