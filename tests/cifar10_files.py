@@ -1,16 +1,14 @@
-"""Small files of CIFAR-10 as its two archives hold them, and what a refusal looks like."""
+"""Small files of CIFAR-10 as its two archives hold them."""
 
 import hashlib
 import pickle
 
 import numpy as np
-import pytest
 from command_line import REPOSITORY
 
 from degradation.data import load_dataset
 from degradation.data.archives import BINARY, PYTHON
 from degradation.data.dataset import pack_records
-from degradation.errors import UserError
 
 SIZE = 20  # images a file, instead of 10,000
 NOWHERE = f"http://127.0.0.1:9/{PYTHON.name}"  # nobody listens there
@@ -69,13 +67,3 @@ def assert_holds(dataset, parts):
     np.testing.assert_array_equal(dataset.test_labels, labels[5 * SIZE :])
     assert dataset.train_images.dtype == dataset.test_images.dtype == np.uint8
     assert dataset.train_labels.dtype == dataset.test_labels.dtype == np.int32
-
-
-def refusal(call, *arguments, code=2, **options):
-    """Return the message of the UserError that a call ends with, which is one line."""
-    with pytest.raises(UserError) as caught:
-        call(*arguments, **options)
-    message = str(caught.value)
-    assert caught.value.exit_code == code
-    assert "\n" not in message
-    return message

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from degradation.errors import UserError
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PATH = (REPOSITORY / "src", REPOSITORY)  # what commands import from
 PARTS = ("conf", "experiments", "src")
@@ -48,6 +52,16 @@ def environment(tree: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(settings)}
     ours = {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     return kept | ours | {"CUDA_VISIBLE_DEVICES": "-1"}  # the tests are about the processor
+
+
+def refusal(call: Callable, *arguments, code: int = 2, **options) -> str:
+    """Return the message of the UserError that a call ends with, which is one line."""
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **options)
+    message = str(caught.value)
+    assert caught.value.exit_code == code
+    assert "\n" not in message
+    return message
 
 
 def arguments(command: str, *overrides: str) -> list[str]:

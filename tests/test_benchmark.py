@@ -6,12 +6,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import refusal
+from processes import SMALL, SYNTHETIC
 
 from degradation.benchmark import contenders as contenders_of
 from degradation.benchmark import measure as measuring
 from degradation.benchmark import results
 from degradation.benchmark.measure import Contender
-from degradation.errors import UserError
 from degradation.models import build_model
 from experiments import benchmark
 from experiments.command import command
@@ -19,6 +20,7 @@ from experiments.compose import compose
 
 STOCK, OURS = "stock Keras, float32", "this repository, bfloat16"
 BARE = "constant batch, bfloat16"
+SETTINGS = [*SMALL, *SYNTHETIC]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -97,11 +99,8 @@ class TestTrainingHours:
 class TestMeasure:
     """Real processes, of a network of eight layers and no data of its own."""
 
-    SMALL = ("model.depth=8", "optimizer.batch=16", "optimizer.ghost_batch=8", "data=synthetic")
-    SMALL += ("data.train_images=100", "data.test_images=30")
-
     def measure(self, *names: str):
-        config = compose("config", ["model=plain20", *self.SMALL])
+        config = compose("config", SETTINGS)
         chosen = [Contender(name, "float32") for name in names]
         return measuring.measure({"plain20": config}, chosen, 1, 2, 0.1)
 
@@ -119,12 +118,8 @@ class TestMeasure:
 
     def test_a_process_that_dies(self, monkeypatch):
         monkeypatch.setattr(measuring, "_serve", os.kill)  # which takes other arguments
-        with pytest.raises(UserError) as refused:
-            self.measure("constant batch")
-        assert str(refused.value) == (
-            "benchmark: constant batch on plain20: its process ended with code 1"
-        )
-        assert refused.value.exit_code == 1
+        message = refusal(self.measure, "constant batch", code=1)
+        assert message == "benchmark: constant batch on plain20: its process ended with code 1"
 
 
 # What is measured
@@ -137,11 +132,9 @@ class TestMeasure:
 def test_a_contender_updates_every_weight(step, maker, synthetic, monkeypatch):
     make, made = getattr(contenders_of, maker), []
     monkeypatch.setattr(contenders_of, maker, lambda *given: made.append(make(*given)) or made[0])
-    """The batch is larger than the training set, which fills it again and again."""
-    assert len(synthetic.train_labels) < 128
-    update = step(
-        compose("config", ["model=resnet20", "model.depth=8", "data=synthetic"]), synthetic
-    )
+    assert len(synthetic.train_labels) < 128  # a batch has the training set more than once
+    config = compose("config", ["model=resnet20", "model.depth=8", "data=synthetic"])
+    update = step(config, synthetic)
     model = getattr(made[0], "model", made[0])
     before = [variable.numpy() for variable in model.trainable_variables]
     update()

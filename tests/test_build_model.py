@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from cifar10_files import refusal
+from command_line import refusal
 from small_networks import build_small, draw_images, of_type, shake
 
 import degradation.models.layers

@@ -15,11 +15,10 @@ from cifar10_files import (
     assert_holds,
     load,
     make_official,
-    refusal,
     write_binary,
     write_python,
 )
-from command_line import REPOSITORY
+from command_line import REPOSITORY, refusal
 from omegaconf import OmegaConf
 
 from degradation.data import load_dataset

@@ -16,11 +16,10 @@ from cifar10_files import (
     NOWHERE,
     PYTHON,
     assert_holds,
-    refusal,
     write_binary,
     write_python,
 )
-from command_line import files
+from command_line import files, refusal
 
 from degradation.data import cifar10, load_dataset
 from degradation.errors import Stopped

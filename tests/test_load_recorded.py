@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from command_line import refusal
 
 import degradation
 from degradation import config
 from degradation.data.cifar10 import load_cifar10
-from degradation.errors import UserError
 from degradation.records.run_folder import RunFolder
 
 RUN = "paper/resnet20/seed0"
@@ -29,8 +29,8 @@ def test_a_recorded_network_has_its_error_on_images_as_they_are(real_cifar10):
 
 
 def test_what_is_not_recorded_is_refused_in_one_line(monkeypatch, tmp_path):
-    with pytest.raises(UserError, match="paper/vgg16/seed0: no recorded network; allowed: "):
-        degradation.load_recorded("paper/vgg16/seed0")
+    message = refusal(degradation.load_recorded, "paper/vgg16/seed0")
+    assert message.startswith("paper/vgg16/seed0: no recorded network; allowed: ")
     monkeypatch.setattr(config, "RECORDED", tmp_path)
-    with pytest.raises(UserError, match="no recorded networks here; allowed: those of a clone"):
-        degradation.load_recorded(RUN)
+    message = refusal(degradation.load_recorded, RUN)
+    assert message == f"{RUN}: no recorded networks here; allowed: those of a clone"

@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 import pytest
-from cifar10_files import refusal
+from command_line import refusal
 from processes import Process
 from sabotage import kill
 
