@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
-from report_samples import SCHEDULES as SCHEDULE_KEYS
 from report_samples import (
+    SCHEDULES,
     assert_inside_and_apart,
     assert_whole_tables,
     line,
@@ -55,7 +55,7 @@ def write(root, model="plain56", seed=0, variant="", schedule="short", probe=Non
 def write_ends(root, model, variant, end, schedule="short", noise=0):
     """Write runs of three seeds that end with these errors, about."""
     for seed in range(3):
-        ends = make_rows(SCHEDULE_KEYS[schedule], (end, end), seed + noise, "test")
+        ends = make_rows(SCHEDULES[schedule], (end, end), seed + noise, "test")
         write(root, model, seed, variant, schedule, rows=ends)
 
 
@@ -282,9 +282,7 @@ class TestReport:
                 write(tmp_path / "why", model, variant=variant)
             write(tmp_path / "why", model, variant="init=dirac", schedule="medium")
         page = report(tmp_path / "why")
-        gaps = [
-            (row[0], row[2]) for row in rows(page) if row[0] in SCHEDULE_KEYS and len(row) == 11
-        ]
+        gaps = [(row[0], row[2]) for row in rows(page) if row[0] in SCHEDULES and len(row) == 11]
         changed = "near-identity kernels"
         assert gaps[::2] == [
             *(("short", "none"), ("short", changed)),
