@@ -128,8 +128,7 @@ def test_loss_that_is_not_finite(folder):
     assert manifest["failure"].endswith("; the last learning rate was 1e+30")
     assert "final" not in manifest
     assert not (folder.path / "model.keras").exists()
-    for row in folder.rows():
-        assert all(map(math.isfinite, row.values()))
+    assert folder.rows() == []
     last = folder.probe()[-1]
     assert last["update"] == manifest["diverged_at"] - 1 and math.isnan(last["loss"])
 
