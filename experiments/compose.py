@@ -13,7 +13,7 @@ import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -131,7 +131,7 @@ def quote_path(argument: str) -> str:
 
 def quote(text: str) -> str:
     """Quote a text for Hydra's parser of overrides."""
-    return "'" + text.replace("'", r"\'") + "'"
+    return QuotedString(text, Quote.single).with_quotes()
 
 
 def _read(arguments: list[str]) -> tuple[argparse.Namespace, list[str], list[str]]:

@@ -134,6 +134,11 @@ WRONG = [
     ("report", "runs=nowhere", ["no finished run on schedule=short", "figure=figure1"]),
     ("report", "runs=nowhere figure=figure1", ["plain20 seed 0", "; to train in results/runs: "]),
     ("report", "runs=nowhere figure=figure4 model.widths=[4,8,8,8]", ["with widths=4-8-8-8"]),
+    (
+        "report",
+        "figure=figure1 'figure.panels=[{title: t, models: [vgg]}]'",
+        ["figure.panels: vgg is no model", MODELS],
+    ),
     ("report", "runs=nowhere model.growth=24", ["experiments.run model=densenet40", "growth=24"]),
     # the other commands
     ("evaluate", "run_dir=. +data.holdout=5000", ["data.holdout=5000", "allowed: data.dir"]),
@@ -292,7 +297,7 @@ def test_jobs_hold_resolved_values_and_nothing_of_hydras():
 @pytest.mark.parametrize(
     ("name", "key", "path"),
     [
-        *(("config", "run_dir", path) for path in ("plain20,shortcut=B", "it's", "[1]")),
+        *(("config", "run_dir", path) for path in ("plain20,shortcut=B", "it's", "[1]", "a\\")),
         ("report", "runs", "with space"),
         ("benchmark", "benchmark.out", "5"),
     ],

@@ -34,7 +34,7 @@ def load_cifar10(
     if dir is not None:
         if found := find_files(Path(os.path.expanduser(dir))):
             return _read(*found)
-        raise UserError(f"data.dir={dir}: no CIFAR-10 there; must be {FOLDER}")
+        raise UserError(f"data.dir={dir}: no CIFAR-10 there; allowed: {FOLDER}")
     entries = [os.path.expanduser(entry) for entry in search if entry] + [DOWNLOADS]
     places = [Path(os.path.normpath(root.resolve() / entry)) for entry in entries]
     defects = []
