@@ -188,7 +188,7 @@ class Task:
 
 @contextlib.contextmanager
 def _launcher(module: str, chosen: list[str], folder: Path) -> Iterator[Launcher]:
-    """Make a launcher of `module`, for as long as the body has Hydra initialised."""
+    """Give a launcher of `module`; Hydra is initialised while the body runs."""
     logging.getLogger("hydra").setLevel(logging.WARNING)
     name = module.rpartition(".")[2]
     config_name = "config" if name == "run" else name

@@ -49,6 +49,8 @@ def plan_runs(
 ) -> list[PlannedRun]:
     """Plan runs with some overrides, seed by seed all networks, each in its place below `root`.
 
+    `models` and `seeds` count, whatever the overrides say of them.
+
     Raises `UserError` for a run that there cannot be, for one with a place of its own, and for one
     in whose place there is another: `remedy` is what the user can do then.
     """

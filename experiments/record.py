@@ -69,7 +69,7 @@ def start(job: Job) -> int:
     """
     plan = [*zip([report_of(job, part) for part in parts_of(job)], planned(job), strict=True)]
     batches = [plan] if job.launcher else [[part] for part in plan]
-    reports: dict[tuple[str, ...], list[PlannedRun]] = {}  # by its arguments, a report's runs
+    reports: dict[tuple[str, ...], list[PlannedRun]] = {}  # each one's runs, by its arguments
     for batch in batches:
         if code := train_missing([run for _, runs in batch for run in runs], job.launcher):
             return code

@@ -9,16 +9,9 @@ import contextlib
 import sys
 from pathlib import Path
 
-from degradation.config import (
-    ROOT,
-    check_models,
-    folder_of,
-    option_values,
-    options,
-    read_figures,
-)
+from degradation.config import ROOT, folder_of, option_values, options, read_figures
 from degradation.errors import UserError
-from degradation.report import Request, check_claims, drawn, models_of, write_report
+from degradation.report import Request, check_claims, models_of, write_report
 from experiments.command import command
 from experiments.compose import Job, compose, key_of
 
@@ -70,8 +63,6 @@ def check(job: Job) -> None:
     figure = job.config.figure is not None
     refuse_decided([o for o in job.overrides if figure or key_of(o) != "model.depth"])
     read_figures()
-    if figure:
-        check_models("figure.panels", drawn(job.checked.figure.model_dump()))
     if (folder_of("runs", job.checked.runs, ROOT) / "manifest.json").exists():
         raise UserError(f"runs={job.config.runs}: is a run; allowed: a folder that holds runs")
 

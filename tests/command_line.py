@@ -71,12 +71,12 @@ def arguments(command: str, *overrides: str) -> list[str]:
 
 def run(tree: Path, command: str, *overrides: str) -> Ended:
     """Run a command in `tree` to its end."""
-    return call(arguments(command, *overrides), tree, environment(tree))
+    return run_program(arguments(command, *overrides), tree, environment(tree))
 
 
 def run_code(code: str, *path: Path, folder: Path = REPOSITORY) -> Ended:
     """Run Python code in `folder` to its end, which imports from the folders `path`."""
-    return call([sys.executable, "-c", code], folder, with_path(*path))
+    return run_program([sys.executable, "-c", code], folder, with_path(*path))
 
 
 def with_path(*path: Path) -> dict[str, str]:
@@ -84,7 +84,7 @@ def with_path(*path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
 
 
-def call(words: list[str], folder: Path, env: dict[str, str]) -> Ended:
+def run_program(words: list[str], folder: Path, env: dict[str, str]) -> Ended:
     """Run a program in `folder` to its end."""
     done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     return Ended(done.returncode, done.stdout, done.stderr)

@@ -17,9 +17,9 @@ from command_line import (
     REPOSITORY,
     Ended,
     arguments,
-    call,
     environment,
     run_code,
+    run_program,
     wait_until,
     with_path,
 )
@@ -507,7 +507,7 @@ def test_a_sweep_that_is_stopped_names_what_it_has_not_begun(monkeypatch, capsys
 
 def test_a_library_of_another_clone_is_refused(tmp_path):
     shutil.copytree(REPOSITORY / "experiments", tmp_path / "experiments")
-    ended = call(arguments("run", "model=plain20"), tmp_path, environment(REPOSITORY))
+    ended = run_program(arguments("run", "model=plain20"), tmp_path, environment(REPOSITORY))
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert str(tmp_path) in ended.err and str(REPOSITORY / "src") in ended.err
 

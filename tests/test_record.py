@@ -21,11 +21,11 @@ SMALL = (*(f"{key}={size}" for key, size in SIZES.items()), "tracking=disabled")
 KIND = "batch=20,data=synthetic,depth=8,ghost_batch=10,test_images=50,train_images=100"
 
 
-def part(*overrides: str, models: str = "plain20", seeds: str = "0", out: str = "null") -> str:
+def part(*overrides: str, models: str = "plain20", seeds: str = "0", out: str = "") -> str:
     """A part of a plan, on synthetic data."""
     words = ", ".join(f"'{override}'" for override in ("data=synthetic", *overrides))
-    chosen = f"models: [{models}], seeds: [{seeds}], overrides: [{words}], out: {out}"
-    return f"{{schedule: smoke, {chosen}}}"
+    chosen = f"models: [{models}], seeds: [{seeds}], overrides: [{words}]"
+    return f"{{schedule: smoke, {chosen}{f', out: {out}' if out else ''}}}"
 
 
 def plan(*parts: str) -> str:

@@ -52,7 +52,7 @@ def page(tree: Path, name: str = "report", runs: str = "runs") -> str:
     return (tree / "results" / runs / "short" / f"{name}.md").read_text()
 
 
-def refusal(ended: Ended) -> str:
+def refused(ended: Ended) -> str:
     """Return the one line of a command that was refused before it did anything."""
     assert ended.out == ""
     return ended.error()
@@ -165,7 +165,7 @@ def test_what_is_in_the_way_is_refused_before_anything_is_trained(
     about = {"schedule": "smoke", "settings": settings, "precision": cpu_precision()}
     write_run(runs, Path(folder).name, folder=runs / folder / "seed0", **about)
     before = files(tree / "results")
-    line = refusal(run("figure=figure1", "schedule=smoke", name="reproduce", tree=tree))
+    line = refused(run("figure=figure1", "schedule=smoke", name="reproduce", tree=tree))
     assert [word for word in words if word not in line] == []
     assert files(tree / "results") == before
 
@@ -306,7 +306,7 @@ def test_strict_fails_on_a_claim_that_did_not_come_out(tree, runs):
 def test_report_says_which_runs_are_missing_and_how_to_train_them(tree, runs, overrides, words):
     write_run(runs, "plain20", 0)
     before = files(tree / "results")
-    line = refusal(report(tree, *overrides))
+    line = refused(report(tree, *overrides))
     assert [word for word in words if word not in line] == []
     assert files(tree / "results") == before
 
@@ -314,7 +314,7 @@ def test_report_says_which_runs_are_missing_and_how_to_train_them(tree, runs, ov
 def test_a_run_is_no_folder_of_runs(tree, runs):
     own = write_run(runs, "plain20")
     before = files(tree / "results")
-    line = refusal(report(tree, f"runs={own}"))
+    line = refused(report(tree, f"runs={own}"))
     assert line.endswith("seed0: is a run; allowed: a folder that holds runs")
     assert files(tree / "results") == before
 
@@ -336,7 +336,7 @@ def test_a_report_finds_the_runs_that_the_refusal_names(tree, runs):
     """The refusal of a report gives the arguments for others; they work, without a figure too."""
     thin = {"variant": "widths=16-32-64-128", "settings": {"model.widths": [16, 32, 64, 128]}}
     write_runs(runs, ["plain18", "plain34", "resnet18", "resnet34"], **thin)
-    *_, named, _ = shlex.split(refusal(report(tree)).partition("; there are runs for ")[2])
+    *_, named, _ = shlex.split(refused(report(tree)).partition("; there are runs for ")[2])
     assert named == THIN
     assert "figure4,widths=16-32-64-128.png" in reported(tree, named)
     # Of two values for a key the commands have the last, as of ARGS in a Makefile.

@@ -50,8 +50,8 @@ from degradation.report.runs import (
     panel_models,
 )
 
-# Whatever matplotlibrc the user has; and neither dates, versions nor random ids in the files, so
-# that a figure drawn again differs only where its curves do.
+# The look of all figures, whatever matplotlibrc the user has; and neither dates, versions nor
+# random ids in the files, so that a figure drawn again differs only where its curves do.
 STYLE = [
     "default",
     {"svg.fonttype": "path", "svg.hashsalt": "degradation"},

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from degradation.config import RECORDED, ROOT, RUNS, command_line, read_figures, relative
+from degradation.config import (
+    RECORDED,
+    ROOT,
+    RUNS,
+    check_models,
+    command_line,
+    read_figures,
+    relative,
+)
 from degradation.errors import UserError
 from degradation.output import say
 from degradation.records.files import faults_as_user_errors
@@ -143,7 +151,10 @@ def check_claims(page: Page, figure: dict[str, Any] | None = None) -> None:
 
 
 def _check_nothing_missing(asked: Request, runs: list[Run], found: list[Run]) -> None:
-    """Raise `UserError` if there are no `runs`, or not all that the figure needs."""
+    """Raise `UserError` if there are no `runs`, or not all that the figure needs; it has a command.
+
+    There is none for a network without a file, whose runs may be there.
+    """
     setting, figure, lacking = asked.setting, asked.figure, "no finished run"
     needed, there = models_of(figure) if figure else [], {(run.model, run.seed) for run in runs}
     seeds = asked.seeds or sorted({seed for model, seed in there if model in needed}) or [0]
@@ -151,6 +162,7 @@ def _check_nothing_missing(asked: Request, runs: list[Run], found: list[Run]) ->
     if runs and not absent:
         return
     if figure:
+        check_models("figure.panels", needed)
         lacking = f"figure={figure['name']}: {lacking} of {', '.join(absent)}"
     if not figure and any(override.startswith("model.") for override in setting.overrides):
         training = _training(asked, [setting.model], seeds)  # of a figure, not all have such a key

@@ -28,12 +28,12 @@ class Run:
     """One run, as far as its folder tells it.
 
     `setting` says which experiment it is of: `model` is the network's name in `conf/model/`,
-    `variant` what it has beside network, schedule and seed (`rate=0.01`; "" for nothing).
-    `precision` is the one it was computed in. `dataset` is the data's label, `canonical` whether it
-    is the official archive. `rows` has a row an evaluation; errors are in percent. `responses` is
-    the standard deviation of each convolution's responses, by its number from 1 on the main path,
-    where there is one. `classes` has the errors per class by its name, if the run recorded them.
-    `probe` has the rows of probe.csv.
+    `schedule` the schedule's name, `seed` the seed, `variant` what it has beside network, schedule
+    and seed (`rate=0.01`; "" for nothing). `precision` is the one it was computed in. `dataset` is
+    the data's label, `canonical` whether it is the official archive. `rows` has a row an
+    evaluation; errors are in percent. `responses` is the standard deviation of each convolution's
+    responses, by its number from 1 on the main path, where there is one. `classes` has the errors
+    per class by its name, if the run recorded them. `probe` has the rows of probe.csv.
     """
 
     setting: Setting

@@ -1,6 +1,5 @@
 """What a run computes on: told to TensorFlow before anything else happens in it."""
 
-import contextlib
 import os
 import tempfile
 from dataclasses import dataclass
@@ -59,10 +58,12 @@ def take_gpu() -> Gpu:
     for gpu in gpus:
         name = f"degradation-{os.getuid()}-gpu{names.get(gpu.number, gpu.number)}.lock"
         lock = FileLock(Path(tempfile.gettempdir(), name))
-        with contextlib.suppress(Timeout):
+        try:
             lock.acquire(timeout=0)
-            _taken.append(lock)
-            return gpu
+        except Timeout:
+            continue
+        _taken.append(lock)
+        return gpu
     return gpus[0]
 
 

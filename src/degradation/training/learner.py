@@ -18,7 +18,10 @@ from degradation.training.steps import make_averaging, make_evaluation, make_upd
 
 
 class Diverged(UserError):
-    """The loss is not a finite number: the run cannot go on, and came out so."""
+    """The loss is not a finite number: the run cannot go on, and came out so. Exit code 1."""
+
+    def __init__(self, message: str):
+        super().__init__(message, exit_code=1)
 
 
 class Learner:
@@ -30,18 +33,18 @@ class Learner:
     def __init__(self, config: DictConfig, dataset: Dataset):
         self.config, self.dataset = config, dataset
         self.model = build_model(**OmegaConf.to_container(config.model))
-        settings, warmup = config.optimizer, config.optimizer.warmup
+        optimizer, warmup = config.optimizer, config.optimizer.warmup
         # Whole numbers are allowed, and Keras takes none.
-        numbers = [float(settings[key]) for key in ("rate", "momentum", "weight_decay")]
-        self.optimizer = SGD(*numbers, settings.decay)
+        numbers = [float(optimizer[key]) for key in ("rate", "momentum", "weight_decay")]
+        self.optimizer = SGD(*numbers, optimizer.decay)
         deep = config.model.get("depth", 0) >= warmup.min_depth
         warmup_rate = warmup.rate if deep else None
         drops = list(config.schedule.drops)
-        self.rate = LearningRate(settings.rate, drops, warmup_rate, warmup.until_error)
-        self.sampler = Sampler(len(dataset.train_labels), settings.batch, config.seed)
+        self.rate = LearningRate(optimizer.rate, drops, warmup_rate, warmup.until_error)
+        self.sampler = Sampler(len(dataset.train_labels), optimizer.batch, config.seed)
         self.meter = Meter()
         self.measured = "val" if config.data.holdout else "test"
-        parts = parts_of(settings.batch, settings.ghost_batch)
+        parts = parts_of(optimizer.batch, optimizer.ghost_batch)
         pools = any(isinstance(x, keras.layers.MaxPooling2D) for x in self.model.layers)
         # XLA has no deterministic gradient of max-pooling.
         self.xla = config.runtime.get("xla", False) and not pools
@@ -128,8 +131,7 @@ class Learner:
         if not math.isfinite(loss):
             raise Diverged(
                 f"the {name} is {loss} at iteration {self.meter.iteration}; the last learning rate "
-                f"was {rate:g}",
-                exit_code=1,
+                f"was {rate:g}"
             )
 
     def _variables(self) -> dict[str, keras.Variable]:

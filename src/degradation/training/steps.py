@@ -159,6 +159,7 @@ def make_evaluation(
     @tf.function
     def evaluate(starts):
         state = state_of(model)
+        # The last one ends with the images.
         slices = [slice(start, start + EVALUATION_BATCH) for start in tf.unstack(starts)]
         results = [classify(*state, images[s], labels[s]) for s in slices]
         losses, predictions = zip(*results, strict=True)
