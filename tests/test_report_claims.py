@@ -204,6 +204,6 @@ class TestHeadline:
     def test_of_single_seeds_says_which_way_they_point(self):
         ends = {"plain20": [(19.0, 50.0)], "plain56": [(18.0, 55.0)]}
         told = headline(judge(ended_runs("short", ends)))
-        assert told.endswith("point the paper's way: 1 of 2 (plain-56 − plain-20).")
+        assert told.endswith("point the paper's way: 1 of 2 (plain-56 − plain-20, test error).")
         ends = {model: errors * 2 for model, errors in ends.items()}
         assert "One seed" not in headline(judge(ended_runs("short", ends)))

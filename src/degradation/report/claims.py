@@ -49,9 +49,10 @@ CLAIMS = [Claim(number, **told) for number, told in enumerate(yaml.safe_load(STA
 
 @dataclass(frozen=True)
 class Effect:
-    """One pair of networks of a claim: `label` says what minus what."""
+    """One pair of networks of a claim: `label` says what minus what, of which `error`."""
 
     label: str
+    error: str
     difference: Difference
     as_in_paper: bool
 
@@ -117,7 +118,7 @@ def _judge(claim: Claim, runs: list[Run], lost: set[str]) -> Finding:
 def _effect(runs: list[Run], before: list[Run], column: str, sign: int) -> Effect:
     difference = welch(*([run.final(column) for run in group] for group in (runs, before)))
     label = f"{runs[0].network} − {before[0].network}"
-    return Effect(label, difference, difference.points * sign > 0)
+    return Effect(label, f"{WORDS[column]} error", difference, difference.points * sign > 0)
 
 
 def _command(figure: str, runs: list[Run]) -> str:
@@ -146,8 +147,8 @@ def headline(findings: list[Finding]) -> str:
     effects = [effect for finding in findings for effect in finding.effects]
     if not effects or any(effect.difference.low is not None for effect in effects):
         return f"The paper's claims: {told}."
-    agreeing = [effect.label for effect in effects if effect.as_in_paper]
-    which = f" ({', '.join(agreeing)})" if 0 < len(agreeing) <= NAMED else ""
+    agreeing = [f"{effect.label}, {effect.error}" for effect in effects if effect.as_in_paper]
+    which = f" ({'; '.join(agreeing)})" if 0 < len(agreeing) <= NAMED else ""
     return (
         f"The paper's claims: {told}. One seed gives no interval; differences that point the "
         f"paper's way: {len(agreeing)} of {len(effects)}{which}."

@@ -73,7 +73,8 @@ def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
     """
     cifar10 = page.runs[0].config["data"]["name"] == "cifar10"
     data = "CIFAR-10" if cifar10 else "synthetic data"
-    title = f"Plain and residual networks on {data}, schedule {page.runs[0].schedule}"
+    kind = ", ".join(filter(None, [page.runs[0].schedule, page.runs[0].variant]))
+    title = f"Plain and residual networks on {data}, schedule {kind}"
     shown = list(dict.fromkeys([*page.runs, *(page.why.runs if page.why else [])]))
     both = {"title": title, "suffix": suffix}
     report = _render(

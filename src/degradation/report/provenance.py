@@ -26,7 +26,7 @@ def facts(runs: list[Run]) -> list[tuple[str, str, str, str]]:
     )
     told: list[tuple[str, Callable[[Run], str], str]] = [
         ("schedule", lambda run: _schedule(run.setting.values), _schedule(PAPER_SCHEDULE)),
-        ("other settings", _settings, "none"),
+        ("settings unlike the paper's", _settings, "none"),
         ("data", lambda run: run.data, "CIFAR-10"),
         ("precision", _precision, "float32"),
         ("machine", _machine, "two GPUs"),
