@@ -33,9 +33,10 @@ def utc_now() -> str:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return `cpu` (the model's name), `cores` (those this process may use) and `memory_gib`.
+    """Return `cpu` (its name, family and model), `cores` and `memory_gib`.
 
-    Cores are what affinity and a container leave (`docker run --cpus=2`); memory is the machine's.
+    Cores are those this process may use: what affinity and a container leave (`docker run
+    --cpus=2`). Memory is the machine's.
     """
     return {
         "cpu": _cpu_model(),
@@ -94,4 +95,7 @@ def _cpu_model() -> str:
     if platform.system() == "Darwin":
         command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.check_output(command, text=True).strip()
-    return cpuinfo("model name") or platform.processor() or platform.machine()
+    name = cpuinfo("model name") or platform.processor() or platform.machine()
+    family, model = cpuinfo("cpu family"), cpuinfo("model")
+    # Clouds give several generations one name; their numbers differ, and so do the last bits.
+    return f"{name} (family {family}, model {model})" if family and model else name
