@@ -151,9 +151,10 @@ def check_claims(page: Page, figure: dict[str, Any] | None = None) -> None:
 
 
 def _check_nothing_missing(asked: Request, runs: list[Run], found: list[Run]) -> None:
-    """Raise `UserError` if there are no `runs`, or not all that the figure needs; it has a command.
+    """Raise `UserError` if there are no `runs`, or not all that the figure needs.
 
-    There is none for a network without a file, whose runs may be there.
+    The error has the command that trains them. For a network without a file in `conf/model/`,
+    which none could train, it says that there is no such network.
     """
     setting, figure, lacking = asked.setting, asked.figure, "no finished run"
     needed, there = models_of(figure) if figure else [], {(run.model, run.seed) for run in runs}
