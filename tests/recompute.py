@@ -140,7 +140,7 @@ def paper_rows(runs: Runs) -> Iterator[str]:
             *(name(model), ", ".join(map(str, seeds)), f"{last.mean():.2f}", signed(away), z),
             f"{distance:.2f} ({len(points.loc[3_000:32_000])})",
             *(signed(later), f"{np.mean(swing) / 2**0.5:.2f}", f"{paper_swing / 2**0.5:.2f}"),
-            f"{response_distance(model, seeds):.2f}",
+            response_distance(model, seeds),
         )
 
 
@@ -155,8 +155,8 @@ def paper_error(model: str) -> float:
     return TABLE6.get(model) or paper_curve(model).iloc[-1]
 
 
-def response_distance(model: str, seeds: dict[int, pd.DataFrame]) -> float:
-    """Mean of |ours ÷ paper's − 1| over the layers that Figure 7 has; NaN if it has none."""
+def response_distance(model: str, seeds: dict[int, pd.DataFrame]) -> str:
+    """Mean of |ours ÷ paper's − 1| over the layers that Figure 7 has; a dash if it has none."""
     points = pd.read_csv(PAPER / "paper_figure7.csv").query("order == 'original'")
     paper = points[points.network == model].set_index("layer")["std"]
     distances = []
@@ -164,7 +164,7 @@ def response_distance(model: str, seeds: dict[int, pd.DataFrame]) -> float:
         ours = pd.read_csv(RECORDED / "paper" / model / f"seed{seed}" / "layers.csv")
         ours.index += 1
         distances.append((ours["response_std"] / paper - 1).abs().mean())
-    return np.mean(distances)
+    return "–" if np.isnan(distances).all() else f"{np.mean(distances):.2f}"
 
 
 def class_rows(runs: Runs, schedule: str) -> Iterator[str]:

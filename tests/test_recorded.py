@@ -2,17 +2,18 @@
 
 import re
 import subprocess
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 import recompute
-from report_samples import SCHEDULES
+from report_samples import SCHEDULES, write_run
 
 from degradation.config import RECORDED, ROOT
 from degradation.records.run_folder import METRIC_COLUMNS, RunFolder
-from degradation.report import compare_precisions, find_runs, select
-from degradation.report.page import END, START, interval, points, section
+from degradation.report import compare_precisions, find_runs, judge, select
+from degradation.report.page import END, START, Page, interval, points, section, write_page
 from degradation.report.runs import read_runs
 from degradation.training.probe import UPDATES
 
@@ -126,38 +127,61 @@ def test_the_readme_quotes_the_hours_reckoned_from_them():
 @pytest.mark.parametrize("report", sorted(RECORDED.glob("*/report.md")), ids=lambda p: p.parts[-2])
 def test_report_and_readme_say_what_the_rows_say(report, all_committed):
     """Recomputed without the package: each row is there, and no other network or claim."""
-    schedule, page, card = (
-        report.parts[-2],
-        report.read_text(),
-        report.with_name("model_card.md").read_text(),
-    )
-    runs = recompute.load(schedule)
-    claims = [*recompute.claim_rows(runs, schedule)]
-    headline = recompute.headline([verdict for _, verdict in claims])
-    head, rest = page.split("## Figures")
-    final = rest.split("## Final errors")[1].split("##")[0]
-    beside = "".join(rest.split("## Beside the paper's numbers")[1:]).split("##")[0]
-    final_errors = [*recompute.error_rows(runs, schedule)]
-    nearness = [*recompute.paper_rows(runs)] if schedule == "paper" else []
-    for text, expected in (
-        (head, [line for line, _ in claims]),
-        (final, final_errors),
-        (beside, nearness),
-        (card.split("## Errors per class")[-1], [*recompute.class_rows(runs, schedule)]),
-    ):
-        rows = [line for line in text.splitlines() if line.startswith("|")][2:]
-        assert len(rows) == len(expected)
-        for found, line in zip(rows, expected, strict=True):
-            start, _, end = line.partition("…")
-            assert found.startswith(start) and found.endswith(end), line
-    assert headline in page
+    schedule = report.parts[-2]
+    judged, final_errors, headline = check_rows(report)
     told = README.partition(START.format(schedule))[2].partition(END.format(schedule))[0]
     if schedule in IN_README:
-        judged = [line for line, verdict in claims if verdict not in ("", "runs missing")]
         for line in [*judged, *(final_errors if schedule == "paper" else [])]:
             start, _, end = line.partition("…")
             assert re.search(re.escape(start) + ".*" + re.escape(end) + "\n", told), line
         assert headline in told
+
+
+def check_rows(report):
+    """A report and its model card have the recomputed rows; those of claims, errors, a headline."""
+    schedule, page = report.parts[-2], report.read_text()
+    runs = recompute.load(schedule)
+    claims = [*recompute.claim_rows(runs, schedule)]
+    headline = recompute.headline([verdict for _, verdict in claims])
+    final_errors = [*recompute.error_rows(runs, schedule)]
+    sections = {
+        title: rest.partition("\n## ")[0]
+        for text in (page, report.with_name("model_card.md").read_text())
+        for title, _, rest in (part.partition("\n") for part in text.split("\n## "))
+    }
+    expected = {
+        page.partition("\n")[0]: [line for line, _ in claims],
+        "Final errors": final_errors,
+        "Errors per class": [*recompute.class_rows(runs, schedule)],
+    }
+    if schedule == "paper":
+        expected["Beside the paper's numbers"] = [*recompute.paper_rows(runs)]
+    for title, lines in expected.items():
+        rows = [line for line in sections[title].splitlines() if line.startswith("|")][2:]
+        assert len(rows) == len(lines)
+        for found, line in zip(rows, lines, strict=True):
+            start, _, end = line.partition("…")
+            assert found.startswith(start) and found.endswith(end), line
+    assert headline in page
+    judged = [line for line, verdict in claims if verdict not in ("", "runs missing")]
+    return judged, final_errors, headline
+
+
+def test_a_report_on_all_that_is_planned_says_what_the_rows_say(tmp_path, monkeypatch):
+    """On the paper's schedule: six networks, three seeds, made up."""
+    monkeypatch.setattr(recompute, "RECORDED", tmp_path)
+    for model, seed in product([*recompute.PLAIN, *recompute.RESIDUAL], range(3)):
+        depth = recompute.depth(model)
+        parameters = int(recompute.PARAMETERS[depth].replace(",", ""))
+        folder = RunFolder(write_run(tmp_path, model, seed, "paper", parameters=parameters))
+        layers = [f"conv{number}" for number in range(1, depth)]
+        stds = {"response_std": 1 + seed, "kernel_norm": 5.0}
+        folder.write_layers([{"layer": layer, **stds} for layer in layers])
+        folder.write_classes([{"class": "cat", "images": 1000, "error": 9.5 + seed}])
+    runs = select(find_runs(tmp_path), "paper")
+    report = write_page(Page(runs, judge(runs), [], [], []), tmp_path / "paper")[1]
+    judged, _, _ = check_rows(report)
+    assert len(judged) == 7
 
 
 def test_the_report_for_why_says_what_the_rows_say(all_committed):
