@@ -236,6 +236,17 @@ def test_what_runs_do_not_share_names_its_runs(tmp_path):
     assert told[("machine", "plain-56")].startswith("A100, AMD EPYC, 2 cores")
 
 
+def test_what_holds_for_most_networks_comes_last_and_does_not_list_them(tmp_path):
+    write_run(tmp_path, NETWORKS[0], **MACHINE | {"threads": 1})
+    for model in NETWORKS[1:]:
+        write_run(tmp_path, model, **MACHINE)
+    told = [fact[1:3] for fact in facts(find_runs(tmp_path)) if fact[0] == "machine"]
+    assert told == [
+        ("AMD EPYC, 2 cores, 1 thread, 23.5 GiB of memory", "plain-20"),
+        ("AMD EPYC, 2 cores, 2 threads, 23.5 GiB of memory", "all others"),
+    ]
+
+
 def test_a_run_row_names_all_code_that_trained_it_and_what_is_not_known(tmp_path):
     first = {"iteration": 7, "trained_by": {"git_commit": "c0ffee" + "0" * 34, "git_dirty": False}}
     first["note"] = "git_commit: c0ffee → 27d4d4d54c; cpu: A 286 → AMD EPYC; cores: 1 → 2"

@@ -11,6 +11,7 @@ from degradation.report.runs import PAPER_SCHEDULE, Run
 EARLY = 7_000  # iterations: until about then ResNet-56 trails ResNet-20 in the paper's own curves
 BARELY = 40.0  # percent of training error of a network that has learned little; guessing has 90
 COMMIT = 10  # characters of a commit's hash that tell it from others
+MANY = 3  # names that are listed; those of most runs, if they are more, are all others
 FAR = 15.0  # points between plain networks, whose training errors in the paper differ by 4.5
 UNKNOWN = "not recorded"
 
@@ -160,11 +161,20 @@ def _by_name(tell: Callable[[Run], str], runs: list[Run]) -> dict[str, str]:
 
 
 def _sharing(values: Mapping[str, str], joint: str = ", ") -> list[tuple[str, str]]:
-    """Pair each value with the names that have it; with "" where all have the same."""
+    """Pair each value with the names that have it; with "" where all have the same.
+
+    Of more than `MANY` names, those of the commonest value come last, as all others.
+    """
     owners: dict[str, list[str]] = {}
     for name, value in values.items():
         owners.setdefault(value, []).append(name)
-    return [(value, joint.join(names) * (len(owners) > 1)) for value, names in owners.items()]
+    if len(owners) == 1:
+        return [(value, "") for value in owners]
+    common = max(owners, key=lambda value: len(owners[value]))
+    if len(owners[common]) > MANY:
+        del owners[common]
+        owners[common] = ["all others"]
+    return [(value, joint.join(names)) for value, names in owners.items()]
 
 
 def _schedule(values: Mapping[str, Any]) -> str:
@@ -206,7 +216,11 @@ def _machine(run: Run) -> str:
     about = run.manifest
     units = {"cores": "cores", "threads": "threads", "memory_gib": "GiB of memory"}
     names = [*filter(None, [about.get("gpu"), about.get("cpu")])] or [UNKNOWN]
-    sizes = [f"{about[key]:g} {unit}" for key, unit in units.items() if about.get(key)]
+    sizes = [
+        f"{about[key]:g} {unit.removesuffix('s') if about[key] == 1 else unit}"
+        for key, unit in units.items()
+        if about.get(key)
+    ]
     changes = re.findall(r"\bcpu: (.+?) → ", "; ".join(map(_elsewhere, about.get("resumes") or [])))
     begun = f" (begun on {', then '.join(changes)})" if changes else ""
     return ", ".join([*names, *sizes]) + begun
