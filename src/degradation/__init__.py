@@ -1,30 +1,51 @@
 """The degradation result of Deep Residual Learning (He et al. 2015), reproduced on CIFAR-10."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["load_recorded"]
+__all__ = ["load_network", "load_recorded"]
 
 
-def load_recorded(run: str) -> "keras.Model":
-    """Load the network of a recorded run, such as `paper/resnet20/seed0`.
+def load_network(folder: Path | str) -> "keras.Model":
+    """Load the network of a finished run from its folder, with the preprocessing in front.
 
     It takes images as they are, uint8 or float `[batch, 32, 32, 3]` in 0..255, and gives float32
-    logits `[batch, 10]`: the mean image is subtracted inside. It needs no data. It computes in the
-    precision that it was trained in; `degradation.models.to_float32` changes that.
+    logits `[batch, classes]`: the mean image is subtracted inside. It needs no data. It computes in
+    the precision that it was trained in; `degradation.models.to_float32` changes that.
 
-    Raises `UserError` for a run whose network is not recorded, and where no results are: they are
-    in a clone of the repository, not in the installed package.
+    Raises `UserError` for a folder without a network.
     """
     # Here, because TensorFlow takes seconds.
     import keras
     import numpy as np
 
     import degradation.models  # noqa: F401  Keras finds the layers by it
-    from degradation.config import RECORDED
     from degradation.data.pipeline import SCALE
+    from degradation.errors import UserError
+
+    files = [Path(folder) / name for name in ("model.keras", "mean.npy")]
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{folder}: no {file.name}; allowed: the folder of a finished run")
+    network, mean = keras.models.load_model(files[0], compile=False), np.load(files[1])
+    images = keras.Input(mean.shape, name="pixels")
+    # What `preprocess` does: subtract the mean image, divide by a constant.
+    preprocess = keras.layers.Normalization(
+        axis=(1, 2, 3), mean=mean, variance=np.full_like(mean, SCALE**2), dtype="float32"
+    )
+    return keras.Model(images, network(preprocess(images)), name=network.name)
+
+
+def load_recorded(run: str) -> "keras.Model":
+    """Load the network of a recorded run, such as `paper/resnet20/seed0`, as `load_network` does.
+
+    Raises `UserError` for a run whose network is not recorded, and where no results are: they are
+    in a clone of the repository, not in the installed package.
+    """
+    from degradation.config import RECORDED
     from degradation.errors import UserError
 
     known = sorted(p.parent.relative_to(RECORDED).as_posix() for p in RECORDED.rglob("model.keras"))
@@ -32,11 +53,4 @@ def load_recorded(run: str) -> "keras.Model":
         raise UserError(f"{run}: no recorded networks here; allowed: those of a clone")
     if run not in known:
         raise UserError(f"{run}: no recorded network; allowed: {', '.join(known)}")
-    network = keras.models.load_model(RECORDED / run / "model.keras", compile=False)
-    mean = np.load(RECORDED / run / "mean.npy")
-    images = keras.Input(mean.shape, name="pixels")
-    # What `preprocess` does: subtract the mean image, divide by a constant.
-    preprocess = keras.layers.Normalization(
-        axis=(1, 2, 3), mean=mean, variance=np.full_like(mean, SCALE**2), dtype="float32"
-    )
-    return keras.Model(images, network(preprocess(images)), name=network.name)
+    return load_network(RECORDED / run)

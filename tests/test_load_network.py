@@ -1,4 +1,4 @@
-"""Recorded networks as anyone uses them: images in, the recorded error out."""
+"""Trained networks as anyone uses them: images in, the recorded error out."""
 
 import numpy as np
 import pytest
@@ -34,3 +34,14 @@ def test_what_is_not_recorded_is_refused_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(config, "RECORDED", tmp_path)
     message = refusal(degradation.load_recorded, RUN)
     assert message == f"{RUN}: no recorded networks here; allowed: those of a clone"
+
+
+def test_a_network_of_a_run_has_its_error_on_images_as_they_are(whole, synthetic):
+    logits = degradation.load_network(whole.path).predict(synthetic.test_images, verbose=0)
+    error = 100 * np.mean(logits.argmax(axis=1) != synthetic.test_labels)
+    assert error == pytest.approx(whole.manifest()["final"]["test_error"])
+
+
+def test_a_folder_without_a_network_is_refused_in_one_line(tmp_path):
+    message = refusal(degradation.load_network, tmp_path)
+    assert message == f"{tmp_path}: no model.keras; allowed: the folder of a finished run"
