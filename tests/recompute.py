@@ -283,7 +283,7 @@ def probe_rows() -> Iterator[str]:
 
 
 MEASURES = (  # columns of that table, by what `measure` has
-    *("{a layer}", "{lag 0} → {lag}", "{steps 0} → {steps}", "{damage}"),
+    *("{growth}", "{lag 0} → {lag}", "{spread 0} → {spread}", "{damage}"),
     *("{cosine first}, {cosine last}", "{dead}", "{rank 0} → {rank}"),
     *("{channels 0} → {channels}", "{shattering 0} → {shattering 100} → {shattering end}"),
 )
@@ -317,11 +317,11 @@ def measure(run: pd.Series) -> dict[str, float]:
     norms = [rows["kernel_norm"].to_numpy() for rows in layers.values()]
     backward = first["output_gradient_norm"].to_numpy()
     return {
-        "a layer": (backward[1] / backward[-1]) ** (1 / (len(first) - 2)),
+        "growth": (backward[1] / backward[-1]) ** (1 / (len(first) - 2)),
         "lag 0": parts(steps[0]),
         "lag": pd.Series([parts(step) for update, step in steps.items() if update]).min(),
-        "steps 0": spread[0],
-        "steps": spread.loc[400:].max(),
+        "spread 0": spread[0],
+        "spread": spread.loc[400:].max(),
         "damage": pd.Series([parts(norm / norms[0]) for norm in norms]).max(),
         "cosine first": settled[:third].mean(),
         "cosine last": settled[-third:].mean(),

@@ -27,7 +27,7 @@ class TestSection:
             "**The paper's claims: 2 same direction, 5 not judged (runs missing).** [The report]"
         )
         assert text.startswith(f"{begins}(results/recorded/short/report.md) has the details.\n")
-        assert "\nThis is not the paper's schedule" in text
+        assert "\nThe paper's schedule has 64,000 iterations, this one 4,000: " in text
         assert text.count("**same direction**") == 2 and "runs missing**" not in text
         assert "Final errors" not in text and "best, %" not in text
 

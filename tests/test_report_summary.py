@@ -64,7 +64,7 @@ class TestSummaryText:
 
     def test_says_that_resnet_56_is_slow_to_overtake(self):
         text = flat(told(ended_runs("short", {"resnet20": [17.0], "resnet56": [20.0]})))
-        assert "ResNet-56 trails ResNet-20 until about 7,000 iterations" in text
+        assert "ResNet-56 has a higher error than ResNet-20 until about 7,000 iterations" in text
 
     @pytest.mark.parametrize("schedule", ["short", "paper"])
     @pytest.mark.parametrize("seeds", [1, 2, 12])

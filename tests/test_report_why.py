@@ -108,7 +108,7 @@ class TestMeasures:
         measured = measures_of(kind)
         first = [layers_of(run, "output_gradient_norm").loc[0] for run in kind.finished]
         rate = np.median([(layers[2] / layers[55]) ** (1 / 53) for layers in first])
-        assert measured["rate"] == pytest.approx(rate) == pytest.approx(650 ** (1 / 53), rel=0.01)
+        assert measured["growth"] == pytest.approx(rate) == pytest.approx(650 ** (1 / 53), rel=0.01)
         assert measured["lag_first"] > 50 > 2 > measured["lag_lowest"] > 0.5
         assert measured["spread_first"] > 400 > 40 > measured["spread_late"]
         norms = kind.layers("kernel_norm").loc[100] / kind.layers("kernel_norm").loc[0]
@@ -142,14 +142,14 @@ class TestMeasures:
         RunFolder(folder).write_probe(changed)
         (kind,) = kinds_of(find_runs(tmp_path))
         measured = measures_of(kind)
-        assert (measured["rate"], measured["lag_first"]) == (0, 0)
+        assert (measured["growth"], measured["lag_first"]) == (0, 0)
         assert measured["spread_late"] == np.inf
 
     def test_of_three_seeds_one_that_is_off_does_not_count(self, tmp_path):
         for seed, value in enumerate((650, 650, 1e30)):
             write(tmp_path, "plain56", seed, probe={"factor": value})
         (kind,) = kinds_of(find_runs(tmp_path))
-        assert measures_of(kind)["rate"] < 1.2
+        assert measures_of(kind)["growth"] < 1.2
 
 
 def test_a_run_that_was_trained_again_after_it_diverged_counts_once(tmp_path):
@@ -337,7 +337,7 @@ class TestFigures:
         norms = dict.fromkeys(("kernel_gradient_norm", "output_gradient_norm"), 0.0)
         folder.write_probe([row | norms for row in folder.probe()])
         written = texts(build_why(*told(tmp_path))["gradients"].figure)
-        assert "All are 0, at every update." in written and "cut off" not in written
+        assert "All are 0, at every update." in written and "not shown" not in written
         assert not recwarn.list
 
     def test_damage_is_of_the_first_updates_norms_above_directions_below(self, tmp_path):

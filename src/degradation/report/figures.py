@@ -122,7 +122,12 @@ def _part(spec: dict[str, Any], known: set[str]) -> dict[str, Any]:
     # A panel by itself has no title but the figure's.
     first = panels[0]["title"]
     title = first[0].upper() + first[1:] if len(panels) == 1 else spec["title"]
-    return {**spec, "title": title, "source": f"{spec['source']}, in part", "panels": panels}
+    return {
+        **spec,
+        "title": title,
+        "source": f"{spec['source']}, of networks that have runs",
+        "panels": panels,
+    }
 
 
 class Drawing(NamedTuple):
@@ -236,7 +241,7 @@ def _beside(spec: dict[str, Any], runs: list[Run]) -> str:
     responses = spec["draws"] == "responses"
     column = "original" if responses else "train_error"
     known = any(paper_curve([run], column) is not None for run in runs)
-    return (DIGITISED_RESPONSES if responses else DIGITISED) * known
+    return f"{DIGITISED_RESPONSES if responses else DIGITISED}: faint, in our colours" * known
 
 
 @matplotlib.style.context(STYLE)
@@ -324,19 +329,19 @@ SENTENCES = {  # of captions: what is drawn; of several seeds; of the paper's va
     "errors": (
         "Thin dashed lines: training error, on augmented images; thick lines: {unseen}.",
         MEANS,
-        f"Faint lines: {DIGITISED}; its axis ends at 20 %, and some points could not be read.",
+        "The paper's axis ends at 20 %, and some points could not be read.",
     ),
     "depth": (
         "A dot is the last evaluation of one seed.",
         "Seeds of one network stand side by side; lines join their means.",
-        f"Faint diamonds: the last points of {DIGITISED}.",
+        "Diamonds: the last points of the paper's curves.",
     ),
     "responses": (
         "Standard deviation of each convolution's responses, after batch normalisation and before "
         "addition and ReLU: √(mean γ² + Var β), from the weights alone.",
         MEANS,
-        f"Faint lines: {DIGITISED_RESPONSES}, straight over layers that it leaves out. Mean over "
-        "its layers of |ours ÷ paper − 1|: {distances}.",
+        "The paper's lines are straight over layers that it leaves out. Mean over its layers of "
+        "|ours ÷ paper − 1|: {distances}.",
     ),
 }
 
@@ -352,7 +357,7 @@ def caption(spec: dict[str, Any], runs: list[Run]) -> str:
     if kind == "responses":
         known = {name: response_distance(group) for name, group in by_network(runs).items()}
         distances = ", ".join(f"{n} {value:.2f}" for n, value in known.items() if value is not None)
-        limits = "" if runs[0].on_paper_schedule else not_comparable("responses")
+        limits = "" if runs[0].on_paper_schedule else not_comparable(runs[0], "responses")
     told = [f"After {spec['source']}.", lines.format(unseen=unseen), shared("Seeds", seeds)]
     if len(runs) > len(seeds):
         told.append(several)

@@ -75,6 +75,7 @@ def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
     data = "CIFAR-10" if cifar10 else "synthetic data"
     kind = ", ".join(filter(None, [page.runs[0].schedule, page.runs[0].variant]))
     title = f"Plain and residual networks on {data}, schedule {kind}"
+    title += ": probes and interventions" * bool(page.why)
     shown = list(dict.fromkeys([*page.runs, *(page.why.runs if page.why else [])]))
     both = {"title": title, "suffix": suffix}
     report = _render(

@@ -157,7 +157,7 @@ def measure(run: Run) -> dict[str, float]:
     spread = step.max(axis=1, skipna=False) / step.min(axis=1, skipna=False)
     between = len(norm.columns) - 2
     return {
-        "rate": (backward[2] / backward.iloc[:, -1])[0] ** (1 / between),
+        "growth": (backward[2] / backward.iloc[:, -1])[0] ** (1 / between),
         "lag_first": lag[0],
         "lag_lowest": lag.loc[1:].min(),
         "spread_first": spread[0],
@@ -410,29 +410,26 @@ class Row(NamedTuple):
 
 
 def _gradients(kinds: list[Kind], runs: list[Run]) -> Drawing:
-    """Lay out the norms of gradients: by the kernels above, by the convolutions' outputs below."""
+    """Lay out the norms of gradients: w.r.t. kernels above, convolutions' outputs below."""
     rows = []
     for words, column in (("kernel", "kernel_gradient_norm"), ("output", "output_gradient_norm")):
         tables = [kind.layers(column) for kind in kinds]
-        rows.append(Row(f"by the {words}", tables, _log_limits(tables), log=True))
+        rows.append(Row(f"w.r.t. the {words}", tables, _log_limits(tables), log=True))
     text = [
-        "Norm of the mean loss's gradient, on fixed training images: above by each convolution's "
-        f"kernel, below by its output, as it flows back; {LINES_ARE}"
+        "Norm of the mean loss's gradient, on fixed training images: above with respect to each "
+        f"convolution's kernel, below to its output, as it flows back; {LINES_ARE}"
     ]
-    kernels = rows[0].tables
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = [table.loc[0, 2] / table.iloc[0, -1] for table in kernels]
-        spreads = [(t.max(axis=1) / t.min(axis=1)).loc[SETTLED:].max() for t in kernels]
-    for what, values in (
-        ("Kernels, second convolution ÷ last, at update 0", ratios),
-        (f"Kernels, largest layer ÷ smallest, the most from update {SETTLED} on", spreads),
-    ):
-        told = [f"{k.name} {factor(v)}" for k, v in zip(kinds, values, strict=True) if v == v]
-        text += [f"{what}: {'; '.join(told)}."] * bool(told)
+        ratios = {
+            kind.name: t.loc[0, 2] / t.iloc[0, -1]
+            for kind, t in zip(kinds, rows[0].tables, strict=True)
+        }
+    told = "; ".join(f"{name} {factor(ratio)}" for name, ratio in ratios.items() if ratio == ratio)
+    text += [f"Kernels, second convolution ÷ last, at update 0: {told}."] * bool(told)
     if not any(table.gt(0).any(axis=None) for row in rows for table in row.tables):
         text.append("All are 0, at every update.")
     elif any(table.lt(row.limits[0]).any(axis=None) for row in rows for table in row.tables):
-        text.append("Axes cut off what is smaller, and gradients of 0.")
+        text.append("What lies below the axes, and gradients of 0, are not shown.")
     return _by_update("Norms of gradients, layer by layer", kinds, rows, text, runs)
 
 
@@ -493,7 +490,7 @@ def _in_two(name: str) -> str:
 
 def _interventions(why: Why, runs: list[Run]) -> Drawing:
     """Lay out three panels: both errors by intervention, and the gap by length of training."""
-    title, columns = "What changes plain-56, and what length does", _columns(runs)
+    title, columns = "plain-56: interventions, and length of training", _columns(runs)
     deep = [kind for kind in why.kinds if kind.model == DEEP]
     beside = {SHALLOW: COLOURS[20], SHORTCUTS: FAMILIES["ResNet"][1]}
     lines = [kind for model, kind in _without(why.kinds).items() if model in beside]
@@ -508,7 +505,7 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
     shown = [curve for panel in errors for curve in sum(panel.values(), [])]
     limit = 1.08 * max(1.0, *(curve.top for curve in shown if curve.seeds.size))
     panels = [partial(draw_interventions, **panel, limit=limit) for panel in errors]
-    text = ["Left: every seed is a dot, and a bar their mean."]
+    text = ["Errors: every seed is a dot, and a bar their mean."]
     if lines:
         text.append(
             f"Lines: {' and '.join(kind.network for kind in lines)}, in the band that their seeds "
@@ -523,14 +520,17 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
         table = pd.DataFrame(rows).astype({"low": float, "high": float})
         panels.append(partial(draw_gaps, gaps=table))
         names.append("plain-56 − plain-20")
-        bars = ", with Welch's 95 % intervals" if table["low"].notna().any() else ""
+        several = table["low"].notna().any()
+        bars = "; bars are Welch's 95 % intervals, of several seeds" if several else ""
         lengths = [
-            f"{gap.deep.schedule['name']} ({gap.deep.schedule['iterations']:,}; seeds {gap.seeds})"
+            f"{gap.deep.schedule['name']} ({gap.deep.schedule['iterations']:,} iterations; "
+            f"seeds: {gap.seeds})"
             for gap in gaps
         ]
         text.append(
             "Right: mean error of plain-56 minus that of plain-20, both without intervention, by "
-            f"the length of training{bars}; schedules {', '.join(dict.fromkeys(lengths))}."
+            "the length of training, with the two errors set apart sideways"
+            f"{bars}. Schedules: {', '.join(dict.fromkeys(lengths))}."
         )
     known = [f"{kind.words} ({kind.intervention})" for kind in deep if kind.intervention]
     text.append(f"Interventions: {'; '.join(known)}.")
