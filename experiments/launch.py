@@ -15,7 +15,6 @@ import joblib
 import psutil
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
@@ -118,7 +117,7 @@ def _stops() -> list[int]:
 
 def check_launcher(chosen: list[str]) -> None:
     """Raise `UserError` if the overrides in `chosen` do not make a launcher."""
-    with _launcher("experiments.run", chosen, LAUNCHED):
+    with _launcher(Task("experiments.run", [], LAUNCHED), chosen):
         pass
 
 
@@ -150,8 +149,10 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
 
     say(f"{len(jobs)} jobs by {' '.join(chosen)}; what a cluster's jobs print goes below {place}")
     try:
-        with handling(_stops(), end), _launcher(module, chosen, folder) as launcher:
-            results = launcher.launch(jobs, 0)
+        with handling(_stops(), end), _launcher(Task(module, jobs, folder), chosen) as launcher:
+            results = launcher.launch([[f"+job={number}"] for number in range(len(jobs))], 0)
+        with contextlib.suppress(OSError):  # of a cluster, whose jobs print there
+            folder.rmdir()
         return [result.return_value for result in results]
     except Exception as error:  # of an engine that cannot run the jobs, or has lost one
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -167,15 +168,16 @@ def _hear_nothing() -> None:
 class Task:
     """What a launcher calls for each job: the command, in a process of its own."""
 
-    def __init__(self, module: str, folder: Path):
-        self.module, self.stop, self.made_by = module, folder / "stop", os.getpid()
+    def __init__(self, module: str, jobs: list[list[str]], folder: Path):
+        self.module, self.jobs, self.folder = module, jobs, folder
+        self.stop, self.made_by = folder / "stop", os.getpid()
 
     def __call__(self, config: DictConfig) -> int:
-        """Run the job and return its exit code; not if the process above was asked to stop."""
+        """Run job number `config.job`, unless the process above was to stop; return its code."""
         here = psutil.Process()
         if self.stop.exists() and self.made_by in [p.pid for p in (here, *here.parents())]:
             return 128 + signal.SIGTERM
-        overrides = list(HydraConfig.get().overrides.task)
+        overrides = self.jobs[config.job]
         if int(os.environ.get("SLURM_RESTART_COUNT", 0)):
             # Queued again after a time limit: it goes on, where overwriting would begin again.
             overrides = [o for o in overrides if key_of(o) != "overwrite"]
@@ -187,18 +189,17 @@ class Task:
 
 
 @contextlib.contextmanager
-def _launcher(module: str, chosen: list[str], folder: Path) -> Iterator[Launcher]:
-    """Give a launcher of `module`; Hydra is initialised while the body runs."""
+def _launcher(task: Task, chosen: list[str]) -> Iterator[Launcher]:
+    """Give a launcher of a task; Hydra is initialised while the body runs."""
     logging.getLogger("hydra").setLevel(logging.WARNING)
-    name = module.rpartition(".")[2]
-    config_name = "config" if name == "run" else name
-    own = [f"hydra.sweep.dir={quote(str(folder))}", f"hydra.job.name={name}", *QUIET]
-    with explained(config_name, chosen):
+    name = task.module.rpartition(".")[2]
+    own = [f"hydra.sweep.dir={quote(str(task.folder))}", f"hydra.job.name={name}", *QUIET]
+    with explained("config", chosen):
         engine = GlobalHydra.instance().hydra
 
         def compose(given: list[str]) -> DictConfig:
             mode = RunMode.MULTIRUN
-            return engine.compose_config(config_name, given, mode, with_log_configuration=False)
+            return engine.compose_config("config", given, mode, with_log_configuration=False)
 
         known = engine.config_loader.get_group_options("hydra/launcher")
         engines = [override for override in chosen if key_of(override) == "hydra/launcher"]
@@ -214,6 +215,6 @@ def _launcher(module: str, chosen: list[str], folder: Path) -> Iterator[Launcher
                 raise UserError(f"{override}: unknown key; allowed: {allowed}")
         yield Plugins.instance().instantiate_launcher(
             hydra_context=HydraContext(engine.config_loader, Callbacks()),
-            task_function=Task(module, folder),
+            task_function=task,
             config=compose([*own, *chosen]),
         )

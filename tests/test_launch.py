@@ -31,6 +31,17 @@ def test_jobs_run_side_by_side_and_the_worst_code_is_the_commands(tree):
 
 
 @pytest.mark.slow
+def test_jobs_are_what_the_command_makes_of_its_line(tree):
+    """Hydra itself would refuse these keys, which the usual network lacks."""
+    ended = run(tree, "report", "-m", *TWO, "model.growth=24,36")
+    assert ended.code == 2
+    for growth in (24, 36):
+        told = [line for line in ended.out.splitlines() if f"with growth={growth} in" in line]
+        assert len(told) == 1 and "| error: no finished run on schedule=short" in told[0]
+    assert not any((tree / "results" / "launched").iterdir())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("send", "number", "seeds"),
     [
@@ -62,11 +73,9 @@ def test_a_signal_ends_jobs_here_which_save_and_begins_no_other(tree, send, numb
 @pytest.mark.parametrize(("here", "code"), [(True, 128 + signal.SIGTERM), (False, 0)])
 def test_jobs_of_a_cluster_begin_though_the_command_was_stopped(here, code, tmp_path, monkeypatch):
     """Those below the command itself do not."""
-    job = SimpleNamespace(overrides=SimpleNamespace(task=["seed=1"]))
-    monkeypatch.setattr(launch.HydraConfig, "get", lambda: job)
     monkeypatch.setattr(launch, "run_alone", lambda *_, label: 0)
-    task = launch.Task("experiments.run", tmp_path)
+    task = launch.Task("experiments.run", [["seed=1"]], tmp_path)
     if not here:
         task.made_by = -1
     (tmp_path / "stop").touch()
-    assert task(None) == code
+    assert task(SimpleNamespace(job=0)) == code
