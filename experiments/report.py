@@ -40,7 +40,10 @@ def refuse_decided(overrides: list[str]) -> None:
 
 
 def imply_network(overrides: list[str]) -> list[str]:
-    """Choose a network that every `model.KEY=` changes: of figure= the first; else any."""
+    """Choose a network for `model.KEY=`: of figure= the first; else one changed by every key.
+
+    If they change none, it is one that has them.
+    """
     changes = [override for override in overrides if key_of(override).startswith("model.")]
     keys = {key_of(override) for override in changes}
     if not keys:
@@ -48,14 +51,15 @@ def imply_network(overrides: list[str]) -> list[str]:
     figure = next((o.partition("=")[2] for o in reversed(overrides) if o.startswith("figure=")), "")
     if figure in options("figure"):
         return [f"model={models_of(read_figures()[figure])[0]}"]
-    default = compose("config", []).model.name
+    default, having = compose("config", []).model.name, []
     for name in (default, *options("model")):
         if keys <= option_values("model", name).keys():
             with contextlib.suppress(UserError):  # of values that do not go with this network's
                 words = [f"model={name}", *changes]
                 if keys <= Job(compose("config", words), words).setting.changes.keys():
-                    return [f"model={name}"]
-    return []
+                    return words[:1]
+                having.append(words[0])
+    return having[:1]
 
 
 def check(job: Job) -> None:

@@ -134,6 +134,7 @@ WRONG = [
     ("report", "runs=nowhere", ["no finished run on schedule=short", "figure=figure1"]),
     ("report", "runs=nowhere figure=figure1", ["plain20 seed 0", "; to train in results/runs: "]),
     ("report", "runs=nowhere figure=figure4 model.widths=[4,8,8,8]", ["with widths=4-8-8-8"]),
+    ("report", "runs=nowhere model.widths=[64,128,256,512]", ["no finished run on schedule=short"]),
     (
         "report",
         "figure=figure1 'figure.panels=[{title: t, models: [vgg]}]'",
