@@ -94,6 +94,8 @@ def write_report(asked: Request) -> Page:
     if asked.figure:
         figures[asked.figure["name"]] = asked.figure
     shown = drawable(figures.values(), runs)
+    if asked.figure and asked.figure not in shown:
+        raise UserError(f"figure={asked.figure['name']}: not all of its runs have responses")
     # Other schedules have their runs without intervention in the folder around.
     in_why = asked.folder.name == WHY
     around = _ended(*read_runs(asked.folder.parent)) if in_why else []
