@@ -4,6 +4,7 @@ All of them compute a batch in parts: each is normalised by its own moments, and
 another, so that a core each computes them side by side.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 
 import keras
@@ -175,6 +176,7 @@ def make_evaluation(
     return run
 
 
+@functools.lru_cache(maxsize=1)  # a constant is a copy of all images
 def _make_cut(dataset: Dataset, parts: int) -> Callable[..., Iterator[tuple[tf.Tensor, tf.Tensor]]]:
     """Make what yields a planned batch of `dataset` in equal parts: augmented images and labels."""
     with tf.device("CPU:0"):  # where all images are: a GPU gets those of its batch alone
