@@ -222,6 +222,14 @@ def test_lost_parts(copy, whole, name, said):
     assert copy.manifest().keys() == whole.manifest().keys()
 
 
+def test_a_run_that_begins_again_leaves_nothing_of_the_start_before(copy):
+    """Not what it measured of layers, which this one was not asked to."""
+    shutil.rmtree(copy.path / "checkpoint")
+    (copy.path / "probe.csv").write_text("update,layer\n0,conv1\n")
+    assert train(copy).code == 0
+    assert not (copy.path / "probe.csv").exists()
+
+
 def truncate_checkpoints(folder: RunFolder) -> None:
     for path in folder.path.glob("checkpoint/*.npz"):
         path.write_bytes(path.read_bytes()[:-1])

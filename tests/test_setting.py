@@ -185,5 +185,7 @@ def test_a_folder_that_lacks_what_every_run_needs_is_refused():
 def test_a_checkpoint_without_its_configuration_is_refused(tmp_path):
     """Nobody can tell whose it is."""
     (tmp_path / "checkpoint").mkdir()
-    with pytest.raises(UserError, match=r"config.yaml has no 'model'; choose another run_dir"):
+    with pytest.raises(
+        UserError, match=r"config.yaml is not of this version: 'model'; choose another run_dir"
+    ):
         check_same_run(RunFolder(tmp_path), make())

@@ -49,13 +49,14 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
             f"run_dir={relative(folder.path)}: needs a finished run with its model.keras; status "
             f"here: {manifest.get('status', 'no run')}"
         )
+    config = folder.config()
     try:
-        setting = Setting.of(folder.config())
+        setting = Setting.of(config)
         precision, fingerprint = manifest["precision"], manifest["dataset"]["fingerprint"]
-    except KeyError as error:
+    except (KeyError, UserError) as error:
         raise UserError(
-            f"run_dir={relative(folder.path)}: needs config.yaml and manifest.json as a run writes "
-            f"them; missing: {error}"
+            f"run_dir={relative(folder.path)}: needs config.yaml and manifest.json as a run of "
+            f"this version writes them: {error}"
         ) from error
     values = setting.values
     options = {

@@ -21,11 +21,12 @@ def check_same_run(
         return
     if manifest and manifest.get("protocol") != PROTOCOL:
         raise UserError(f"{relative(folder.path)} holds a run of {EARLIER}; {remedy}")
+    config = folder.config()
     try:
-        different = setting.differences(Setting.of(folder.config()))
-    except KeyError as error:
+        different = setting.differences(Setting.of(config))
+    except (KeyError, UserError) as error:  # a key that it lacks, or one of another version
         raise UserError(
-            f"{relative(folder.path)}: its config.yaml has no {error}; {remedy}"
+            f"{relative(folder.path)}: its config.yaml is not of this version: {error}; {remedy}"
         ) from error
     there = manifest.get("dataset", {}).get("fingerprint")
     if manifest and fingerprint not in (None, there):

@@ -18,7 +18,6 @@ def start(folder: RunFolder, learner: Learner, environment: dict[str, Any]) -> N
     config, dataset = learner.config, learner.dataset
     folder.write_config(recorded(config))
     folder.update_manifest(
-        drop=folder.manifest(),  # of a start that came to nothing
         status="running",
         protocol=PROTOCOL,
         model=learner.model.name,
@@ -54,7 +53,7 @@ def resume(folder: RunFolder, checkpoint: Checkpoint, environment: dict[str, Any
     ]
     if notes:
         changes = "; ".join(notes)
-        complain(f"warning: resumed elsewhere, the last bits may differ: {changes}")
+        complain(f"warning: resumed under other conditions, the last bits may differ: {changes}")
     notes += [checkpoint.note] if checkpoint.note else []
     entry = {
         "at": utc_now(),

@@ -88,13 +88,13 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             # Where it stands: at its checkpoint, or at the beginning.
             if stop.signal:
                 raise Stopped(stop.signal, "before the run began")
-            if config.overwrite:
-                folder.clear()  # not before: whatever fails until here costs nothing
             if checkpoint:
                 learner.restore(checkpoint)
-            elif folder.status and folder.rows():
-                what = "has rows but no checkpoint, and begins again from iteration 0"
-                complain(f"warning: {relative(folder.path)} {what}")
+            elif folder.status or config.overwrite:
+                if folder.rows() and not config.overwrite:
+                    what = "has rows but no checkpoint, and begins again from iteration 0"
+                    complain(f"warning: {relative(folder.path)} {what}")
+                folder.clear()  # not before: whatever fails until here costs nothing
             if not checkpoint or folder.status is None:
                 manifest.start(folder, learner, environment)
             if checkpoint:
@@ -188,10 +188,10 @@ def _precisions_beside(folder: RunFolder, setting: Setting) -> set[str]:
     if folder.path == setting.folder(runs.parent):
         for path in {*runs.glob("*/seed*")} - {folder.path}:
             with contextlib.suppress(UserError, LookupError):  # damaged, or of another protocol
-                manifest, other = RunFolder(path).manifest(), Setting.of(RunFolder(path).config())
+                about, other = RunFolder(path).manifest(), Setting.of(RunFolder(path).config())
                 automatic = other.values["runtime.precision"] == "auto"
-                if automatic and manifest["protocol"] == PROTOCOL:
-                    found.add(manifest["precision"])
+                if automatic and about["protocol"] == PROTOCOL:
+                    found.add(about["precision"])
     return found
 
 
