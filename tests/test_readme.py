@@ -74,7 +74,7 @@ def test_files_and_names_that_the_section_points_to_are_there():
         assert (REPOSITORY / path).exists() or placeholder
     named = dict(re.findall(r"`(\w+)` in\s+`src/([\w/]+)\.py`", ADDING))
     tables = {"BUILDERS", "NETWORKS", "BLOCKS", "BLOCK_LAYERS", "LearningRate"}
-    assert named.keys() == tables | {"load_dataset", "Cifar10"}
+    assert named.keys() == tables | {"load_dataset", "DATA"}
     for name, module in named.items():
         assert getattr(importlib.import_module(module.replace("/", ".")), name)
 

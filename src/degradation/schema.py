@@ -143,6 +143,10 @@ class Synthetic(Values):
         return self
 
 
+DATA = {"cifar10": Cifar10, "synthetic": Synthetic}
+"""Schema of a data set's keys, by its name."""
+
+
 class Runtime(Values):
     """`conf/runtime/`."""
 
@@ -321,7 +325,7 @@ class Configuration(Values):
     """The keys of all commands together; what a command lacks keeps its default here."""
 
     model: Annotated[Union[tuple(NETWORKS.values())], Field(discriminator="builder")] = None  # noqa: UP007
-    data: Annotated[Cifar10 | Synthetic, Field(discriminator="name")] = None
+    data: Annotated[Union[tuple(DATA.values())], Field(discriminator="name")] = None  # noqa: UP007
     schedule: Schedule = None
     optimizer: Optimizer = None
     runtime: Runtime = None
@@ -352,7 +356,7 @@ def check(tree: dict[str, Any]) -> Configuration:
         raise UserError(_line(error.errors()[0])) from None
 
 
-TAGS = {*NETWORKS, "cifar10", "synthetic"}
+TAGS = {*NETWORKS, *DATA}
 """Where pydantic chose among several schemas, the name of its choice stands between two keys."""
 
 YAML = {"a valid boolean": "true or false", "a valid tuple": "a list", "None": "null"}

@@ -9,7 +9,6 @@ import numpy as np
 SIDE = 32  # pixels
 CHANNELS = 3  # red, green, blue
 RECORD_BYTES = 1 + CHANNELS * SIDE * SIDE
-CLASSES = 10
 
 
 @dataclass(frozen=True, eq=False)

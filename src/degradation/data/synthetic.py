@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from degradation.data.dataset import CLASSES, SIDE, Dataset, fingerprint, pack_records
+from degradation.data.dataset import SIDE, Dataset, fingerprint, pack_records
+from degradation.schema import CLASSES
 
 SEED = 1512_03385  # not the run's: the data is the same in every run
 FREQUENCY = 3  # the highest in a class's pattern, in cycles an image

@@ -71,8 +71,9 @@ def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
     They go to `out_dir`. The HTML has its figures inside; the Markdown names them by their files,
     which lie there, too. Raises `UserError` (exit code 1) if a file cannot be written.
     """
-    cifar10 = page.runs[0].config["data"]["name"] == "cifar10"
-    data = "CIFAR-10" if cifar10 else "synthetic data"
+    name = page.runs[0].config["data"]["name"]
+    cifar10 = name == "cifar10"
+    data = {"cifar10": "CIFAR-10", "synthetic": "synthetic data"}.get(name, name)
     kind = ", ".join(filter(None, [page.runs[0].schedule, page.runs[0].variant]))
     title = f"Plain and residual networks on {data}, schedule {kind}"
     title += ": probes and interventions" * bool(page.why)
