@@ -17,7 +17,7 @@ from degradation.config import (
     validate,
 )
 from degradation.schema import NETWORKS, check
-from degradation.setting import NETWORKS as PAPERS
+from degradation.setting import PAPER_NETWORKS as PAPERS
 from degradation.setting import SCHEDULES
 from experiments import compose as composing
 

@@ -178,6 +178,11 @@ class TestRun:
         (run,) = ended_runs("paper", {"plain20": [9.0]}, settings=settings)
         assert run.on_paper_schedule and run.faithful is faithful
 
+    def test_the_papers_schedule_is_that_under_any_name(self):
+        length = {"schedule.iterations": 64_000, "schedule.drops": [32_000, 48_000]}
+        (run,) = ended_runs("short", {"plain20": [9.0]}, settings=length)
+        assert run.on_paper_schedule and run.faithful
+
 
 class TestDrawable:
     """Which figures, or parts of figures, are drawn of the runs that there are."""

@@ -45,7 +45,7 @@ def _network(kind: str, depth: int) -> dict[str, Any]:
     return flatten({"model": CifarResnet(**model).model_dump()})
 
 
-NETWORKS = {
+PAPER_NETWORKS = {
     f"{kind}{depth}": _network(kind, depth)
     for kind, depth in (*product(("plain", "resnet"), (20, 32, 44, 56, 110)), ("resnet", 1202))
 }
@@ -100,8 +100,8 @@ class Setting:
         """What differs from the named network's file, the named schedule, and otherwise defaults.
 
         By dotted key, sorted: what a command line has to say beside `model=`, `schedule=` and
-        `seed=`. Networks and schedules other than `NETWORKS` and `SCHEDULES` are compared with
-        their files in `conf/`; of one whose file has gone, the name says it all.
+        `seed=`. Networks and schedules other than `PAPER_NETWORKS` and `SCHEDULES` are compared
+        with their files in `conf/`; of one whose file has gone, the name says it all.
         """
         named = self._named("model") | self._named("schedule")
         chosen = dict(self.identity).keys() - {"seed"}
@@ -114,7 +114,7 @@ class Setting:
     def _named(self, group: str) -> dict[str, Any]:
         """What the group's option of this name has; if its file has gone, what the run has."""
         name = self.values[f"{group}.name"]
-        if known := {"schedule": SCHEDULES, "model": NETWORKS}[group].get(name):
+        if known := {"schedule": SCHEDULES, "model": PAPER_NETWORKS}[group].get(name):
             return known
         if name not in options(group):
             return {key: v for key, v in self.values.items() if key.startswith(f"{group}.")}

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from degradation.benchmark.measure import OURS
 from degradation.config import option_values
 from degradation.records.files import replace_file
-from degradation.setting import NETWORKS
+from degradation.setting import PAPER_NETWORKS
 
 GIB = 2**30
 # Depths of the networks of a figure; Figure 6 has them plain and residual.
@@ -71,7 +71,7 @@ def training_hours(table: pd.DataFrame, ours: str, batch: int) -> pd.DataFrame:
     of one depth count as their mean. Networks of other sections do not count. One depth fixes no
     line: no rows.
     """
-    rows = table[(table.contender == ours) & table.network.isin(NETWORKS)]
+    rows = table[(table.contender == ours) & table.network.isin(PAPER_NETWORKS)]
     depth = rows.network.map(lambda name: option_values("model", name)["model.depth"])
     if depth.nunique() < 2:
         return pd.DataFrame(columns=HOURS)

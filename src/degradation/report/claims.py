@@ -12,7 +12,7 @@ from degradation.config import command_line, option_values
 from degradation.report.runs import WORDS, Run, check_alike, models_of
 from degradation.report.statistics import Difference, holds, welch
 from degradation.schema import show
-from degradation.setting import NETWORKS
+from degradation.setting import PAPER_NETWORKS
 
 SEEDS = {0, 1, 2}  # enough for an interval
 NAMED = 2  # differences that a headline names, at most
@@ -92,7 +92,7 @@ def judge(runs: list[Run], diverged: Iterable[Run] = ()) -> list[Finding]:
     return [
         _judge(claim, runs, lost)
         for claim in CLAIMS
-        if models & (figure4 if claim.figure == "figure4" else NETWORKS.keys())
+        if models & (figure4 if claim.figure == "figure4" else PAPER_NETWORKS.keys())
     ]
 
 

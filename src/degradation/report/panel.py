@@ -26,7 +26,7 @@ PALETTE += ["#AA00FF", "#8877CC", "#AA8866", "#7733BB", "#CC0000"]
 # What a family is called in a figure of all depths, and its colour: lighter and darker, for
 # greyscale print, and no colour that stands for a depth elsewhere; 70 apart in CIE Lab for normal
 # sight, protanopia, deuteranopia and tritanopia.
-FAMILIES = {"plain": ("plain", "#E4572E"), "ResNet": ("residual", "#17618F")}
+FAMILY_STYLES = {"plain": ("plain", "#E4572E"), "ResNet": ("residual", "#17618F")}
 GREY = "#555555"
 DASHES = (0, (4, 1.6))
 THICK = {"linewidth": 2.0, "linestyle": "-", "zorder": 3}
@@ -105,7 +105,7 @@ def figure_curves(
 def depth_curves(runs: list[Run], column: str) -> list[Curve]:
     """Make a curve of each family, plain and residual: the last errors of its runs by depth."""
     curves = []
-    for family, (label, colour) in FAMILIES.items():
+    for family, (label, colour) in FAMILY_STYLES.items():
         group = [run for run in runs if run.family == family]
         ends = {(run.depth, run.seed): run.final(column) for run in group}
         known = {run.depth: paper_curve([run], column) for run in group}
@@ -237,7 +237,7 @@ def draw_gaps(axes: Axes, gaps: pd.DataFrame) -> None:
     A row a difference: `column` of `Run.rows`, `iterations`, `points`, and `low` and `high`, the
     ends of an interval or NaN.
     """
-    _, colour = FAMILIES["plain"]
+    _, colour = FAMILY_STYLES["plain"]
     axes.axhline(0, color=GREY, linewidth=0.8)
     for side, (column, table) in zip((-1, 1), gaps.groupby("column", sort=False), strict=True):
         # Side by side, so that the intervals of one length do not hide each other.

@@ -12,10 +12,11 @@ import pandas as pd
 from degradation.errors import UserError
 from degradation.records.run_folder import EARLIER, PROTOCOL, RunFolder
 from degradation.schema import BLOCK_LAYERS
-from degradation.setting import NETWORKS, SCHEDULES, Setting
+from degradation.setting import PAPER_NETWORKS, SCHEDULES, Setting
 
 PAPER_SCHEDULE = SCHEDULES["paper"].copy()  # by dotted keys
 EVALUATE_EVERY = PAPER_SCHEDULE.pop("schedule.evaluate_every")
+del PAPER_SCHEDULE["schedule.name"]  # under another name it is the same
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
 WHY = "why"  # the folder of the runs for docs/why.md, beside those of other runs' schedules
 PROJECTION = "_shortcut_conv"  # how the name of a shortcut's convolution ends
@@ -88,7 +89,7 @@ class Run:
     @property
     def in_paper(self) -> bool:
         """Whether it is a network that the paper trains on CIFAR-10."""
-        return self.of_section_4_2 and self.model in NETWORKS
+        return self.of_section_4_2 and self.model in PAPER_NETWORKS
 
     @property
     def place(self) -> tuple[bool, int, str]:

@@ -18,7 +18,7 @@ from matplotlib.colors import to_hex
 from degradation.report.figures import HEIGHT, Drawing, Picture, lay_out, write_picture
 from degradation.report.panel import (
     COLOURS,
-    FAMILIES,
+    FAMILY_STYLES,
     Curve,
     draw_gaps,
     draw_interventions,
@@ -492,7 +492,7 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
     """Lay out three panels: both errors by intervention, and the gap by length of training."""
     title, columns = "plain-56: interventions, and length of training", _columns(runs)
     deep = [kind for kind in why.kinds if kind.model == DEEP]
-    beside = {SHALLOW: COLOURS[20], SHORTCUTS: FAMILIES["ResNet"][1]}
+    beside = {SHALLOW: COLOURS[20], SHORTCUTS: FAMILY_STYLES["ResNet"][1]}
     lines = [kind for model, kind in _without(why.kinds).items() if model in beside]
     errors = [
         {
