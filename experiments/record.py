@@ -18,11 +18,6 @@ from experiments.planned import PlannedRun, plan_runs, reportable, train_missing
 from experiments.run import imply_tracking
 
 
-def runtime(job: Job) -> list[str]:
-    """Overrides of how the runs are computed, which the command hands on to them."""
-    return [override for override in job.overrides if override.startswith("runtime")]
-
-
 def parts_of(job: Job) -> list[Part]:
     """List the parts of the plan, or with `only` those of one folder; `UserError` if none is."""
     plan, only = job.checked.plan, job.checked.only
@@ -32,32 +27,29 @@ def parts_of(job: Job) -> list[Part]:
     return [part for part, folder in zip(plan, folders, strict=True) if only in (None, folder)]
 
 
-def planned(job: Job) -> list[list[PlannedRun]]:
-    """List the runs of each part of the plan; raises `UserError` for one that there cannot be."""
-    return [
-        plan_runs(
+def planned(job: Job) -> list[tuple[tuple[str, ...], list[PlannedRun]]]:
+    """Pair the arguments of each part's report with its runs; raises `UserError` as `plan_runs`."""
+    runtime = [o for o in job.overrides if o.startswith("runtime")]  # handed on to the runs
+    plan = []
+    for part in parts_of(job):
+        kind, folder = f"schedule={part.schedule}", part.out or job.config.out
+        decisive = [o for o in part.overrides if key_of(o) != "probe"]  # which changes no run
+        runs = plan_runs(
             part.models,
             part.seeds,
-            [*runtime(job), f"schedule={part.schedule}", *part.overrides],
+            [*runtime, kind, *part.overrides],
             job.launcher,
             remedy="choose another folder with out=",
-            root=folder_of("out", part.out or job.config.out, ROOT),
+            root=folder_of("out", folder, ROOT),
         )
-        for part in parts_of(job)
-    ]
+        plan.append(((kind, f"runs={folder}", *runtime, *decisive), runs))
+    return plan
 
 
 def check(job: Job) -> None:
     """Check the plan, each of its runs, and how they will be tracked."""
     imply_tracking([])
     planned(job)
-
-
-def report_of(job: Job, part: Part) -> tuple[str, ...]:
-    """The arguments of the report that has a part's runs: schedule, folder, what decides them."""
-    decisive = [o for o in part.overrides if key_of(o) != "probe"]  # which changes no run
-    folder = part.out or job.config.out
-    return f"schedule={part.schedule}", f"runs={folder}", *runtime(job), *decisive
 
 
 def start(job: Job) -> int:
@@ -67,7 +59,7 @@ def start(job: Job) -> int:
     their runs beside it; at the end all are, since those in `why` set schedules beside each other.
     A launcher gets the runs of all parts at once.
     """
-    plan = [*zip([report_of(job, part) for part in parts_of(job)], planned(job), strict=True)]
+    plan = planned(job)
     batches = [plan] if job.launcher else [[part] for part in plan]
     reports: dict[tuple[str, ...], list[PlannedRun]] = {}  # each one's runs, by its arguments
     for batch in batches:

@@ -43,7 +43,8 @@ def test_every_recorded_run_is_planned_and_taken_for_what_it_is():
     if not recorded:
         pytest.skip("no run is recorded yet")
     parts = record.planned(Job(compose("record", []), []))
-    assert {run.path for run in recorded} <= {run.folder.path for part in parts for run in part}
+    planned = {run.folder.path for _, runs in parts for run in runs}
+    assert {run.path for run in recorded} <= planned
 
 
 def test_what_is_missing_is_trained_in_the_precision_of_those_there_and_reported(tree):
