@@ -72,6 +72,7 @@ def measure(
                 say(f"{network}: starting {contender.label}")
                 began = time.monotonic()
                 ask = stack.enter_context(_worker(contender, config, threads))
+                ask(0.0)  # the first update
                 passed = time.monotonic() - began
                 key = {"network": network, "contender": contender.label}
                 workers[contender.label] = ask, {**key, "first_update_seconds": passed}
@@ -89,14 +90,15 @@ def measure(
 def _worker(
     contender: Contender, config: DictConfig, threads: int
 ) -> Iterator[Callable[[float | None], dict[str, Any]]]:
-    """Start a contender, wait for its first update, and give the function that asks it for more."""
+    """Start a contender, and give the function that asks it, as `_serve` says."""
     context = multiprocessing.get_context("spawn")  # as a command starts: nothing is imported yet
     here, there = context.Pipe()
     given = (there, contender, config, threads)
     process = context.Process(target=_serve, args=given, daemon=True)
 
-    def hear() -> dict[str, Any]:
+    def ask(request: float | None) -> dict[str, Any]:
         try:
+            here.send(request)
             answer = here.recv()
         except (EOFError, ConnectionError):
             process.join()
@@ -106,15 +108,9 @@ def _worker(
             raise UserError(f"benchmark: {name}: {answer}", exit_code=1)
         return answer
 
-    def ask(request: float | None) -> dict[str, Any]:
-        with contextlib.suppress(ConnectionError):  # it is dead, and hearing will tell
-            here.send(request)
-        return hear()
-
     process.start()
     there.close()
     try:
-        hear()
         yield ask
     finally:
         process.kill()
@@ -125,10 +121,10 @@ def _worker(
 
 
 def _serve(connection: Connection, contender: Contender, config: DictConfig, threads: int) -> None:
-    """Build the contender, make its first update, then answer requests until they end.
+    """Build the contender, then answer requests until they end.
 
-    The first update is answered by an empty dictionary; seconds, by `images_per_second` over about
-    so many; None, by the extras. Text is an answer too: what went wrong.
+    Seconds are answered by `images_per_second` over about so many; None, by the extras. Text is an
+    answer too: what went wrong.
     """
     # Keras compiles with XLA wherever it sees a GPU, though it may not use it.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -136,8 +132,6 @@ def _serve(connection: Connection, contender: Contender, config: DictConfig, thr
         silence(stream)
     try:
         step, extras = _build(contender, config, threads)
-        step()
-        connection.send({})
         while True:
             seconds = connection.recv()
             if seconds is None:
@@ -179,11 +173,12 @@ def _build(contender: Contender, config: DictConfig, threads: int):
 
 
 def _time_updates(step, seconds: float, batch: int) -> dict[str, float]:
-    """Make whole updates for about `seconds`, and say how many images they trained on."""
-    began, updates = time.perf_counter(), 0
-    while (passed := time.perf_counter() - began) < seconds:
+    """Make whole updates for about `seconds`, at least one, and say how fast they were."""
+    began, updates, passed = time.perf_counter(), 0, 0.0
+    while passed < seconds or not updates:
         step()
         updates += 1
+        passed = time.perf_counter() - began
     return {"images_per_second": updates * batch / passed}
 
 
