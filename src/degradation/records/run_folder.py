@@ -18,18 +18,6 @@ from degradation.records import checkpoints
 from degradation.records.files import faults_as_user_errors, remove_temporaries, write_atomically
 from degradation.records.lock import lock_folder
 
-METRIC_COLUMNS = (
-    *("iteration", "epoch", "learning_rate", "train_loss", "train_error"),
-    *("test_loss", "test_error", "val_loss", "val_error", "images_per_second", "wall_seconds"),
-)
-"""The columns of metrics.csv in their order; a run has either the test_ or the val_ ones."""
-
-_PROBE_COLUMNS = (
-    *("update", "layer", "kernel_norm", "kernel_gradient_norm", "output_gradient_norm"),
-    *("relative_step", "cosine", "response_std", "dead_share", "effective_rank"),
-    *("channel_rank", "loss", "shattering"),
-)
-
 PROTOCOL = 2
 """The training protocol that runs follow, in their manifest; the first one's had no such entry."""
 
@@ -73,19 +61,14 @@ class RunFolder:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.csv, `iteration` as int and the rest as float."""
-        return self._read("metrics.csv", _parse_table, absent=[])
+        return self.table("metrics")
 
-    def layers(self) -> list[dict[str, Any]]:
-        """Return the rows of layers.csv, `layer` as text, the rest as float or None for blank."""
-        return self._read("layers.csv", _parse_table, absent=[])
+    def table(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of <name>.csv: `layer` and `class` as text, counts as int, else float.
 
-    def classes(self) -> list[dict[str, Any]]:
-        """Return the rows of classes.csv: `class` as text, `images` as int, `error` as float."""
-        return self._read("classes.csv", _parse_table, absent=[])
-
-    def probe(self) -> list[dict[str, Any]]:
-        """Return the rows of probe.csv, `update` as int, the rest as those of `layers`."""
-        return self._read("probe.csv", _parse_table, absent=[])
+        None for a blank. Names are metrics, layers, classes and probe.
+        """
+        return self._read(f"{name}.csv", _parse_table, absent=[])
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.yaml from plain dicts, lists, strings and numbers; makes the folder."""
@@ -104,29 +87,22 @@ class RunFolder:
         write_atomically(self.path / "manifest.json", (text + "\n").encode())
 
     def write_rows(self, rows: list[dict[str, Any]]) -> None:
-        """Replace metrics.csv by `rows`, which share their keys; without rows there is no file.
-
-        `ValueError` for a key that is no metric, or that the first row has not.
-        """
+        """Replace metrics.csv by `rows` of `training.meter`; without rows there is no file."""
         if rows:
-            columns = [name for name in METRIC_COLUMNS if name in rows[0]]
-            self._write_table("metrics.csv", columns, rows)
+            self.write_table("metrics", rows)
         else:
             path = self.path / "metrics.csv"
             with faults_as_user_errors(f"cannot delete {path}"):
                 path.unlink(missing_ok=True)
 
-    def write_layers(self, rows: list[dict[str, Any]]) -> None:
-        """Replace layers.csv by `rows` of `models.summary.convolutions`; None is a blank."""
-        self._write_table("layers.csv", ("layer", "response_std", "kernel_norm"), rows)
-
-    def write_classes(self, rows: list[dict[str, Any]]) -> None:
-        """Replace classes.csv by `rows` of `training.evaluation.errors_by_class`."""
-        self._write_table("classes.csv", ("class", "images", "error"), rows)
-
-    def write_probe(self, rows: list[dict[str, Any]]) -> None:
-        """Replace probe.csv by `rows` of `training.probe.Probe`; what one lacks is a blank."""
-        self._write_table("probe.csv", _PROBE_COLUMNS, rows)
+    def write_table(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Replace <name>.csv by `rows`, whose keys are its columns; what one lacks is a blank."""
+        text = io.StringIO()
+        columns = dict.fromkeys(key for row in rows for key in row)
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.path / f"{name}.csv", text.getvalue().encode())
 
     def save_checkpoint(
         self, iteration: int, arrays: dict[str, np.ndarray], state: dict[str, Any]
@@ -193,13 +169,6 @@ class RunFolder:
             reason = getattr(error, "problem", None) or str(error) or type(error).__name__
             raise UserError(f"{path} is damaged: {reason.splitlines()[0]}") from error
         return value
-
-    def _write_table(self, name: str, columns: Iterable[str], rows: list[dict[str, Any]]) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(self.path / name, text.getvalue().encode())
 
 
 def _parse_table(text: str) -> list[dict[str, Any]]:

@@ -136,14 +136,6 @@ class Run:
         return float(self.rows[column].iloc[-1])
 
 
-def by_network(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """The runs of each network by its name, in the order in which they come."""
-    networks: dict[str, list[Run]] = {}
-    for run in runs:
-        networks.setdefault(run.network, []).append(run)
-    return networks
-
-
 class LeftOut(NamedTuple):
     """A run that is not finished or cannot be read: where, why, and how far it came, if told."""
 
@@ -193,8 +185,9 @@ def _read(folder: RunFolder) -> tuple[Run | None, str]:
         manifest = folder.manifest()
         reason = _unfinished(manifest)
         config = folder.config()
-        layers = [row for row in folder.layers() if not row["layer"].endswith(PROJECTION)]
+        layers = [r for r in folder.table("layers") if not r["layer"].endswith(PROJECTION)]
         stds = {n: row["response_std"] for n, row in enumerate(layers, 1)}
+        classes = {row["class"]: row["error"] for row in folder.table("classes")}
         run = Run(
             setting=Setting.of(config),
             precision=manifest["precision"],
@@ -205,8 +198,8 @@ def _read(folder: RunFolder) -> tuple[Run | None, str]:
             rows=pd.DataFrame(folder.rows()),
             path=folder.path,
             responses=pd.Series(stds, dtype=float).dropna(),
-            classes=pd.Series({r["class"]: r["error"] for r in folder.classes()}, dtype=float),
-            probe=pd.DataFrame(folder.probe()),
+            classes=pd.Series(classes, dtype=float),
+            probe=pd.DataFrame(folder.table("probe")),
         )
         return run, reason or _lacking(run)
     except UserError as error:

@@ -124,7 +124,8 @@ def _fit(
     config, meter = learner.config, learner.meter
     total = config.schedule.iterations
     # Rows of now, and of a future that was given up, are measured again, to the same bits.
-    probed = [row for row in folder.probe() if row["update"] < meter.iteration] if probe else []
+    known = folder.table("probe") if probe else []
+    probed = [row for row in known if row["update"] < meter.iteration]
 
     def save() -> float:
         folder.save_checkpoint(meter.iteration, *learner.checkpoint())
@@ -134,7 +135,7 @@ def _fit(
         if probe and meter.iteration in UPDATES:
             began = time.monotonic()
             probed.extend(probe.measure(meter.iteration, learner.rate(meter.iteration)))
-            folder.write_probe(probed)
+            folder.write_table("probe", probed)
             progress.leave_out(time.monotonic() - began)
 
     saved = time.monotonic()
@@ -210,8 +211,8 @@ def _keep_network(folder: RunFolder, learner: Learner) -> None:
         learner.model.save(path)
     with replace_file(folder.path / "mean.npy") as path:
         np.save(path, learner.dataset.mean_image)
-    folder.write_layers(convolutions(learner.model))
-    folder.write_classes(errors_by_class(learner.predict(), learner.dataset))
+    folder.write_table("layers", convolutions(learner.model))
+    folder.write_table("classes", errors_by_class(learner.predict(), learner.dataset))
 
 
 def _announce(folder: RunFolder, learner: Learner, environment: dict[str, Any]) -> None:
