@@ -1,6 +1,5 @@
 """Runs as tables: final errors, a DataFrame for people who plot elsewhere, two CSV files."""
 
-from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,8 +9,8 @@ import pandas as pd
 from degradation.errors import UserError
 from degradation.records.files import replace_file
 from degradation.report.paper import final_error
-from degradation.report.provenance import seeds_of
-from degradation.report.runs import Run, by_network, read_runs
+from degradation.report.provenance import named, seeds_of
+from degradation.report.runs import Run, find_runs
 
 ABOUT = {"model": str, "variant": str, "schedule": str, "seed": int, "precision": str}
 LONG = {"run": str, **ABOUT, "iteration": int, "metric": str, "value": float}
@@ -27,7 +26,7 @@ def final_errors(runs: list[Run]) -> list[dict[str, Any]]:
     unless all runs of the network follow the paper.
     """
     measured, rows = runs[0].measured, []
-    for network, group in by_network(runs).items():
+    for network, group in named(runs).items():
         known = final_error(group[0].model) if all(run.faithful for run in group) else None
         paper, source = known or (None, "")
         rows.append(
@@ -53,14 +52,12 @@ def class_errors(runs: list[Run]) -> pd.DataFrame:
     """
     means = {
         network: pd.concat([run.classes for run in group], axis=1).mean(axis=1)
-        for network, group in by_network(runs).items()
+        for network, group in named(runs).items()
     }
     return pd.DataFrame({name: errors for name, errors in means.items() if errors.size})
 
 
-def load_runs(
-    folder: Path | str, on_skip: Callable[[Path, str], None] | None = None
-) -> pd.DataFrame:
+def load_runs(folder: Path | str) -> pd.DataFrame:
     """Read the finished runs in and below `folder` as a tidy table.
 
     One row per run, iteration and metric. A subfolder `why` is passed over: give it as `folder`.
@@ -75,16 +72,13 @@ def load_runs(
     A column a metric is one call away:
     `runs.pivot(index=["run", "model", "seed", "iteration"], columns="metric", values="value")`.
 
-    A run that is unfinished or cannot be read is left out, and `on_skip(path, reason)` is told. No
-    run gives a table without rows. Raises `UserError` if `folder` is not a folder.
+    A run that is unfinished or cannot be read is left out; no run gives a table without rows.
+    Raises `UserError` if `folder` is not a folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; allowed: one that holds runs, at any depth")
-    runs, others = read_runs(folder)
-    for path, reason, _ in others if on_skip else ():
-        on_skip(path, reason)
-    return _long({run.path.relative_to(folder).as_posix(): run for run in runs})
+    return _long({run.path.relative_to(folder).as_posix(): run for run in find_runs(folder)})
 
 
 def write_export(runs: list[Run], out_dir: Path, suffix: str = "") -> list[Path]:

@@ -39,11 +39,10 @@ from degradation.report.paper import (
     paper_curve,
     response_distance,
 )
-from degradation.report.provenance import caveats, how_made, not_comparable, seeds_of, shared
+from degradation.report.provenance import caveats, how_made, named, not_comparable, seeds_of, shared
 from degradation.report.runs import (
     WORDS,
     Run,
-    by_network,
     check_alike,
     drawn,
     models_of,
@@ -167,7 +166,7 @@ def draw_pictures(
     pictures = []
     for spec in figures:
         shown, title = _shown(spec, runs), spec["title"]
-        alt = f"{title}: {', '.join(by_network(shown))}"
+        alt = f"{title}: {', '.join(named(shown))}"
         drawing = Drawing(build_figure(spec, shown), title, caption(spec, shown), alt)
         pictures.append(write_picture(drawing, out_dir / f"{spec['name']}{suffix}"))
     return pictures
@@ -348,14 +347,14 @@ SENTENCES = {  # of captions: what is drawn; of several seeds; of the paper's va
 
 def caption(spec: dict[str, Any], runs: list[Run]) -> str:
     """Describe a figure's lines, runs and data; on a new line, what the schedule cannot show."""
-    kind, seeds = spec["draws"], {name: seeds_of(group) for name, group in by_network(runs).items()}
+    kind, seeds = spec["draws"], {name: seeds_of(group) for name, group in named(runs).items()}
     lines, several, paper = SENTENCES[kind]
     unseen, distances, limits = "test error", "", caveats(runs)
     if runs[0].measured == "val_error":
         held_out = runs[0].config["data"]["holdout"]
         unseen = f"validation error, on {held_out:,} training images held out"
     if kind == "responses":
-        known = {name: response_distance(group) for name, group in by_network(runs).items()}
+        known = {name: response_distance(group) for name, group in named(runs).items()}
         distances = ", ".join(f"{n} {value:.2f}" for n, value in known.items() if value is not None)
         limits = "" if runs[0].on_paper_schedule else not_comparable(runs[0], "responses")
     told = [f"After {spec['source']}.", lines.format(unseen=unseen), shared("Seeds", seeds)]

@@ -6,7 +6,6 @@ Figure 7, to about 0.01; flat stretches were drawn without their inner points, w
 """
 
 import math
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -15,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from degradation.report.provenance import seeds_of
-from degradation.report.runs import Run, by_network
+from degradation.report.provenance import named, seeds_of
+from degradation.report.runs import Run
 from degradation.report.statistics import z_score
 
 FIGURE6 = Path(__file__).with_name("paper_figure6.csv")
@@ -32,7 +31,6 @@ TEST_ERRORS = {  # percent, and where they stand
     "resnet110": (6.61, f"{TABLE6} (mean of five runs, the best of them 6.43)"),
     "resnet1202": (7.93, TABLE6),
 }
-SERIES = {"train_error": "train", "test_error": "test"}
 ORDERS = ("original", "sorted")  # of the layers in Figure 7
 # Iterations: at the first learning rate all but the start, and where the curve is about level; and
 # what is left after the first drop.
@@ -56,9 +54,7 @@ def curve(model: str, column: str) -> pd.Series | None:
     `column` is train_error or test_error: in percent, indexed by iteration, without the points
     above 20 %. Or it is one of `ORDERS`: standard deviations, indexed by layer.
     """
-    points = _points()
-    chosen = points[(points["network"] == model) & (points["series"] == SERIES.get(column, column))]
-    return None if chosen.empty else chosen.set_index("x")["y"]
+    return _curves().get((model, column))
 
 
 def paper_curve(runs: list[Run], column: str) -> pd.Series | None:
@@ -80,7 +76,7 @@ def response_distance(runs: list[Run]) -> float | None:
     return fmean((run.responses / paper - 1).abs().mean() for run in runs)
 
 
-def compare_with_paper(runs: Iterable[Run]) -> list[dict[str, Any]]:
+def compare_with_paper(runs: list[Run]) -> list[dict[str, Any]]:
     """Set each network that follows the paper against its Table 6 and Figures 6 and 7.
 
     A row a network, in the order of `runs`; networks without a curve in Figure 6 have none. Values
@@ -88,7 +84,7 @@ def compare_with_paper(runs: Iterable[Run]) -> list[dict[str, Any]]:
     are taken at the paper's points, with straight lines between our rows.
     """
     rows = []
-    for network, group in by_network(runs).items():
+    for network, group in named(runs).items():
         points = paper_curve(group, "test_error")
         if points is None:
             continue
@@ -99,7 +95,6 @@ def compare_with_paper(runs: Iterable[Run]) -> list[dict[str, Any]]:
                 "network": network,
                 "seeds": seeds_of(group),
                 "test_error": fmean(errors),
-                "paper": paper,
                 "difference": fmean(errors) - paper,
                 "z": z_score(errors, paper),
                 "points": len(points.loc[slice(*DISTANCE_OVER)]),
@@ -114,11 +109,13 @@ def compare_with_paper(runs: Iterable[Run]) -> list[dict[str, Any]]:
 
 
 @cache
-def _points() -> pd.DataFrame:
+def _curves() -> dict[tuple[str, str], pd.Series]:
     errors = pd.read_csv(FIGURE6).rename(columns={"iteration": "x", "error_percent": "y"})
     errors = errors[errors["panel"] != "right"]  # which shows the 110 layers of the middle again
+    errors = errors.assign(series=errors["series"] + "_error")
     stds = pd.read_csv(FIGURE7).rename(columns={"order": "series", "layer": "x", "std": "y"})
-    return pd.concat([errors, stds])
+    groups = pd.concat([errors, stds]).groupby(["network", "series"])
+    return {key: points.set_index("x")["y"] for key, points in groups}
 
 
 def _minus(curve: pd.Series, points: pd.Series, over: tuple[int, int]) -> pd.Series:
