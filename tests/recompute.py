@@ -239,7 +239,7 @@ def effect_rows() -> Iterator[str]:
             for column, error in ERRORS.items() if len(runs) else ():
                 ends, test = runs[column].dropna(), None
                 if len(ends) and (model, changes) != (beside, ""):
-                    test = welch(ends, base[column])
+                    test = welch(ends, base[column].dropna())
                 cells = ["", ""] if test is None else [signed(test.points), interval(test)]
                 start = [name(model), words if model == beside else "shortcuts", seeds, error]
                 bases = [] if (model, changes) == (beside, "") else [base]
@@ -262,7 +262,7 @@ def gap_rows() -> Iterator[str]:
                     continue
                 gap, cells = welch(deep, shallow), ["", "", ""]
                 if (schedule, changes) != ("short", "") and all(map(len, base)):
-                    ends = [runs[column] for runs in base]
+                    ends = [runs[column].dropna() for runs in base]
                     test = contrast([deep, shallow, *ends], [1, -1, -1, 1])
                     shown = outcome(test, length, column, *pair, bases=base)
                     cells = [signed(test.points), interval(test), shown]

@@ -14,16 +14,18 @@ import yaml
 from command_line import REPOSITORY
 from omegaconf import OmegaConf
 
-from degradation.config import read_figures
+from degradation.config import options, read_figures
 from degradation.report import Run, find_runs
 
+
+@cache
+def _option(group: str, name: str) -> dict:
+    tree = OmegaConf.load(REPOSITORY / "conf" / group / f"{name}.yaml")
+    return OmegaConf.to_container(tree, resolve=True)
+
+
+SCHEDULES = {name: _option("schedule", name) for name in options("schedule")}
 FIGURE1, FIGURE4, FIGURE6, FIGURE7 = (read_figures()[f"figure{number}"] for number in (1, 4, 6, 7))
-SCHEDULES = {
-    "paper": {"iterations": 64_000, "drops": [32_000, 48_000], "evaluate_every": 800},
-    "medium": {"iterations": 16_000, "drops": [8_000, 12_000], "evaluate_every": 400},
-    "short": {"iterations": 4_000, "drops": [2_000, 3_000], "evaluate_every": 200},
-    "smoke": {"iterations": 8, "drops": [4, 6], "evaluate_every": 4},
-}
 ENDS = {  # final training and test error of the networks that Figure 6 needs
     "plain20": (21.0, 19.0),
     "plain32": (27.0, 25.0),
@@ -154,7 +156,7 @@ def make_config(model: str, schedule: str, seed: int, variant: str, settings: di
     config = {
         "model": _option("model", model),
         "data": _option("data", data),
-        "schedule": {"name": schedule, **SCHEDULES[schedule]},
+        "schedule": SCHEDULES[schedule],
         "optimizer": _option("optimizer", "sgd"),
         "runtime": _option("runtime", "cpu"),
         "seed": seed,
@@ -167,12 +169,6 @@ def make_config(model: str, schedule: str, seed: int, variant: str, settings: di
             values = values[group]
         values[name] = value
     return config
-
-
-@cache
-def _option(group: str, name: str) -> dict:
-    tree = OmegaConf.load(REPOSITORY / "conf" / group / f"{name}.yaml")
-    return OmegaConf.to_container(tree, resolve=True)
 
 
 def write_runs(root: Path, models: Iterable[str], seeds=(0,), **options) -> list[Run]:
@@ -204,9 +200,10 @@ def line(axes, gid: str):
 def assert_inside_and_apart(figure):
     """Every text lies inside the figure, and no two texts overlap."""
     figure.canvas.draw()
-    written = [*figure.texts]
+    written = [*figure.texts, *(text for key in figure.legends for text in key.get_texts())]
     for axes in figure.axes:
         written += [*axes.texts, axes.xaxis.label, axes.yaxis.label, axes._left_title]
+        written += axes.get_legend().get_texts() if axes.get_legend() else []
         for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
             written += [
                 tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high

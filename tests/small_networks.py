@@ -50,13 +50,3 @@ def shake(model, seed=0):
 
 def draw_images(count=4, seed=0):
     return np.random.default_rng(seed).normal(size=(count, 32, 32, 3)).astype(np.float32)
-
-
-def crop(images, plan):
-    """The batch that a plan describes, image by image."""
-    padded = np.pad(images, [(0, 0), (4, 4), (4, 4), (0, 0)])
-    crops = [
-        padded[index, top : top + 32, left : left + 32, :][:, :: -1 if flip else 1]
-        for index, (top, left), flip in zip(*plan, strict=True)
-    ]
-    return np.stack(crops)

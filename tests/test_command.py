@@ -29,7 +29,7 @@ import degradation.config
 import degradation.report.make  # noqa: F401  before `start` changes RUNS, whichever test is first
 from degradation.benchmark import measure
 from degradation.config import options
-from degradation.errors import IN_USE, Stopped, UserError
+from degradation.errors import IN_USE
 from experiments import command, launch
 from experiments.compose import compose_jobs, quote_path
 from experiments.run import imply_tracking
@@ -275,6 +275,14 @@ def test_sweep_runs_all_jobs_unless_a_signal_stops_one(jobs, code, started):
     """Its code is the worst one; that of a run which others write hides none."""
     result, noted = jobs("seed=0,1,2 'run_dir=out/seed${seed}' --multirun", [IN_USE, code, 0])
     assert (result.code, len(noted)) == (code, started)
+    assert result.err.startswith("warning: not begun: seed=2 ") is (started == 2)
+
+
+def test_a_launcher_takes_jobs_whatever_this_machine_has(start, monkeypatch):
+    """`start` fails where a GPU is looked for. The code is the worst one."""
+    monkeypatch.setattr(launch, "launch", lambda *what: [0, 2])
+    ended = start("run", "-m runtime=cpu,gpu 'run_dir=${runtime.name}' hydra/launcher=joblib")
+    assert (ended.code, ended.err) == (2, "")
 
 
 def test_sweep_passes_paths_on_as_they_were_given(jobs):
@@ -308,27 +316,6 @@ def test_paths_need_no_quotes(name, key, path):
 
 
 # How a command ends
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "line"),
-    [
-        (UserError("two\nlines", exit_code=1), 1, "error: two lines\n"),
-        (
-            Stopped(signal.SIGTERM, "before it began"),
-            143,
-            "error: stopped by SIGTERM before it began\n",
-        ),
-        (KeyboardInterrupt(), 130, ""),
-    ],
-)
-def test_an_error_is_one_line_at_most_and_a_code(monkeypatch, capsys, error, code, line):
-    def fail(job):
-        raise error
-
-    monkeypatch.setattr(sys, "argv", ["run.py"])
-    assert command.command("config", lambda job: None, fail) == code
-    assert capsys.readouterr().err == line
 
 
 CHILD = """
@@ -495,15 +482,6 @@ def test_wandbs_own_switch_counts_where_no_tracking_was_given(start, monkeypatch
     for name in ("run", "record"):
         error = start(name, "").error()
         assert error == "error: WANDB_MODE=shared: allowed: disabled, offline, online"
-
-
-def test_a_sweep_that_is_stopped_names_what_it_has_not_begun(monkeypatch, capsys):
-    codes = iter([0, 130])
-    monkeypatch.setattr(launch, "run_alone", lambda *_: next(codes))
-    assert (
-        launch.run_jobs("none", [["seed=0"], ["seed=1"], ["seed=2", "a=b"], ["seed=3"]], []) == 130
-    )
-    assert capsys.readouterr().err == "warning: not begun: seed=2 a=b; seed=3\n"
 
 
 def test_a_library_of_another_clone_is_refused(tmp_path):

@@ -57,5 +57,5 @@ def test_a_network_without_batch_normalisation_trains(folder):
     """Without a warning: there are no moments to average, and no responses to tell of."""
     finish(folder, "model.norm=none", "model.init=gaussian")
     assert len(folder.rows()) == 3
-    rows = folder.layers()
+    rows = folder.table("layers")
     assert len(rows) == 7 and {row["response_std"] for row in rows} == {None}

@@ -46,6 +46,7 @@ def test_the_gradient_is_the_mean_of_the_parts(data, parts):
         keras.utils.set_random_seed(number)
         model = build_model("resnet20", depth=8)
         stock = stock_network(model)
+        assert {type(x).__module__.partition(".")[0] for x in stock.layers} == {"keras"}
         stock.set_weights(model.get_weights())
         plan = Sampler(100, 8, seed=0).plan(number)
         gradients, losses, wrong = [], [], 0
@@ -59,12 +60,15 @@ def test_the_gradient_is_the_mean_of_the_parts(data, parts):
             gradients.append(tape.gradient(loss, stock.trainable_variables))
             losses.append(float(loss))
             wrong += int(np.sum(np.argmax(logits, axis=-1) != labels))
-        optimizer = SGD(1.0, momentum=0.9, l2=0.0)  # its first velocity is the gradient
+        # The first velocity is minus gradient and decay, which is no part of the loss.
+        optimizer, before = SGD(1.0, momentum=0.9, l2=0.1, decay="all"), stock.trainable_variables
         result = make_update(model, optimizer, data, parts)(plan)
         assert result == (pytest.approx(np.mean(losses), rel=1e-5), wrong)
         means = [np.mean(of_parts, axis=0) for of_parts in zip(*gradients, strict=True)]
-        pairs = zip(optimizer.momentums, means, strict=True)
-        apart = max(np.linalg.norm(v + mean) / np.linalg.norm(mean) for v, mean in pairs)
+        triples = zip(optimizer.momentums, means, before, strict=True)
+        apart = max(
+            np.linalg.norm(v + mean + 0.1 * w) / np.linalg.norm(mean) for v, mean, w in triples
+        )
         if apart < 1e-5:
             break
     assert apart < 1e-5

@@ -11,7 +11,7 @@ import recompute
 from report_samples import SCHEDULES, write_run
 
 from degradation.config import RECORDED, ROOT
-from degradation.records.run_folder import METRIC_COLUMNS, RunFolder
+from degradation.records.run_folder import RunFolder
 from degradation.report import compare_precisions, find_runs, judge, select
 from degradation.report.page import END, START, Page, interval, points, section, write_page
 from degradation.report.runs import read_runs
@@ -22,6 +22,8 @@ BENCHMARK = RECORDED / "benchmark"
 MACHINES = {"AMD EPYC": BENCHMARK, "Intel Xeon": BENCHMARK / "xeon_amx"}
 README = (ROOT / "README.md").read_text()
 IN_README = ("paper", "short")
+METRICS = re.search(r"`(iteration, [\w,\s]+)`", (ROOT / "docs" / "report.md").read_text())[1]
+METRICS = re.split(r",\s+", METRICS)
 
 
 @pytest.fixture
@@ -66,14 +68,14 @@ def check_whole(run):
         schedule["evaluate_every"], schedule["iterations"] + 1, schedule["evaluate_every"]
     )
     assert list(run.rows["iteration"]) == list(expected)
-    assert list(run.rows.columns) == [c for c in METRIC_COLUMNS if not c.startswith("val_")]
+    assert list(run.rows.columns) == METRICS
     assert manifest["final"]["test_error"] == run.rows["test_error"].iloc[-1]
     assert manifest["best"]["test_error"] == run.rows["test_error"].min()
     # 10,000 test images: every error is a whole number of them.
     wrong = run.rows["test_error"] * 100
     np.testing.assert_allclose(wrong, wrong.round(), rtol=1e-12)
     # A row a convolution: of its layers, option A's shortcuts have none, and one is dense.
-    assert len(RunFolder(run.path).layers()) == run.depth - 1
+    assert len(RunFolder(run.path).table("layers")) == run.depth - 1
     if WHY in run.path.parents:
         assert run.probe["update"].iloc[-1] == max(u for u in UPDATES if u <= expected[-1])
     if (run.schedule, run.variant, run.seed) == ("paper", "", 0):  # tracked with their runs
@@ -176,12 +178,12 @@ def test_a_report_on_all_that_is_planned_says_what_the_rows_say(tmp_path, monkey
         folder = RunFolder(write_run(tmp_path, model, seed, "paper", parameters=parameters))
         layers = [f"conv{number}" for number in range(1, depth)]
         stds = {"response_std": 1 + seed, "kernel_norm": 5.0}
-        folder.write_layers([{"layer": layer, **stds} for layer in layers])
-        folder.write_classes([{"class": "cat", "images": 1000, "error": 9.5 + seed}])
+        folder.write_table("layers", [{"layer": layer, **stds} for layer in layers])
+        folder.write_table("classes", [{"class": "cat", "images": 1000, "error": 9.5 + seed}])
     runs = select(find_runs(tmp_path), "paper")
     report = write_page(Page(runs, judge(runs), [], [], []), tmp_path / "paper")[1]
     judged, _, _ = check_rows(report)
-    assert len(judged) == 7
+    assert len(judged) == 7 and "The paper's schedule has" not in report.read_text()
 
 
 def test_the_report_for_why_says_what_the_rows_say(all_committed):

@@ -27,19 +27,11 @@ def near(error):
     return [error + shift for shift in CLOSE]
 
 
-class TestStatements:
-    def test_all_are_there_in_order(self):
-        findings = judge(ended_runs("short", {"plain20": [19.0]}))
-        assert [finding.number for finding in findings] == list(range(1, 8))
-        assert findings[0].statement == "plain-56 has a higher training error than plain-20"
-        assert findings[3].statement == "ResNet-56 has a lower test error than ResNet-20"
-        assert "Figure 1" in findings[0].source and "Table 6" in findings[6].source
-
-    def test_the_figure_of_a_claim_trains_what_it_needs(self):
-        figures = read_figures()
-        for claim in CLAIMS:
-            trained = models_of(figures[claim.figure])
-            assert set(claim.models) - set(claim.optional) <= set(trained)
+def test_the_figure_of_a_claim_trains_what_it_needs():
+    figures = read_figures()
+    for claim in CLAIMS:
+        trained = models_of(figures[claim.figure])
+        assert set(claim.models) - set(claim.optional) <= set(trained)
 
 
 class TestWords:
@@ -68,15 +60,6 @@ class TestWords:
         found = verdicts(judge(ended_runs(schedule, ends)))
         assert [found[number] for number in (1, 2, 3, 4, 6, 7)] == [word] * 6
 
-    def test_one_seed_is_undecided_and_says_where_it_points(self):
-        ends = {"plain20": [19.0], "plain56": [55.0], "resnet20": [16.0], "resnet56": [17.0]}
-        findings = judge(ended_runs("short", ends))
-        assert [finding.verdict for finding in findings[:4]] == ["undecided"] * 4
-        (effect,) = findings[0].effects
-        assert (effect.difference.points, effect.difference.low) == (36.0, None)
-        assert effect.label == "plain-56 − plain-20"
-        assert effect.as_in_paper and not findings[2].effects[0].as_in_paper
-
 
 class TestSeveralPairs:
     def test_44_layers_take_part_where_they_have_runs(self):
@@ -84,21 +67,8 @@ class TestSeveralPairs:
         labels = [effect.label for effect in judge(ended_runs("paper", ends))[5].effects]
         assert labels == ["plain-32 − plain-20", "plain-44 − plain-32", "plain-56 − plain-44"]
 
-    def test_every_pair_must_hold(self):
-        ends = spread("plain20", "plain32", "plain56") | {"plain32": near(9.0)}
-        assert judge(ended_runs("paper", ends))[5].verdict == "not reproduced"
-
 
 class TestMissingRuns:
-    COMMAND = ".venv/bin/python -m experiments.reproduce figure={} schedule=short 'seeds=[0,1,2]'"
-
-    def test_say_which_command_makes_them(self):
-        findings = judge(ended_runs("short", {"plain20": near(19.0)}))
-        assert [finding.verdict for finding in findings] == ["runs missing"] * 7
-        assert findings[0].command == self.COMMAND.format("figure1")
-        assert findings[0].lacking == ("plain56",)
-        assert findings[2].command == self.COMMAND.format("figure6")
-
     def test_are_made_where_the_others_were(self):
         runs = ended_runs("short", {"plain20": [19.0]}, settings={"runtime.name": "gpu"})
         assert judge(runs)[0].command.endswith(" runtime=gpu")
@@ -163,26 +133,15 @@ class TestFigure4:
 
     ENDS = {"plain18": 30.0, "plain34": 33.0, "resnet18": 25.0, "resnet34": 22.0}
 
-    def judged(self, *models, schedule="short", **options):
-        ends = {model: near(self.ENDS[model]) for model in models or self.ENDS}
-        return judge(ended_runs(schedule, ends, **options))
-
     @pytest.mark.parametrize(("schedule", "options"), [("short", WIDTHS), ("paper", {})])
     def test_are_judged_by_training_error_and_by_direction_alone(self, schedule, options):
-        findings = self.judged(schedule=schedule, **options)
+        ends = {model: near(end) for model, end in self.ENDS.items()}
+        findings = judge(ended_runs(schedule, ends, **options))
         assert verdicts(findings) == {8: "same direction", 9: "same direction"}
         assert findings[0].statement == "plain-34 has a higher training error than plain-18"
         assert findings[1].effects[0].label == "ResNet-34 − ResNet-18"
         assert findings[1].effects[0].difference.points == pytest.approx(-3)
         assert all("section 4.1" in f.source and "ImageNet" in f.source for f in findings)
-
-    def test_a_missing_network_has_a_command_with_the_overrides(self):
-        findings = self.judged("plain18", "plain34", **WIDTHS)
-        assert verdicts(findings) == {8: "same direction", 9: "runs missing"}
-        assert findings[1].lacking == ("resnet18", "resnet34")
-        assert findings[1].command.endswith(
-            "figure=figure4 schedule=short 'seeds=[0,1,2]' 'model.widths=[16,32,64,128]'"
-        )
 
 
 class TestRunsThatCannotBeJudged:

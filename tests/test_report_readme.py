@@ -34,6 +34,7 @@ class TestSection:
     def test_on_paper_the_papers_errors_stand_beside(self):
         runs = ended_runs("paper", as_in_paper("plain20", "resnet20", spread=(0.25,)))
         text = section("paper", runs)
+        assert_whole_tables(text)
         assert text.startswith("**The paper's claims: ")
         assert "](results/recorded/paper/figure6.png)" in text
         for told in ("Schedule paper: 64,000 iterations", "Precision: ", "Machine: "):
@@ -46,34 +47,13 @@ class TestSection:
         text = section("paper", ended_runs("paper", as_in_paper("plain20", "plain56")))
         assert "](results/recorded/paper/figure1.png)" in text
 
-    def test_every_table_has_cells_for_its_columns(self):
-        text = section("paper", ended_runs("paper", as_in_paper()))
-        assert_whole_tables(text)
-        assert text.count("\n\n|") == 2
 
-
-class TestFill:
-    @pytest.fixture
-    def readme(self, tmp_path):
-        path = tmp_path / "README.md"
-        path.write_bytes(marked("old\n", "older\n").encode())
-        return path
-
-    def test_what_is_between_the_markers_alone_is_replaced(self, readme):
-        for schedule, text in (("short", "new \\g<0>\n"), ("paper", "newer\n")):
-            assert fill(readme, schedule, text)
-        assert readme.read_bytes().decode() == marked("newer\n", "new \\g<0>\n")
-
-    def test_again_writes_nothing(self, readme):
-        before = readme.stat().st_ino  # replacing the file would give it another
-        assert fill(readme, "paper", "old\n") and readme.stat().st_ino == before
-
-    @pytest.mark.parametrize("text", ["", f"{START.format('smoke')}no end", END.format("smoke")])
-    def test_without_its_markers_a_file_stays_as_it_is(self, tmp_path, text):
-        path = tmp_path / "README.md"
-        path.write_text(marked("old\n", text))
-        assert not fill(path, "smoke", "new\n")
-        assert path.read_bytes().decode() == marked("old\n", text)
+@pytest.mark.parametrize("text", ["", f"{START.format('smoke')}no end", END.format("smoke")])
+def test_without_its_markers_a_file_stays_as_it_is(tmp_path, text):
+    path = tmp_path / "README.md"
+    path.write_text(marked("old\n", text))
+    assert not fill(path, "smoke", "new\n")
+    assert path.read_bytes().decode() == marked("old\n", text)
 
 
 def test_a_report_on_the_recorded_runs_fills_the_readme(tree):

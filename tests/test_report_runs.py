@@ -7,9 +7,8 @@ import pytest
 from ended_runs import ended_runs
 from report_samples import FIGURE1, FIGURE6, write_run, write_runs
 
-from degradation.errors import UserError
 from degradation.records.run_folder import RunFolder
-from degradation.report import find_runs, select
+from degradation.report import find_runs
 from degradation.report.figures import drawable
 from degradation.report.runs import read_runs
 
@@ -30,15 +29,6 @@ def rows(change):
 
 
 class TestFindRuns:
-    def test_reads_what_the_folder_tells(self, tmp_path):
-        path = write_run(tmp_path, "resnet56", seed=2, precision="float32")
-        (run,) = find_runs(tmp_path)
-        assert (run.model, run.variant, run.schedule, run.seed) == ("resnet56", "", "short", 2)
-        assert (run.precision, run.canonical, run.path) == ("float32", False, path)
-        assert run.dataset == "CIFAR-10, 97 of 60,000 images from JPEG"
-        assert run.network == "ResNet-56"
-        pd.testing.assert_frame_equal(run.rows, pd.read_csv(path / "metrics.csv"))
-
     def test_finds_at_any_depth_in_path_order_and_not_inside_a_run(self, tmp_path):
         path = write_run(tmp_path / "a/b", "plain20")
         write_run(tmp_path, "plain56")
@@ -98,30 +88,6 @@ class TestFindRuns:
         assert found == {"mine": "", "slow": "rate=0.01", "small": "depth=26"}
 
 
-class TestSelect:
-    @pytest.fixture
-    def runs(self, tmp_path):
-        write_runs(tmp_path, ["plain56"], (1, 0))
-        write_run(tmp_path, "plain20", 0)
-        write_run(tmp_path, "plain20", 0, "paper")
-        write_run(tmp_path, "plain20", 0, variant="rate=0.01", settings={"optimizer.rate": 0.01})
-        return find_runs(tmp_path)
-
-    def test_takes_plain_networks_first_then_by_depth_and_seed(self, runs):
-        picked = select(runs, "short")
-        assert [(r.model, r.seed) for r in picked] == [
-            *(("plain20", 0), ("plain56", 0), ("plain56", 1))
-        ]
-
-    def test_a_variant_is_never_the_network_itself(self, runs):
-        (run,) = select(runs, "short", "rate=0.01")
-        assert run.variant == "rate=0.01"
-
-    def test_refuses_a_seed_trained_twice(self, runs):
-        with pytest.raises(UserError, match="both plain20 with seed=0"):
-            select(runs + runs, "short")
-
-
 class TestRun:
     @pytest.mark.parametrize(
         ("model", "network", "depth", "in_paper"),
@@ -149,11 +115,6 @@ class TestRun:
         (run,) = find_runs(tmp_path)
         assert (run.network, run.depth, run.of_section_4_2) == ("plain-26", 26, True)
         assert not run.in_paper and not run.faithful
-
-    def test_a_network_of_another_depth_than_its_name_says_keeps_the_name(self, tmp_path):
-        write_run(tmp_path, "plain20", variant="depth=26", settings={"model.depth": 26})
-        (run,) = find_runs(tmp_path)
-        assert (run.network, run.setting.departures) == ("plain20", ["depth=26"])
 
     @pytest.mark.parametrize(
         ("settings", "departures"),

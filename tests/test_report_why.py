@@ -3,8 +3,8 @@
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
+import recompute
 from matplotlib.colors import to_rgb
 from report_samples import (
     SCHEDULES,
@@ -16,7 +16,6 @@ from report_samples import (
     texts,
     write_run,
 )
-from scipy.stats import gmean
 
 from degradation.records.run_folder import RunFolder
 from degradation.report import Request, find_runs, select, write_report
@@ -26,8 +25,6 @@ from degradation.report.why import (
     factor,
     kinds_of,
     layers_of,
-    measure,
-    measures_of,
     tell,
 )
 from degradation.setting import Setting
@@ -48,7 +45,7 @@ def write(root, model="plain56", seed=0, variant="", schedule="short", probe=Non
     settings = options.pop("settings", {}) | CHANGES[variant]
     folder = write_run(root, model, seed, schedule, variant, settings=settings, **options)
     if probe is not None:
-        RunFolder(folder).write_probe(probe_rows(int(model[-2:]), seed=seed, **probe))
+        RunFolder(folder).write_table("probe", probe_rows(int(model[-2:]), seed=seed, **probe))
     return folder
 
 
@@ -96,60 +93,40 @@ def rows(page: str, *cells: str) -> list[list[str]]:
     return [row for row in tables if row[: len(cells)] == [*cells]]
 
 
-class TestMeasures:
-    def kind(self, root, **probe):
-        for seed in (0, 1, 2):
-            write(root, "plain56", seed, probe=probe)
-        (kind,) = kinds_of(find_runs(root))
-        return kind
+def test_tables_say_what_the_rows_say(tmp_path, monkeypatch):
+    """Recomputed without the package: of runs that diverged, a gradient of 0, effects of all kinds.
 
-    def test_are_of_the_layers_at_the_updates_that_docs_name(self, tmp_path):
-        kind = self.kind(tmp_path, factor=650, growth=4)
-        measured = measures_of(kind)
-        first = [layers_of(run, "output_gradient_norm").loc[0] for run in kind.finished]
-        rate = np.median([(layers[2] / layers[55]) ** (1 / 53) for layers in first])
-        assert measured["growth"] == pytest.approx(rate) == pytest.approx(650 ** (1 / 53), rel=0.01)
-        assert measured["lag_first"] > 50 > 2 > measured["lag_lowest"] > 0.5
-        assert measured["spread_first"] > 400 > 40 > measured["spread_late"]
-        norms = kind.layers("kernel_norm").loc[100] / kind.layers("kernel_norm").loc[0]
-        ends = norms.iloc[:18], norms.iloc[-18:]
-        assert measured["damage"] == pytest.approx(gmean(ends[0]) / gmean(ends[1]))
-        cosines = measured["cosine_first"], measured["cosine_last"]
-        assert cosines == pytest.approx([np.mean(1 / end) for end in ends])
-        assert measured["dead"] == pytest.approx(6.25 / 55)
-        assert (measured["rank_first"], measured["rank_end"]) == (145, 145)
-        assert (measured["channels_first"], measured["channels_end"]) == pytest.approx((12, 12))
-        assert measured["shattering_settled"] == pytest.approx(1 / 56)
-
-    def test_what_a_run_did_not_reach_has_no_number(self, tmp_path):
-        measured = measures_of(self.kind(tmp_path, factor=650, until=10))
-        late = [measured[key] for key in ("spread_late", "cosine_first", "shattering_settled")]
-        assert np.isnan(late).all()
-        assert measured["lag_lowest"] > 0 and measured["damage"] >= 1
-
-    def test_a_run_that_diverged_has_no_end(self, tmp_path):
-        write(tmp_path, probe={"factor": 650, "until": 10}, **DIVERGED)
-        _, ((_, _, run),) = read_runs(tmp_path)
-        ends = pd.Series(measure(run))[["dead", "rank_end", "channels_end", "shattering_end"]]
-        assert ends.isna().all() and measure(run)["rank_first"] == 145
-
-    def test_a_gradient_of_zero_counts(self, tmp_path):
-        folder = write(tmp_path, "plain56")
-        changed = probe_rows(56, 650)
-        for row in changed:
-            if row["layer"] == "conv2":
-                row["output_gradient_norm"] = row["relative_step"] = 0.0
-        RunFolder(folder).write_probe(changed)
-        (kind,) = kinds_of(find_runs(tmp_path))
-        measured = measures_of(kind)
-        assert (measured["growth"], measured["lag_first"]) == (0, 0)
-        assert measured["spread_late"] == np.inf
-
-    def test_of_three_seeds_one_that_is_off_does_not_count(self, tmp_path):
-        for seed, value in enumerate((650, 650, 1e30)):
-            write(tmp_path, "plain56", seed, probe={"factor": value})
-        (kind,) = kinds_of(find_runs(tmp_path))
-        assert measures_of(kind)["growth"] < 1.2
+    What is equal on `short`, where the gap is 31 points, is not on `medium`, where it is 10.
+    """
+    monkeypatch.setattr(recompute, "RECORDED", tmp_path)
+    why = tmp_path / "why"
+    study(why)
+    write_ends(why, "plain20", "warmup.min_depth=20", 48.0)
+    write_ends(why, "plain20", "norm=none", 24.0, noise=10)
+    for seed, end in enumerate((10.0, 60.0)):  # too far apart to tell
+        rows = make_rows(SCHEDULES["short"], (end, end), seed, "test")
+        write(why, "plain20", seed, "init=gaussian,norm=none", rows=rows)
+    for root, variant, deep in ((tmp_path, "", 30.0), (why, "init=dirac", 26.0)):
+        write_ends(root, "plain20", variant, 20.0, "medium")
+        write_ends(root, "plain56", variant, deep, "medium")
+    RunFolder(tmp_path / "medium" / "plain56" / "seed2").update_manifest(**DIVERGED)
+    none = dict.fromkeys(("output_gradient_norm", "relative_step"), 0.0)
+    for path in (why / "short" / "resnet56").iterdir():
+        probe = RunFolder(path).table("probe")
+        RunFolder(path).write_table(
+            "probe", [r | none if r["layer"] == "conv2" else r for r in probe]
+        )
+    page = report(why)
+    effects, gaps = [*recompute.effect_rows()], [*recompute.gap_rows()]
+    told = " ".join([*effects, *gaps])
+    outcomes = ("equal", "lower", "higher", "no difference shown", "3 of 3 failed", "1 of 6 in the")
+    assert [outcome for outcome in outcomes if outcome not in told] == []
+    for title, expected in {
+        "What interventions do": [*effects, *gaps],
+        "What the probes measured": [*recompute.probe_rows()],
+    }.items():
+        told = page.partition(f"## {title}")[2].partition("\n## ")[0].splitlines()
+        assert [line for line in told if line in expected] == expected
 
 
 def test_a_run_that_was_trained_again_after_it_diverged_counts_once(tmp_path):
@@ -175,36 +152,7 @@ def test_an_intervention_that_is_there_twice_counts_once(tmp_path):
     assert training[2] == "0"
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(651.3, "651"), (12_345, "12,345"), (4.126, "4.13"), (0.24, "0.24"), (1.0, "1")]
-    + [(0, "0"), (np.inf, "∞"), (np.nan, "–"), (3e-9, "3e−09"), (2.4e8, "2e+08")],
-)
-def test_factors_are_written_short(value, text):
-    assert factor(value) == text
-
-
 class TestReport:
-    def test_interventions_are_set_beside_the_same_network_without(self, tmp_path):
-        for model, end in (("plain20", 20.0), ("plain56", 50.0)):
-            write_ends(tmp_path, model, "", end)
-            write_ends(tmp_path, model, "init=dirac", end - 13)
-        # Surely lower, but by less than counts.
-        write_ends(tmp_path, "plain56", "warmup.min_depth=20", 48.0, noise=10)
-        page = report(tmp_path)
-        assert_whole_tables(page)
-        (training, test) = rows(page, "plain-56", "near-identity kernels")
-        assert training[2:4] == ["0, 1, 2", "training"] and test[3] == "test"
-        assert training[5] == "−12.91" and training[7] == "**lower**"  # not all at the end yet
-        assert [row[7] for row in rows(page, "plain-56", "warm-up")] == ["**equal**"] * 2
-        assert [row[4:] for row in rows(page, "plain-56", "none")][0][1:] == ["", "", ""]
-        (base, _), (gap, _) = (
-            rows(page, "short", "0, 1, 2", words) for words in ("none", "near-identity kernels")
-        )
-        assert (base[6], *base[8:]) == ("+29.80", "", "", "")
-        assert (gap[6], gap[8], gap[10]) == ("+29.80", "+0.00", "**equal**")
-        assert "What the probes measured" not in page and "](interventions.png)" in page
-
     def test_of_the_whole_study_there_are_figures_and_tables(self, tmp_path):
         study(tmp_path)
         one = RunFolder(tmp_path / "short" / "plain56,warmup.min_depth=20" / "seed2")
@@ -213,14 +161,6 @@ class TestReport:
         assert_whole_tables(page)
         for name in ("gradients", "damage", "interventions"):
             assert f"]({name}.png)" in page and (tmp_path / "short" / f"{name}.svg").is_file()
-        lost, _ = rows(page, "plain-56", "no batch norm")
-        assert lost[2] == "0, 1, 2 (seed 1 diverged at iteration 12)" and lost[5] != ""
-        lost, _ = rows(page, "plain-56", "no batch norm, N(0, 0.01²) kernels")
-        assert lost[4:] == ["–", "", "", "**3 of 3 failed**"]
-        (probed,) = (row for row in rows(page) if row[0].startswith("plain-56, no batch norm, N(0"))
-        assert probed[3].endswith("→ –") and "seed 2 diverged at iteration 12" in probed[0]
-        residual, _ = rows(page, "ResNet-56", "shortcuts")
-        assert residual[5].startswith("−38") and residual[7] == "**lower**"
         commands = page.partition("```bash\n")[2].partition("```")[0].splitlines()
         kinds = [
             *("plain20,plain56,resnet56", "plain20,plain56 model.init=dirac"),
@@ -234,20 +174,6 @@ class TestReport:
         named = "plain-56 (warmup.min_depth=20)"
         assert f"| precision | float32 *{named} seed 2* | float32 |" in page
         assert f"| {named} | 2 | c0ffeec0ff |" in page and "at `c0ffee" in page
-
-    def test_what_counts_as_equal_is_a_fifth_of_the_gap_on_the_same_schedule(self, tmp_path):
-        """And an effect tells which runs failed, on either side."""
-        for schedule, deep, changed in (("short", 58.0, 52.0), ("medium", 30.0, 24.0)):
-            for variant, end in (("", deep), ("init=dirac", changed)):
-                write_ends(tmp_path, "plain20", variant, 20.0, schedule)
-                write_ends(tmp_path, "plain56", variant, end, schedule)
-        RunFolder(tmp_path / "medium" / "plain56" / "seed2").update_manifest(**DIVERGED)
-        page = report(tmp_path)
-        short, _ = rows(page, "short", "0, 1, 2", "near-identity kernels")
-        medium, _ = rows(page, "medium", "0, 1, 2", "near-identity kernels")
-        assert (short[8][:4], short[10]) == ("−5.9", "**equal**")  # less than a fifth of 38
-        assert (medium[8][:4], medium[10]) == ("−5.9", "**lower, 1 of 6 in the comparison failed**")
-        assert rows(page, "medium", "0, 1, 2; 0, 1", "none")
 
     def test_a_variants_own_report_has_its_own_probes_alone(self, tmp_path):
         for variant in ("", "init=dirac", "norm=none"):
@@ -327,15 +253,17 @@ class TestFigures:
     def test_convolutions_of_shortcuts_are_in_no_figure(self, tmp_path):
         folder = RunFolder(write(tmp_path, probe={"factor": 4}))
         beside = {"layer": "stage2_block1_shortcut_conv", "kernel_norm": 1.0}
-        rows = folder.probe()
-        folder.write_probe([*rows, *(beside | {"update": u} for u in {r["update"] for r in rows})])
+        rows = folder.table("probe")
+        folder.write_table(
+            "probe", [*rows, *(beside | {"update": u} for u in {r["update"] for r in rows})]
+        )
         (run,) = find_runs(tmp_path)
         assert layers_of(run, "kernel_norm").columns[-1] == 55
 
     def test_where_all_gradients_are_0_the_caption_says_so(self, tmp_path, recwarn):
         folder = RunFolder(write(tmp_path, probe={"factor": 4}))
         norms = dict.fromkeys(("kernel_gradient_norm", "output_gradient_norm"), 0.0)
-        folder.write_probe([row | norms for row in folder.probe()])
+        folder.write_table("probe", [row | norms for row in folder.table("probe")])
         written = texts(build_why(*told(tmp_path))["gradients"].figure)
         assert "All are 0, at every update." in written and "not shown" not in written
         assert not recwarn.list
@@ -353,16 +281,22 @@ class TestFigures:
         """Not by the median of the seeds' norms."""
         for seed, growth in ((0, 3), (1, 1)):
             folder = RunFolder(write(tmp_path, seed=seed, probe={"factor": 4, "growth": growth}))
-            known = [row for row in folder.probe() if row["layer"] != "network"]
+            known = [row for row in folder.table("probe") if row["layer"] != "network"]
             times = 1 + 9 * seed
-            folder.write_probe([r | {"kernel_norm": times * r["kernel_norm"]} for r in known])
+            folder.write_table(
+                "probe", [r | {"kernel_norm": times * r["kernel_norm"]} for r in known]
+            )
         (kind,) = kinds_of(find_runs(tmp_path))
         assert kind.layers("kernel_norm", growth=True).loc[20, 2] == pytest.approx((3 + 1) / 2)
 
     def test_kernels_without_a_finite_norm_are_left_out(self, tmp_path):
         folder = RunFolder(write(tmp_path, probe={"factor": 4}))
-        at_2 = [row | {"kernel_norm": np.inf} for row in folder.probe() if row["update"] == 2]
-        folder.write_probe([*(row for row in folder.probe() if row["update"] < 2), *at_2])
+        at_2 = [
+            row | {"kernel_norm": np.inf} for row in folder.table("probe") if row["update"] == 2
+        ]
+        folder.write_table(
+            "probe", [*(row for row in folder.table("probe") if row["update"] < 2), *at_2]
+        )
         above = build_why(*told(tmp_path))["damage"].figure.axes[0]
         assert np.isfinite(above.get_ylim()).all()
 

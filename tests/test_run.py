@@ -111,7 +111,7 @@ def test_manifest_sums_the_metrics_up(finished):
 
 def test_classes_add_up_to_the_error(finished):
     folder = RunFolder(finished[1])
-    rows = folder.classes()
+    rows = folder.table("classes")
     assert [row["class"] for row in rows] == [f"pattern {k}" for k in range(10)]
     assert [row["images"] for row in rows] == [3] * 10
     error = sum(row["error"] for row in rows) / 10

@@ -2,7 +2,6 @@
 
 import shutil
 from functools import cache
-from pathlib import Path
 
 import pytest
 import yaml
@@ -89,28 +88,6 @@ def test_what_the_result_does_not_depend_on_is_no_part_of_it(override):
 def test_settings_differ_in_each_key_that_the_result_depends_on():
     settings = [make(*overrides) for overrides, _ in NAMES]
     assert len({*settings}) == len(NAMES) - 2  # one is the default, and one is there twice
-
-
-def test_folder_follows_from_schedule_name_and_seed():
-    one = make("schedule=smoke", "model.shortcut=B", "seed=3")
-    assert one.folder(Path("runs")) == Path("runs/smoke/resnet20,shortcut=B/seed3")
-
-
-def test_differences_say_what_is_there_and_what_is_here():
-    ours, theirs = make("optimizer.rate=0.2", "seed=1"), make("model.shortcut=B")
-    assert ours.differences(theirs) == [
-        "model.shortcut is B there and A here",
-        "optimizer.rate is 0.1 there and 0.2 here",
-        "seed is 0 there and 1 here",
-    ]
-    assert ours.differences(ours) == []
-
-
-def test_grouping_leaves_out_what_it_is_told_to():
-    one, other = make("seed=1", "runtime.precision=float32"), make()
-    assert one.but_for("seed", "precision") == other.but_for("seed", "precision")
-    assert one.but_for("seed") != other.but_for("seed")
-    assert one.variant_without("precision") == ""
 
 
 # What changes later

@@ -273,13 +273,6 @@ def test_online_fresh_start_overwrites_and_continuation_sends_what_the_server_la
     assert wandb.notes == [("online", "allow"), ("log", 600), ("finish", 0)]
 
 
-def test_a_mode_that_there_is_not_is_passed_over_in_the_environment(tmp_path, capfd, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "")
-    follow(tmp_path)
-    assert tracked_rows(tmp_path) == rows(200, 400, 600)
-    assert capfd.readouterr().err == ""
-
-
 def test_disabled_starts_and_writes_nothing(tmp_path, stand_in, capfd, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "online")
     wandb = stand_in()
