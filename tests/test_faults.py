@@ -251,3 +251,10 @@ def test_overwriting_deletes_nothing_before_the_network_is_there(copy, happen, c
     ended = train(copy, "overwrite=true", faults=[partial(at_building, happen)])
     assert ended.error(code) == said
     assert files(copy.path) == before
+
+
+@pytest.mark.parametrize(("name", "text"), [("manifest.json", "{"), ("metrics.csv", "a,b\n1\n")])
+def test_overwriting_mends_a_damaged_folder(copy, name, text):
+    (copy.path / name).write_text(text)
+    assert train(copy, "overwrite=true").code == 0
+    assert copy.status == "complete"

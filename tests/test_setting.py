@@ -163,6 +163,7 @@ def test_a_checkpoint_without_its_configuration_is_refused(tmp_path):
     """Nobody can tell whose it is."""
     (tmp_path / "checkpoint").mkdir()
     with pytest.raises(
-        UserError, match=r"config.yaml is not of this version: 'model'; choose another run_dir"
+        UserError,
+        match=r"config.yaml is not of this version: it lacks 'model'; choose another run_dir",
     ):
         check_same_run(RunFolder(tmp_path), make())

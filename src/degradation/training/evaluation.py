@@ -54,9 +54,10 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
         setting = Setting.of(config)
         precision, fingerprint = manifest["precision"], manifest["dataset"]["fingerprint"]
     except (KeyError, UserError) as error:
+        reason = f"missing: {error}" if isinstance(error, KeyError) else error
         raise UserError(
             f"run_dir={relative(folder.path)}: needs config.yaml and manifest.json as a run of "
-            f"this version writes them: {error}"
+            f"this version writes them; {reason}"
         ) from error
     values = setting.values
     options = {

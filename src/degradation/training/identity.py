@@ -24,9 +24,10 @@ def check_same_run(
     config = folder.config()
     try:
         different = setting.differences(Setting.of(config))
-    except (KeyError, UserError) as error:  # a key that it lacks, or one of another version
+    except (KeyError, UserError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise UserError(
-            f"{relative(folder.path)}: its config.yaml is not of this version: {error}; {remedy}"
+            f"{relative(folder.path)}: its config.yaml is not of this version: {reason}; {remedy}"
         ) from error
     there = manifest.get("dataset", {}).get("fingerprint")
     if manifest and fingerprint not in (None, there):

@@ -50,7 +50,7 @@ class Probe:
 
         - `kernel_norm`, `response_std`: as in layers.csv. All norms are Euclidean.
         - `kernel_gradient_norm`, `output_gradient_norm`: of the gradient of the mean cross-entropy
-          by the kernel, and by the convolution's output on all images.
+          with respect to the kernel, and to the convolution's output on all images.
         - `relative_step`: rate·‖gradient‖/‖kernel‖, without momentum and decay.
         - `cosine`: of the angle between the kernel and the initial one.
         - `dead_share`: the share of channels whose ReLU is above 0 nowhere in any image.
@@ -65,8 +65,8 @@ class Probe:
 
         - `loss`: the mean cross-entropy.
         - `shattering` (after Balduzzi et al. 2017): the mean cosine between the gradients of the
-          true logit by an image and by the image with noise, where other images' moments are fixed;
-          over the images that have a gradient.
+          true logit with respect to an image and to the image with noise, where other images'
+          moments are fixed; over the images that have a gradient.
 
         What a row lacks, or is None, does not apply; what is not finite is NaN or infinite.
         """

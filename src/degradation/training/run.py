@@ -90,8 +90,8 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
                 raise Stopped(stop.signal, "before the run began")
             if checkpoint:
                 learner.restore(checkpoint)
-            elif folder.status or config.overwrite:
-                if folder.rows() and not config.overwrite:
+            elif config.overwrite or folder.status:  # what is damaged is not read to be replaced
+                if not config.overwrite and folder.rows():
                     what = "has rows but no checkpoint, and begins again from iteration 0"
                     complain(f"warning: {relative(folder.path)} {what}")
                 folder.clear()  # not before: whatever fails until here costs nothing
