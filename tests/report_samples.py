@@ -179,9 +179,10 @@ def write_runs(root: Path, models: Iterable[str], seeds=(0,), **options) -> list
 
 
 def assert_whole_tables(markdown: str):
-    """Every row of a table has as many cells as its head."""
-    for table in re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE):
-        rows = table.splitlines()
+    """Every row of a table has as many cells as its head, which follows a blank line."""
+    for table in re.finditer(r"(?:^\|.*\n)+", markdown, re.MULTILINE):
+        assert markdown[: table.start()].endswith("\n\n"), table[0]
+        rows = table[0].splitlines()
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
         assert len(rows) > 2 and set(rows[1]) <= set("|-:")
 

@@ -1,4 +1,4 @@
-"""Small networks and their layers by type; images for them, and crops of images."""
+"""Small networks and their layers by type; images for them."""
 
 import keras
 import numpy as np

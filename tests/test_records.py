@@ -348,6 +348,31 @@ def test_clear_removes_the_run_and_nothing_else(run, tmp_path):
 # --- checkpoints ---------------------------------------------------------------------------------
 
 
+def test_arrays_and_state_come_back_exactly(run):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "conv2d/kernel": rng.normal(size=(3, 3, 3, 16)).astype(np.float32),
+        "sums": np.array([0.1, np.nan, -0.0, np.inf, 5e-324]),
+        "iterations": np.array(64_000),
+        "half": np.ones((2, 0, 3), np.float16),
+        "fortran": np.asfortranarray(rng.integers(0, 9, (4, 5))),
+        "strided": np.arange(10, dtype=np.uint8)[::3],
+    }
+    state = {"loss": 0.1 + 0.2, "big": 2**127 - 1, "none": None, "nested": {"list": [1, 2.0, "é"]}}
+    run.save_checkpoint(4000, arrays, state)
+    checkpoint = run.load_checkpoint()
+    assert (checkpoint.iteration, checkpoint.note) == (4000, None)
+    assert checkpoint.state == state
+    assert type(checkpoint.state["nested"]["list"][0]) is int
+    assert list(checkpoint.arrays) == list(arrays)
+    with np.load(run.path / "checkpoint" / "00004000.npz") as archive:
+        np.testing.assert_array_equal(archive["half"], arrays["half"])
+    for name, array in arrays.items():
+        loaded = checkpoint.arrays[name]
+        assert (loaded.dtype, loaded.shape) == (array.dtype, array.shape)
+        assert loaded.tobytes() == array.tobytes()
+
+
 def test_the_last_two_are_kept(run):
     """Those of later iterations, which were damaged, go."""
     for iteration in (100, 200, 200, 100_000_000, 300_000_000):

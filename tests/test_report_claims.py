@@ -143,6 +143,16 @@ class TestFigure4:
         assert findings[1].effects[0].difference.points == pytest.approx(-3)
         assert all("section 4.1" in f.source and "ImageNet" in f.source for f in findings)
 
+    def test_a_missing_network_has_a_command_with_the_overrides(self):
+        models = ("plain18", "plain34")
+        ends = {model: [(9.0 + n, 9.0)] * 3 for n, model in enumerate(models)}
+        findings = judge(ended_runs("short", ends, **WIDTHS))
+        assert verdicts(findings) == {8: "same direction", 9: "runs missing"}
+        assert findings[1].lacking == ("resnet18", "resnet34")
+        assert findings[1].command.endswith(
+            "figure=figure4 schedule=short 'seeds=[0,1,2]' 'model.widths=[16,32,64,128]'"
+        )
+
 
 class TestRunsThatCannotBeJudged:
     @pytest.mark.parametrize(

@@ -303,7 +303,7 @@ class TestPapersCurves:
             assert words not in texts(figure)
         assert response_distance(runs[:1]) is None
         what = "responses" if spec is FIGURE7 else "errors"
-        assert f"this one 4,000: their {what} are not to be compared." in texts(figure)
+        assert f"this one 4,000: {what} of the two are not to be compared." in texts(figure)
 
 
 class TestOtherFamilies:

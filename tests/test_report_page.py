@@ -161,6 +161,7 @@ def test_errors_runs_and_commands_are_there(written):
         assert MACHINE["git_commit"] in text and "2026-01-31" in text and "0:43:24" in text
         assert "AMD EPYC, 2 cores, 2 threads, 23.5 GiB of memory" in text
         assert "python 3.11.7, tensorflow 2.21.0, hydra-core 1.3.8" in text
+        assert "Table 6; Figure 6, middle" in text  # where a claim stands in the paper
         assert COMMANDS[0] in text and "19.00 ± 0.71" in text and "+0.50" in text
         assert "Paper, test error" not in text  # the schedule is not the paper's
 

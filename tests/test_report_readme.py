@@ -34,7 +34,6 @@ class TestSection:
     def test_on_paper_the_papers_errors_stand_beside(self):
         runs = ended_runs("paper", as_in_paper("plain20", "resnet20", spread=(0.25,)))
         text = section("paper", runs)
-        assert_whole_tables(text)
         assert text.startswith("**The paper's claims: ")
         assert "](results/recorded/paper/figure6.png)" in text
         for told in ("Schedule paper: 64,000 iterations", "Precision: ", "Machine: "):
@@ -42,6 +41,11 @@ class TestSection:
         assert "*Swing*" not in text and "**runs missing**" not in text
         assert "| plain-20 | 269,722 | 0 | 1.69 | 9.94 | 9.44 | 9.69 |\n" in text
         assert "He et al. 2015, Table 6" in text
+
+    def test_every_table_has_cells_for_its_columns(self):
+        text = section("paper", ended_runs("paper", as_in_paper()))
+        assert_whole_tables(text)
+        assert text.count("\n\n|") == 2
 
     def test_of_figure_1s_networks_alone_its_picture_is_linked(self):
         text = section("paper", ended_runs("paper", as_in_paper("plain20", "plain56")))
@@ -75,3 +79,5 @@ def test_a_report_on_the_recorded_runs_fills_the_readme(tree):
     assert "\nreadme    README.md, what it has between the markers of short\n" in ended.output()
     told = section("short", select(find_runs(recorded), "short"))
     assert readme.read_bytes().decode() == marked("old\n", told)
+    before = readme.stat().st_ino  # replacing the file would give it another
+    assert fill(readme, "short", told) and readme.stat().st_ino == before

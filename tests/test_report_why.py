@@ -175,6 +175,14 @@ class TestReport:
         assert f"| precision | float32 *{named} seed 2* | float32 |" in page
         assert f"| {named} | 2 | c0ffeec0ff |" in page and "at `c0ffee" in page
 
+    def test_a_network_without_relu_layers_has_no_dead_channels_and_ranks(self, tmp_path):
+        folder = RunFolder(write(tmp_path, probe={"factor": 4}))
+        lacking = ("dead_share", "effective_rank", "channel_rank")
+        rows = [{k: v for k, v in r.items() if k not in lacking} for r in folder.table("probe")]
+        folder.write_table("probe", rows)
+        probed = report(tmp_path).partition("## What the probes measured")[2]
+        assert "| – | – → – | – → – |" in probed.partition("| plain-56 |")[2].splitlines()[0]
+
     def test_a_variants_own_report_has_its_own_probes_alone(self, tmp_path):
         for variant in ("", "init=dirac", "norm=none"):
             write(tmp_path, "plain56", variant=variant, probe={"factor": 4})

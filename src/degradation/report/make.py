@@ -16,7 +16,7 @@ from degradation.config import (
     relative,
 )
 from degradation.errors import UserError
-from degradation.output import say
+from degradation.output import complain, say
 from degradation.records.files import faults_as_user_errors
 from degradation.report.claims import GOOD, RUNS_MISSING, judge
 from degradation.report.comparison import compare, compare_precisions
@@ -95,7 +95,8 @@ def write_report(asked: Request) -> Page:
         figures[asked.figure["name"]] = asked.figure
     shown = drawable(figures.values(), runs)
     if asked.figure and asked.figure not in shown:
-        raise UserError(f"figure={asked.figure['name']}: not all of its runs have responses")
+        name = asked.figure["name"]
+        complain(f"warning: figure={name} is not drawn: not all of its runs have responses")
     # Other schedules have their runs without intervention in the folder around.
     in_why = asked.folder.name == WHY
     around = _ended(*read_runs(asked.folder.parent)) if in_why else []

@@ -72,25 +72,25 @@ def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
     which lie there, too. Raises `UserError` (exit code 1) if a file cannot be written.
     """
     name = page.runs[0].config["data"]["name"]
-    cifar10 = name == "cifar10"
     data = {"cifar10": "CIFAR-10", "synthetic": "synthetic data"}.get(name, name)
     kind = ", ".join(filter(None, [page.runs[0].schedule, page.runs[0].variant]))
     title = f"Plain and residual networks on {data}, schedule {kind}"
-    title += ": probes and interventions" * bool(page.why)
+    heading = title + ": probes and interventions" * bool(page.why)
     shown = list(dict.fromkeys([*page.runs, *(page.why.runs if page.why else [])]))
-    both = {"title": title, "suffix": suffix}
     report = _render(
         **vars(page),
-        **both,
+        title=heading,
+        suffix=suffix,
         facts=facts(shown),
-        rows=[run_row(r) | {"network": name} for name, rs in named(shown).items() for r in rs],
+        rows=[run_row(r) | {"network": key} for key, rs in named(shown).items() for r in rs],
         commits=sorted({commit for run in shown for commit, _ in run.code}),
     )
-    about = {"cifar10": cifar10, "classes": class_errors(page.runs)}
+    about = {"title": title, "suffix": suffix, "cifar10": name == "cifar10"}
+    about["classes"] = class_errors(page.runs)
     texts = {
-        f"report{suffix}.html": _to_html(report, title, page.pictures),
+        f"report{suffix}.html": _to_html(report, heading, page.pictures),
         f"report{suffix}.md": report,
-        f"model_card{suffix}.md": _render(page.runs, page.findings, "model_card", **both, **about),
+        f"model_card{suffix}.md": _render(page.runs, page.findings, "model_card", **about),
     }
     for file, text in texts.items():
         write_atomically(out_dir / file, text.encode())
@@ -144,7 +144,7 @@ def summary_text(runs: list[Run], findings: list[Finding]) -> str:
 def _render(runs: list[Run], findings: list[Finding], template: str = "report", **more: Any) -> str:
     """Fill in a template, as a whole with what `write_page` adds, or in brief."""
     errors = final_errors(runs)
-    sources = {row["network"]: row["paper_source"] for row in errors if row["paper_source"]}
+    sources = {row["network"]: row["paper_source"] or "none" for row in errors}
     templates = Environment(
         loader=PackageLoader("degradation.report"),
         undefined=StrictUndefined,
@@ -165,7 +165,7 @@ def _render(runs: list[Run], findings: list[Finding], template: str = "report", 
         "errors": errors,
         "measured": runs[0].measured,
         "words": WORDS,
-        "paper_sources": sources and shared("*Paper*, test error", sources),
+        "paper_sources": {*sources.values()} != {"none"} and shared("*Paper*, test error", sources),
         "beside_paper": compare_with_paper(runs),
         "how_made": how_made(runs),
         "machine": machines(runs),

@@ -122,8 +122,10 @@ def caveats(runs: list[Run]) -> str:
 def not_comparable(run: Run, what: str) -> str:
     """Say that errors or responses are of another schedule than the paper's."""
     paper, here = (v["schedule.iterations"] for v in (PAPER_SCHEDULE, run.setting.values))
-    lengths = f"{paper:,} iterations, this one {here:,}" if paper != here else "other drops"
-    return f"The paper's schedule has {lengths}: their {what} are not to be compared."
+    how = f"has {paper:,} iterations, this one {here:,}"
+    if paper == here:
+        how = "drops the learning rate at other iterations"
+    return f"The paper's schedule {how}: {what} of the two are not to be compared."
 
 
 def _early(runs: list[Run]) -> list[str]:

@@ -129,11 +129,12 @@ def kinds_of(runs: Iterable[Run]) -> list[Kind]:
 def layers_of(run: Run, column: str) -> pd.DataFrame:
     """What a run's probe measured: one row per update, one column per convolution, from 1.
 
-    Projections are beside the main path, and not among them.
+    Projections are beside the main path, and not among them. What no layer has is NaN.
     """
     names = run.probe["layer"]
     rows = run.probe[(names != "network") & ~names.str.endswith(PROJECTION)]
     rows = rows.assign(layer=rows.groupby("update").cumcount() + 1)
+    rows = rows.reindex(columns=["update", "layer", column])
     return rows.pivot(index="update", columns="layer", values=column).astype(float)
 
 
