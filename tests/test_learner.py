@@ -11,7 +11,7 @@ from degradation.models import build_model
 from degradation.training.learner import Learner
 from degradation.training.meter import Meter
 from degradation.training.protocol import SGD, LearningRate
-from degradation.training.steps import make_evaluation, make_update
+from degradation.training.steps import make_update
 from experiments.compose import compose
 
 
@@ -56,23 +56,6 @@ def test_rows(synthetic):
     learner.update()
     assert learner.evaluate(0.01)["train_loss"] == results[2][0]
     assert learner.meter.rows[0] is row
-
-
-@pytest.mark.parametrize("total", [1, 1201])
-def test_evaluation_by_hand(total):
-    """Each image once, in order, as it is, the training set's mean subtracted; of any total."""
-    chance = np.random.default_rng(0)
-    images = chance.integers(0, 256, (total, 32, 32, 3), np.uint8)
-    labels = chance.integers(0, 10, total).astype(np.int32)
-    mean = chance.uniform(100, 150, (32, 32, 3)).astype(np.float32)
-    flat = [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10)]
-    model = keras.Sequential(flat)
-    losses, predictions = make_evaluation(model, images, labels, mean)()
-    logits = model((images - mean) / 64).numpy().astype(np.float64)
-    expected = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(total), labels]
-    np.testing.assert_allclose(losses, expected, rtol=1e-3, atol=1e-4)
-    assert np.mean(predictions == logits.argmax(axis=1)) > 0.99  # but for ties within rounding
-    assert losses.shape == predictions.shape == (total,)
 
 
 def test_an_evaluation_leaves_training_alone(synthetic):
