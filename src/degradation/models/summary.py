@@ -22,15 +22,14 @@ class Summary:
 def summarize(model: keras.Model) -> Summary:
     """Count what papers tell of a network.
 
-    `layers` are the convolutions and dense layers on the longest way from the images to the logits:
-    the projections of shortcuts are beside it. `parameters` are trainable ones; moving averages are
-    none. `multiply_adds` are those of all convolutions, projections included, and dense layers, for
-    one image of the model's input size (He et al. 2015, Table 1, calls them FLOPs); normalisation,
-    additions and pooling are left out.
+    `layers` are the convolutions and dense layers, but for the projections of shortcuts.
+    `parameters` are trainable ones; moving averages are none. `multiply_adds` are those of all
+    convolutions, projections included, and dense layers, for one image of the model's input size
+    (He et al. 2015, Table 1, calls them FLOPs); normalisation, additions and pooling are left out.
     """
     weighted = [layer for layer in model.layers if isinstance(layer, WEIGHTED)]
     return Summary(
-        layers=max(_ways(model).values()),
+        layers=sum(not on_shortcut(layer) for layer in weighted),
         parameters=sum(math.prod(weight.shape) for weight in model.trainable_variables),
         # Each weight of a kernel is used once for every pixel of the output (dense: one).
         multiply_adds=sum(
@@ -40,14 +39,13 @@ def summarize(model: keras.Model) -> Summary:
 
 
 def convolutions(model: keras.Model) -> list[dict]:
-    """Give a row for each convolution: those on the longest way in its order, projections last.
+    """Give a row for each convolution: those on the main path in its order, projections last.
 
     `layer` is its name and `kernel_norm` the Euclidean norm of its kernel. `response_std` is the
     standard deviation of its responses (He et al. 2015, Figure 7) over channels and pixels, after
     the batch normalisation that directly follows it: √(mean γ² + Var β), but for epsilon; None
     where none does.
     """
-    main = main_path(model)
     found = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
     norms = {
         id(layer.input): layer
@@ -60,29 +58,13 @@ def convolutions(model: keras.Model) -> list[dict]:
             "response_std": _response_std(norms.get(id(layer.output))),
             "kernel_norm": float(np.linalg.norm(layer.kernel.numpy())),
         }
-        for layer in sorted(found, key=lambda layer: layer.name not in main)
+        for layer in sorted(found, key=on_shortcut)
     ]
 
 
-def main_path(model: keras.Model) -> set[str]:
-    """Names of the layers on the longest way: projections, and what follows them, are beside it."""
-    ways = _ways(model)
-    longest = max(ways.values())
-    return {name for name, weighted in ways.items() if weighted == longest}
-
-
-def _ways(model: keras.Model) -> dict[str, int]:
-    """Weighted layers on the longest way from the images to the logits through each layer."""
-    before, after = {}, {}  # weighted layers up to a tensor, and from it on, by its identity
-    for layer in model.layers:  # each stands after those that it reads
-        longest = max((before.get(id(x), 0) for x in keras.tree.flatten(layer.input)), default=0)
-        before[id(layer.output)] = longest + isinstance(layer, WEIGHTED)
-    for layer in reversed(model.layers):
-        longest = after.get(id(layer.output), 0) + isinstance(layer, WEIGHTED)
-        for x in keras.tree.flatten(layer.input):
-            after[id(x)] = max(after.get(id(x), 0), longest)
-    outputs = {layer.name: id(layer.output) for layer in model.layers}
-    return {name: before[output] + after.get(output, 0) for name, output in outputs.items()}
+def on_shortcut(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a shortcut's, by its name: it is beside the main path."""
+    return "_shortcut" in layer.name
 
 
 def _response_std(norm: layers.BatchNormalization | None) -> float | None:

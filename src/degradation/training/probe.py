@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from degradation.data import Dataset
 from degradation.data.pipeline import preprocess
-from degradation.models.summary import convolutions, main_path
+from degradation.models.summary import convolutions, on_shortcut
 from degradation.training.steps import cross_entropy, make_moments, state_of
 
 UPDATES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600, 4000, 8000, 16_000)
@@ -31,8 +31,8 @@ class Probe:
         found = [model.get_layer(row["layer"]) for row in convolutions(model)]
         self._kernels = {layer.name: layer.kernel for layer in found}
         self._initial = {name: kernel.numpy() for name, kernel in self._kernels.items()}
-        main, readers = main_path(model), _readers(model)
-        relus = {x.name: _relu_after(x, readers) for x in found if x.name in main}
+        readers = _readers(model)
+        relus = {x.name: _relu_after(x, readers) for x in found if not on_shortcut(x)}
         relus = {name: relu for name, relu in relus.items() if relu}
         self._activated = list(relus)
         self._model = model
