@@ -2,8 +2,8 @@
 
 A block is a function of its input, the number of its filters, its `Position` and the option of its
 shortcut: None for a plain block, or A, B, C of He et al. 2015, section 3.3. Those of `cifar_resnet`
-are also told by `init` how kernels begin, a name in `INITIALIZERS`, and by `norm` whether batch
-normalisation follows convolutions, `batch`, or their biases are all there is, `none`.
+also take `init`, how kernels begin (a name in `INITIALIZERS`), and `norm`: "batch", or "none" for
+convolutions with biases alone.
 """
 
 from collections.abc import Callable
@@ -60,16 +60,7 @@ INITIALIZERS = {
 }
 
 
-def conv(
-    x,
-    filters: int,
-    stride: int = 1,
-    size: int = 3,
-    *,
-    bias: bool = False,
-    init: str = "he",
-    name: str,
-):
+def conv(x, filters: int, stride: int = 1, size: int = 3, *, name: str, bias=False, init="he"):
     """A convolution whose windows centre on every `stride`-th pixel."""
     padding = "same"
     if stride > 1 and size > 1:
@@ -93,20 +84,11 @@ def bn(x, norm: str = "batch", *, name: str):
     return x if norm == "none" else BatchNormalization(name=f"{name}_bn")(x)
 
 
-def conv_bn(
-    x,
-    filters: int,
-    stride: int = 1,
-    size: int = 3,
-    *,
-    bias: bool = False,
-    init: str = "he",
-    norm: str = "batch",
-    name: str,
-):
+def conv_bn(x, filters: int, stride: int = 1, size: int = 3, *, name: str, norm="batch", **how):
     """A convolution followed by batch normalisation, or by none and with biases."""
-    x = conv(x, filters, stride, size, bias=bias or norm == "none", init=init, name=name)
-    return bn(x, norm, name=name)
+    if norm == "none":
+        how["bias"] = True
+    return bn(conv(x, filters, stride, size, name=name, **how), norm, name=name)
 
 
 def conv_bn_relu(x, filters: int, stride: int = 1, size: int = 3, *, name: str, **how):
