@@ -12,7 +12,8 @@ from report_samples import SCHEDULES, write_run
 
 from degradation.config import RECORDED, ROOT
 from degradation.records.run_folder import RunFolder
-from degradation.report import compare_precisions, find_runs, judge, select
+from degradation.report import find_runs, judge, select
+from degradation.report.comparison import compare_precisions
 from degradation.report.page import END, START, Page, interval, points, section, write_page
 from degradation.report.runs import read_runs
 from degradation.training.probe import UPDATES

@@ -7,7 +7,6 @@ beside the paper's numbers and beside other runs; `provenance` tells how they we
 """
 
 from degradation.report.claims import judge
-from degradation.report.comparison import compare_precisions
 from degradation.report.export import load_runs
 from degradation.report.figures import build_figure
 from degradation.report.make import Request, check_claims, write_report
@@ -19,7 +18,6 @@ __all__ = [
     "Run",
     "build_figure",
     "check_claims",
-    "compare_precisions",
     "drawn",
     "find_runs",
     "judge",

@@ -22,26 +22,21 @@ def final_errors(runs: list[Run]) -> list[dict[str, Any]]:
 
     `train_error` and `test_error`, or with a held-out set `val_error`, have a value a seed.
     `best_error` is the mean of the lowest in each run: chosen on the very images that it was
-    measured on. `paper` is the paper's test error and `paper_source` where it stands; None and ""
-    unless all runs of the network follow the paper.
+    measured on. `paper` is the paper's test error, None unless all runs of the network follow it.
     """
-    measured, rows = runs[0].measured, []
-    for network, group in named(runs).items():
-        known = final_error(group[0].model) if all(run.faithful for run in group) else None
-        paper, source = known or (None, "")
-        rows.append(
-            {
-                "network": network,
-                "parameters": group[0].manifest.get("parameters"),
-                "seeds": seeds_of(group),
-                "train_error": pd.Series([run.final("train_error") for run in group]),
-                measured: pd.Series([run.final(measured) for run in group]),
-                "best_error": fmean(run.rows[measured].min() for run in group),
-                "paper": paper,
-                "paper_source": source,
-            }
-        )
-    return rows
+    measured = runs[0].measured
+    return [
+        {
+            "network": network,
+            "parameters": group[0].manifest.get("parameters"),
+            "seeds": seeds_of(group),
+            "train_error": pd.Series([run.final("train_error") for run in group]),
+            measured: pd.Series([run.final(measured) for run in group]),
+            "best_error": fmean(run.rows[measured].min() for run in group),
+            "paper": final_error(group[0].model) if all(r.faithful for r in group) else None,
+        }
+        for network, group in named(runs).items()
+    ]
 
 
 def class_errors(runs: list[Run]) -> pd.DataFrame:

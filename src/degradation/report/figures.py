@@ -20,11 +20,8 @@ from degradation.errors import UserError
 from degradation.records.files import replace_file
 from degradation.report.panel import (
     GREY,
-    LINE,
     PAPER_LINE,
     SMALL,
-    TEXT,
-    TITLE,
     Curve,
     depth_curves,
     draw_ends,
@@ -32,22 +29,12 @@ from degradation.report.panel import (
     draw_responses,
     figure_curves,
 )
-from degradation.report.paper import (
-    DIGITISED,
-    DIGITISED_RESPONSES,
-    ORDERS,
-    paper_curve,
-    response_distance,
-)
+from degradation.report.paper import DIGITISED, ORDERS, paper_curve, response_distance
 from degradation.report.provenance import caveats, how_made, named, not_comparable, seeds_of, shared
-from degradation.report.runs import (
-    WORDS,
-    Run,
-    check_alike,
-    drawn,
-    models_of,
-    panel_models,
-)
+from degradation.report.runs import WORDS, Run, check_alike, drawn, models_of, panel_models
+
+TITLE, TEXT = 10, 8  # points
+LINE = 1.3 * SMALL / 72  # inches from one small line of text to the next
 
 # The look of all figures, whatever matplotlibrc the user has; and neither dates, versions nor
 # random ids in the files, so that a figure drawn again differs only where its curves do.
@@ -121,12 +108,8 @@ def _part(spec: dict[str, Any], known: set[str]) -> dict[str, Any]:
     # A panel by itself has no title but the figure's.
     first = panels[0]["title"]
     title = first[0].upper() + first[1:] if len(panels) == 1 else spec["title"]
-    return {
-        **spec,
-        "title": title,
-        "source": f"{spec['source']}, of networks that have runs",
-        "panels": panels,
-    }
+    source = f"{spec['source']}, of networks that have runs"
+    return spec | {"title": title, "source": source, "panels": panels}
 
 
 class Drawing(NamedTuple):
@@ -174,10 +157,7 @@ def draw_pictures(
 
 @matplotlib.style.context(STYLE)
 def write_picture(drawing: Drawing, path: Path) -> Picture:
-    """Write a figure to `path`, with either suffix.
-
-    Raises `UserError` (exit code 1) if a file cannot be written.
-    """
+    """Write a figure to `path`, with either suffix; raises `UserError` as `replace_file` does."""
     files = [path.with_name(f"{path.name}.{suffix}") for suffix in UNDATED]
     for file, undated in zip(files, UNDATED.values(), strict=True):
         about = {"Title": drawing.title, "Description": drawing.text} | undated
@@ -240,7 +220,7 @@ def _beside(spec: dict[str, Any], runs: list[Run]) -> str:
     responses = spec["draws"] == "responses"
     column = "original" if responses else "train_error"
     known = any(paper_curve([run], column) is not None for run in runs)
-    return f"{DIGITISED_RESPONSES if responses else DIGITISED}: faint, in our colours" * known
+    return f"{DIGITISED.format(7 if responses else 6)}: faint, in our colours" * known
 
 
 @matplotlib.style.context(STYLE)

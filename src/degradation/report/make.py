@@ -6,38 +6,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from degradation.config import (
-    RECORDED,
-    ROOT,
-    RUNS,
-    check_models,
-    command_line,
-    read_figures,
-    relative,
-)
+from degradation.config import RECORDED, RUNS, check_models, command_line, read_figures, relative
 from degradation.errors import UserError
 from degradation.output import complain, say
 from degradation.records.files import faults_as_user_errors
 from degradation.report.claims import GOOD, RUNS_MISSING, judge
 from degradation.report.comparison import compare, compare_precisions
 from degradation.report.export import write_export
-from degradation.report.figures import draw_pictures, drawable
-from degradation.report.page import Page, fill, section, summary_text, write_page
-from degradation.report.runs import (
-    WHY,
-    LeftOut,
-    Run,
-    drawn,
-    find_runs,
-    models_of,
-    read_runs,
-    select,
-)
-from degradation.report.why import draw_why, tell
+from degradation.report.figures import draw_pictures, drawable, write_picture
+from degradation.report.page import README, Page, fill, section, summary_text, write_page
+from degradation.report.runs import WHY, Run, drawn, find_runs, models_of, read_runs, select
+from degradation.report.why import build_why, tell
 from degradation.schema import show
 from degradation.setting import Setting
 
-README = ROOT / "README.md"
 LISTED = 5  # kinds of runs that there are, at most
 
 
@@ -106,13 +88,13 @@ def write_report(asked: Request) -> Page:
     suffix = f",{variant}" if variant else ""
     with faults_as_user_errors(f"cannot make the folder {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
+    pictures = draw_pictures(shown, runs, out_dir, suffix)
+    for name, drawing in build_why(why, runs).items() if why else ():
+        pictures.append(write_picture(drawing, out_dir / f"{name}{suffix}"))
     page = Page(
         runs=runs,
         findings=[f for f in judge(runs, lost) if not (in_why and f.lacking)],
-        pictures=[
-            *draw_pictures(shown, runs, out_dir, suffix),
-            *(draw_why(why, runs, out_dir, suffix) if why else []),
-        ],
+        pictures=pictures,
         comparisons=compare(runs, recorded),
         commands=_commands(asked, [*runs, *lost, *(why.runs if why else [])]),
         agreements=compare_precisions(alike),
@@ -130,7 +112,7 @@ def write_report(asked: Request) -> Page:
     return page
 
 
-def _ended(found: list[Run], others: list[LeftOut]) -> list[Run]:
+def _ended(found: list[Run], others: list[tuple[Path, str, Run | None]]) -> list[Run]:
     """The finished runs, then of the others those that diverged, and were not trained again."""
     known = {run.setting for run in found}
     lost = [run for _, _, run in others if run and run.diverged and run.setting not in known]
@@ -193,7 +175,7 @@ def _others(found: list[Run]) -> str:
 
 
 def _tell_left_out(
-    asked: Request, found: list[Run], others: list[LeftOut]
+    asked: Request, found: list[Run], others: list[tuple[Path, str, Run | None]]
 ) -> list[tuple[str, str]]:
     """Print which runs and seeds are not in the report; give unfinished runs and the reasons.
 

@@ -15,19 +15,20 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.markdown import Markdown
 
-from degradation.config import read_figures
+from degradation.config import ROOT, read_figures
 from degradation.records.files import write_atomically
 from degradation.report.claims import BAD, GOOD, Finding, headline, judge
 from degradation.report.comparison import Agreement, Comparison
 from degradation.report.export import class_errors, final_errors
 from degradation.report.figures import Picture, drawable
 from degradation.report.paper import compare_with_paper
-from degradation.report.provenance import caveats, facts, how_made, machines, named, run_row, shared
+from degradation.report.provenance import caveats, facts, how_made, machines, named, run_row
 from degradation.report.runs import WORDS, Run
 from degradation.report.statistics import Difference
 from degradation.report.why import Why, factor
 
 TEMPLATES = Path(__file__).parent / "templates"
+README = ROOT / "README.md"
 START, END = "<!-- recorded: {} -->\n", "<!-- end: {} -->"
 WIDTH = 100  # columns of the terminal
 HTML = """<!DOCTYPE html>
@@ -144,7 +145,6 @@ def summary_text(runs: list[Run], findings: list[Finding]) -> str:
 def _render(runs: list[Run], findings: list[Finding], template: str = "report", **more: Any) -> str:
     """Fill in a template, as a whole with what `write_page` adds, or in brief."""
     errors = final_errors(runs)
-    sources = {row["network"]: row["paper_source"] or "none" for row in errors}
     templates = Environment(
         loader=PackageLoader("degradation.report"),
         undefined=StrictUndefined,
@@ -165,10 +165,9 @@ def _render(runs: list[Run], findings: list[Finding], template: str = "report", 
         "errors": errors,
         "measured": runs[0].measured,
         "words": WORDS,
-        "paper_sources": {*sources.values()} != {"none"} and shared("*Paper*, test error", sources),
+        "paper": any(row["paper"] for row in errors),
         "beside_paper": compare_with_paper(runs),
-        "how_made": how_made(runs),
-        "machine": machines(runs),
+        "how_made": f"{how_made(runs)} {machines(runs)}",
     }
     markdown = templates.get_template(f"{template}.md.j2").render(context | more)
     return re.sub(r"\n{3,}", "\n\n", markdown.strip("\n")) + "\n"

@@ -15,8 +15,7 @@ from scipy.optimize import isotonic_regression
 from degradation.report.paper import ORDERS, paper_curve
 from degradation.report.runs import WORDS, Run, panel_models
 
-TITLE, TEXT, SMALL = 10, 8, 7.5  # points
-LINE = 1.3 * SMALL / 72  # inches from one small line of text to the next
+SMALL = 7.5  # points
 # Deeper is darker: about ten or more CIE L* apart for greyscale print, and at least 26 apart in
 # CIE Lab for normal sight, protanopia, deuteranopia and tritanopia.
 COLOURS = {20: "#D97700", 32: "#0A8A86", 44: "#A32A2A", 56: "#15306F", 110: "#000000"}

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -136,22 +136,15 @@ class Run:
         return float(self.rows[column].iloc[-1])
 
 
-class LeftOut(NamedTuple):
-    """A run that is not finished or cannot be read: where, why, and how far it came, if told."""
-
-    path: Path
-    reason: str
-    run: Run | None
-
-
 def find_runs(folder: Path) -> list[Run]:
     """Read the finished runs in and below `folder`, as `read_runs` does."""
     return read_runs(folder)[0]
 
 
-def read_runs(folder: Path) -> tuple[list[Run], list[LeftOut]]:
-    """Read the runs in and below `folder`: the finished ones, and the others, by their paths.
+def read_runs(folder: Path) -> tuple[list[Run], list[tuple[Path, str, Run | None]]]:
+    """Read the runs in and below `folder`: the finished ones, and the others.
 
+    Of the others: where, why they are left out, and how far they came, if their files tell.
     A folder that does not exist holds no runs; one that is a link counts, once. What lies in a
     folder `WHY` below is passed over: it answers another question, and has runs again that are
     here.
@@ -169,7 +162,7 @@ def read_runs(folder: Path) -> tuple[list[Run], list[LeftOut]]:
         subfolders.clear()  # a run's checkpoint and wandb folders hold no runs
         run, reason = _read(RunFolder(name))
         if reason:
-            others.append(LeftOut(Path(name), reason, run))
+            others.append((Path(name), reason, run))
         else:
             finished.append(run)
     return finished, others
@@ -244,19 +237,14 @@ def select(runs: Iterable[Run], schedule: str, variant: str = "") -> list[Run]:
 
 
 def check_alike(runs: list[Run]) -> None:
-    """Raise UserError unless runs can stand side by side.
-
-    They share schedule and overrides, and of one network with one seed there is one.
-    """
+    """Raise UserError unless runs share schedule and overrides, and no network's seed is twice."""
     known: dict[tuple[str, int], Run] = {}
     for run in runs:
-        for what in ("schedule", "variant"):
-            ours, first = getattr(run, what), getattr(runs[0], what)
-            if ours != first:
-                raise UserError(
-                    f"runs side by side must share their {what}, but {runs[0].path} has "
-                    f"{first or 'none'} and {run.path} has {ours or 'none'}"
-                )
+        if (run.schedule, run.variant) != (runs[0].schedule, runs[0].variant):
+            raise UserError(
+                f"{runs[0].path} and {run.path}: allowed side by side: one schedule and the same "
+                "overrides"
+            )
         if twin := known.get((run.model, run.seed)):
             raise UserError(
                 f"{twin.path} and {run.path} are both {run.model} with seed={run.seed} on "

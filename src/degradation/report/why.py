@@ -7,7 +7,6 @@ their schedule and are the same in all else. Runs that diverged are among them, 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from degradation.report.figures import HEIGHT, Drawing, Picture, lay_out, write_picture
+from degradation.report.figures import HEIGHT, Drawing, lay_out
 from degradation.report.panel import (
     COLOURS,
     FAMILY_STYLES,
@@ -372,12 +371,6 @@ def tell(runs: list[Run], known: list[Run], around: list[Run]) -> Why | None:
 
 
 # ---------------------------------------------------------------- figures
-
-
-def draw_why(why: Why, runs: list[Run], out_dir: Path, suffix: str = "") -> list[Picture]:
-    """Draw what `build_why` builds, to `out_dir`, as `draw_pictures` does."""
-    drawings = build_why(why, runs)
-    return [write_picture(drawings[name], out_dir / f"{name}{suffix}") for name in drawings]
 
 
 def build_why(why: Why, runs: list[Run]) -> dict[str, Drawing]:
