@@ -11,14 +11,14 @@ from processes import Process
 
 import experiments
 from degradation import processor
-from degradation.training.devices import Threads, set_up
+from degradation.training.devices import set_up
 
 
 def set_up_and_tell():
     """Set a process up that a user's keras.json has prepared otherwise, and print what is so."""
     keras.config.set_image_data_format("channels_first")
     keras.config.set_floatx("float64")
-    set_up("bfloat16", Threads(intra_op=3, inter_op=2), seed=7)
+    set_up("bfloat16", {"intra_op": 3, "inter_op": 2}, seed=7)
     told = {
         "policy": keras.mixed_precision.global_policy().name,
         "threads": [

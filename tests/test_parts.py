@@ -1,7 +1,6 @@
 """A batch computed in parts: gradients and moments, by hand and in Keras' own layers; threads."""
 
 from dataclasses import replace
-from functools import partial
 
 import keras
 import numpy as np
@@ -111,5 +110,5 @@ def test_bits_follow_from_the_parts_and_not_from_the_threads(tmp_path):
 
 def test_threads_and_parts():
     assert (parts_of(128, 64), parts_of(128, None), parts_of(128, 128)) == (2, 1, 1)
-    pools = partial(threads_for, 2)
-    assert [(pools(n).intra_op, pools(n).inter_op) for n in (1, 2, 8)] == [(1, 1), (1, 2), (8, 2)]
+    pools = [tuple(threads_for(2, threads).values()) for threads in (1, 2, 8)]
+    assert pools == [(1, 1), (1, 2), (8, 2)]

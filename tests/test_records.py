@@ -61,7 +61,7 @@ def test_a_folder_without_files_reads_as_empty(tmp_path):
 
 def test_rows_come_back_exactly_and_in_the_documented_order(run):
     second = dict(reversed(ROW.items())) | {"iteration": 400, "test_loss": np.inf}
-    run.write_rows([ROW, second])
+    run.write_table("metrics", [ROW, second])
     assert (run.path / "metrics.csv").read_text() == (
         "iteration,epoch,learning_rate,train_loss,train_error,test_loss,test_error,"
         "images_per_second,wall_seconds\n"
@@ -70,8 +70,6 @@ def test_rows_come_back_exactly_and_in_the_documented_order(run):
     )
     assert run.rows() == [ROW, second]
     assert type(run.rows()[0]["iteration"]) is int
-    run.write_rows([])
-    assert not (run.path / "metrics.csv").exists()
 
 
 TABLES = {
@@ -143,7 +141,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 def advance(run, n):
     with run.lock():
         run.save_checkpoint(n, {"w": np.full(1000, n)}, {"n": n})
-        run.write_rows([{"iteration": n}] * n)
+        run.write_table("metrics", [{"iteration": n}] * n)
         run.update_manifest(n=n)
 
 
@@ -330,7 +328,7 @@ def test_clear_removes_the_run_and_nothing_else(run, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("x")
-    run.write_rows([ROW])
+    run.write_table("metrics", [ROW])
     run.save_checkpoint(1, {}, {})
     (run.path / "checkpoint" / "link").symlink_to(outside)
     (run.path / "wandb").symlink_to(outside)

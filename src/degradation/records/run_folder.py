@@ -86,15 +86,6 @@ class RunFolder:
         text = json.dumps(manifest | fields, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(self.path / "manifest.json", (text + "\n").encode())
 
-    def write_rows(self, rows: list[dict[str, Any]]) -> None:
-        """Replace metrics.csv by `rows` of `training.meter`; without rows there is no file."""
-        if rows:
-            self.write_table("metrics", rows)
-        else:
-            path = self.path / "metrics.csv"
-            with faults_as_user_errors(f"cannot delete {path}"):
-                path.unlink(missing_ok=True)
-
     def write_table(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Replace <name>.csv by `rows`, whose keys are its columns; what one lacks is a blank."""
         text = io.StringIO()
@@ -116,11 +107,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only writer while the body runs; makes the folder, and removes it if left empty.
-
-        `UserError` if another process is writing (exit code `IN_USE`, and the message says which
-        and since when) or if the folder cannot be written (exit code 1).
-        """
+        """Be the only writer while the body runs, as `lock_folder` has it; removes temporaries."""
         with lock_folder(self.path):
             with faults_as_user_errors(f"cannot write to {self.path}"):
                 remove_temporaries(self.path)

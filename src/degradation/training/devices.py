@@ -67,27 +67,17 @@ def take_gpu() -> Gpu:
     return gpus[0]
 
 
-@dataclass(frozen=True)
-class Threads:
-    """Sizes of TensorFlow's two pools: of threads within an op, and of ops at a time."""
-
-    intra_op: int
-    inter_op: int
-
-
-def threads_for(parts: int, threads: int) -> Threads:
+def threads_for(parts: int, threads: int) -> dict[str, int]:
     """Divide `threads` between the ops of a batch that is computed in `parts` (`steps`).
 
-    Two cores are best used by a part on each; with more, each part's ops share all of them.
+    Gives the sizes of TensorFlow's two pools: of threads within an op, and of ops at a time. Two
+    cores are best used by a part on each; with more, each part's ops share all of them.
     """
-    if parts == 1:
-        return Threads(threads, threads)
-    if threads <= 2:
-        return Threads(1, threads)
-    return Threads(threads, min(parts, threads))
+    within = 1 if parts > 1 and threads <= 2 else threads
+    return {"intra_op": within, "inter_op": threads if parts == 1 else min(parts, threads)}
 
 
-def set_up(precision: str, threads: Threads, seed: int, gpu: Gpu | None = None) -> None:
+def set_up(precision: str, threads: dict[str, int], seed: int, gpu: Gpu | None = None) -> None:
     """Fix device, precision policy, threads and the initialisers' seed, for this process.
 
     The device is `gpu`, whose memory is taken as needed, or the processor. Threads can only be set
@@ -102,8 +92,8 @@ def set_up(precision: str, threads: Threads, seed: int, gpu: Gpu | None = None) 
         tf.config.experimental.enable_op_determinism()
         # By default its float32 convolutions keep ten bits of each factor.
         tf.config.experimental.enable_tensor_float_32_execution(False)
-    tf.config.threading.set_intra_op_parallelism_threads(threads.intra_op)
-    tf.config.threading.set_inter_op_parallelism_threads(threads.inter_op)
+    tf.config.threading.set_intra_op_parallelism_threads(threads["intra_op"])
+    tf.config.threading.set_inter_op_parallelism_threads(threads["inter_op"])
     # Whatever the user's keras.json says.
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")

@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
                 **machine,
                 "gpu": gpu.name if gpu else None,
                 "threads": cores,
-                "thread_pools": asdict(threads),
+                "thread_pools": threads,
                 "precision": precision,
                 "emulated": precision == "bfloat16" != _fastest(gpu),
                 "probe": _probe(config, folder, checkpoint),
@@ -90,7 +89,8 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
                 raise Stopped(stop.signal, "before the run began")
             if checkpoint:
                 learner.restore(checkpoint)
-            elif config.overwrite or folder.status:  # what is damaged is not read to be replaced
+            else:
+                # What is damaged is not read to be replaced.
                 if not config.overwrite and folder.rows():
                     what = "has rows but no checkpoint, and begins again from iteration 0"
                     complain(f"warning: {relative(folder.path)} {what}")
@@ -100,7 +100,8 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             if checkpoint:
                 manifest.resume(folder, checkpoint, environment)
                 say(f"{'resumed':<10}after {checkpoint.iteration:,} iterations")
-            folder.write_rows(learner.meter.rows)  # those after the checkpoint are made again
+            if learner.meter.rows:  # those after the checkpoint are made again
+                folder.write_table("metrics", learner.meter.rows)
 
             # The updates, and how they ended.
             tracker = _tracker(setting, folder, learner, resumed=checkpoint is not None)
@@ -147,7 +148,7 @@ def _fit(
             measure()
             if meter.iteration == total or meter.iteration % config.schedule.evaluate_every == 0:
                 row = learner.evaluate(rate)
-                folder.write_rows(meter.rows)
+                folder.write_table("metrics", meter.rows)
                 tracker.log(row)
                 progress.evaluated(row)
                 saved = save()
