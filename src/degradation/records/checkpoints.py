@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from degradation.output import complain
 from degradation.records.files import faults_as_user_errors, write_atomically
 
 KEEP = 2
-_NAME = re.compile(r"\d{8,}\.npz")
 _STATE = "state.json"
 _SEAL_BYTES = len("sha256:") + 64
 
@@ -92,7 +90,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
 def _newest_first(folder: Path) -> list[Path]:
     with faults_as_user_errors(f"cannot read {folder}"):
         paths = list(folder.iterdir()) if folder.is_dir() else []
-    checkpoints = [path for path in paths if _NAME.fullmatch(path.name)]
+    checkpoints = [path for path in paths if path.suffix == ".npz" and path.stem.isdecimal()]
     return sorted(checkpoints, key=lambda path: int(path.stem), reverse=True)
 
 

@@ -22,14 +22,11 @@ def replace_file(path: Path) -> Iterator[Path]:
     with faults_as_user_errors(f"cannot write {path.name} in {path.parent}"):
         try:
             yield temporary
-            _sync(temporary)
-            os.replace(temporary, path)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)  # a crash of the machine may bring back the previous file
         finally:
             temporary.unlink(missing_ok=True)
-        # The rename has happened. Some network file systems refuse to sync a folder, and a crash
-        # of the machine would at worst bring back the previous file, which is whole as well.
-        with contextlib.suppress(OSError):
-            _sync(path.parent)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -53,11 +50,3 @@ def faults_as_user_errors(task: str) -> Iterator[None]:
         # h5py's messages have several lines and no strerror.
         reason = error.strerror or (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{task}: {reason}", exit_code=1) from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
