@@ -15,7 +15,6 @@ from degradation.data.pipeline import PADDING, SCALE
 from degradation.models.layers import BatchNormalization, Conv2D, ZeroPadShortcut
 from degradation.models.networks import build_model
 from degradation.training.learner import Learner
-from degradation.training.protocol import parts_of
 from degradation.training.steps import make_learn
 
 Step = Callable[[], None]
@@ -57,9 +56,8 @@ def constant_batch(config: DictConfig, dataset: Dataset) -> Step:
     batch = config.optimizer.batch
     images = tf.random.stateless_normal([batch, *dataset.train_images.shape[1:]], seed=[0, 0])
     labels = tf.constant(np.resize(dataset.train_labels, batch))
-    parts = parts_of(batch, config.optimizer.ghost_batch)
-    learn = make_learn(learner.model, learner.optimizer, parts)
-    ready = list(zip(tf.split(images, parts), tf.split(labels, parts), strict=True))
+    learn = make_learn(learner.model, learner.optimizer, learner.parts)
+    ready = list(zip(*(tf.split(x, learner.parts) for x in (images, labels)), strict=True))
     update = tf.function(lambda: learn(ready)[0])
     return lambda: float(update())
 

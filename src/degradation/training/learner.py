@@ -11,6 +11,7 @@ from degradation.data import Dataset
 from degradation.data.pipeline import Sampler
 from degradation.errors import UserError
 from degradation.models import build_model
+from degradation.models.summary import summarize
 from degradation.records.checkpoints import Checkpoint
 from degradation.training.meter import Meter
 from degradation.training.protocol import SGD, LearningRate, parts_of
@@ -18,10 +19,7 @@ from degradation.training.steps import make_averaging, make_evaluation, make_upd
 
 
 class Diverged(UserError):
-    """The loss is not a finite number: the run cannot go on, and came out so. Exit code 1."""
-
-    def __init__(self, message: str):
-        super().__init__(message, exit_code=1)
+    """The loss is not a finite number: the run cannot go on, and came out so."""
 
 
 class Learner:
@@ -33,6 +31,7 @@ class Learner:
     def __init__(self, config: DictConfig, dataset: Dataset):
         self.config, self.dataset = config, dataset
         self.model = build_model(**OmegaConf.to_container(config.model))
+        self.parameters = summarize(self.model).parameters
         optimizer, warmup = config.optimizer, config.optimizer.warmup
         # Whole numbers are allowed, and Keras takes none.
         numbers = [float(optimizer[key]) for key in ("rate", "momentum", "weight_decay")]
@@ -44,7 +43,7 @@ class Learner:
         self.sampler = Sampler(len(dataset.train_labels), optimizer.batch, config.seed)
         self.meter = Meter()
         self.measured = "val" if config.data.holdout else "test"
-        parts = parts_of(optimizer.batch, optimizer.ghost_batch)
+        self.parts = parts = parts_of(optimizer.batch, optimizer.ghost_batch)
         pools = any(isinstance(x, keras.layers.MaxPooling2D) for x in self.model.layers)
         # XLA has no deterministic gradient of max-pooling.
         self.xla = config.runtime.get("xla", False) and not pools
@@ -55,11 +54,6 @@ class Learner:
         )
         self._current_rate: float | None = None
         self._warm = False  # whether this process has traced the update yet
-
-    @property
-    def parameters(self) -> int:
-        """Number of trainable parameters."""
-        return sum(math.prod(weight.shape) for weight in self.model.trainable_variables)
 
     def update(self) -> float:
         """Make the next update and count it; return its learning rate.
@@ -131,7 +125,8 @@ class Learner:
         if not math.isfinite(loss):
             raise Diverged(
                 f"the {name} is {loss} at iteration {self.meter.iteration}; the last learning rate "
-                f"was {rate:g}"
+                f"was {rate:g}",
+                exit_code=1,
             )
 
     def _variables(self) -> dict[str, keras.Variable]:
