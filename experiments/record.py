@@ -55,9 +55,8 @@ def check(job: Job) -> None:
 def start(job: Job) -> int:
     """Train what is missing; when a part of the plan has ended, write its report.
 
-    Reports of earlier parts on its schedule, and in its folder, are written again, for they set
-    their runs beside it; at the end all are, since those in `why` set schedules beside each other.
-    A launcher gets the runs of all parts at once.
+    At the end all reports are written again, for they set each other's runs beside theirs. A
+    launcher gets the runs of all parts at once.
     """
     plan = planned(job)
     batches = [plan] if job.launcher else [[part] for part in plan]
@@ -67,9 +66,8 @@ def start(job: Job) -> int:
             return code
         for words, runs in batch:
             reports.setdefault(words, []).extend(runs)
-        places = {words[:2] for words, _ in batch}
         for words, runs in reports.items():
-            due = words[:2] in places or batch is batches[-1]
+            due = batch is batches[-1] or words in dict(batch)
             if due and reportable(runs) and (code := run_alone("experiments.report", [*words])):
                 return code
     return 0
