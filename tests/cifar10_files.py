@@ -36,8 +36,9 @@ def write_binary(folder, parts):
 def write_python(folder, parts, monkeypatch):
     """Write pickles that pass for the official ones."""
     folder.mkdir(parents=True)
-    for name, part in zip(PYTHON.digests, parts, strict=True):
-        (folder / name).write_bytes(dump(*part))
+    for name, (images, labels) in zip(PYTHON.digests, parts, strict=True):
+        content = {b"labels": labels.tolist(), b"data": pack_records(images, labels)[:, 1:]}
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
     make_official(monkeypatch, PYTHON, folder)
     return folder
 
@@ -47,12 +48,6 @@ def make_official(monkeypatch, archive, folder):
     for name in archive.digests:
         digest = hashlib.new(archive.algorithm, (folder / name).read_bytes()).hexdigest()
         monkeypatch.setitem(archive.digests, name, digest)
-
-
-def dump(images, labels):
-    """Pickle what the official files hold."""
-    content = {b"labels": labels.tolist(), b"data": pack_records(images, labels)[:, 1:]}
-    return pickle.dumps(content, protocol=2)
 
 
 def load(folder, **options):

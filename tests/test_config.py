@@ -37,9 +37,15 @@ def compose(*overrides: str, command: str = "config"):
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_and_is_valid(group, option):
+    """As the schema's defaults or the code's constants have it: they say what a run is."""
     config = compose(f"{group}={option}", command="reproduce")
     chosen = getattr(validate(config), group)
     assert (chosen.mode if group == "tracking" else chosen.name) == option
+    if known := {"schedule": SCHEDULES, "model": PAPERS}.get(group, {}).get(option):
+        assert {f"{group}.{key}": value for key, value in chosen.model_dump().items()} == known
+    if group in ("optimizer", "data", "runtime", "tracking", "probe"):
+        apart = chosen.model_dump(exclude_defaults=True).keys()
+        assert apart <= {"name", "mode", "search", "url"}
 
 
 def test_default_run_is_resnet20_on_the_short_schedule():
@@ -54,28 +60,9 @@ def test_every_figure_names_models_that_exist():
         check_models(name, drawn(figure))
 
 
-@pytest.mark.parametrize("name", options("schedule"))
-def test_files_of_schedules_have_what_the_code_has(name):
-    config = OmegaConf.to_container(compose(f"schedule={name}").schedule)
-    assert {f"schedule.{key}": value for key, value in config.items()} == {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in SCHEDULES[name].items()
-    }
-
-
-@pytest.mark.parametrize("name", PAPERS)
-def test_files_of_the_papers_networks_have_what_the_code_has(name):
-    model = validate(compose(f"model={name}")).model.model_dump()
-    assert {f"model.{key}": value for key, value in model.items()} == PAPERS[name]
-
-
-@pytest.mark.parametrize("group", ["optimizer", "data", "runtime", "tracking", "probe"])
-def test_defaults_of_files_are_those_of_the_schema(group):
-    """A key at its default is no part of what a run is: so file and schema must not differ."""
-    for option in options(group):
-        chosen = getattr(validate(compose(f"{group}={option}", command="reproduce")), group)
-        apart = chosen.model_dump(exclude_defaults=True).keys()
-        assert apart <= {"name", "mode", "search", "url"}
+def test_what_the_code_has_are_options():
+    assert options("schedule") == sorted(SCHEDULES)
+    assert PAPERS.keys() <= {*options("model")}
 
 
 # Places
