@@ -211,20 +211,23 @@ def test_damaged_newest_checkpoint(copy, whole):
     assert differences(copy, whole) == []
 
 
-@pytest.mark.parametrize(("name", "said"), [("manifest.json", ""), ("checkpoint", ALONE)])
-def test_lost_parts(copy, whole, name, said):
-    """The manifest is lost where `overwrite=true` is killed; checkpoints are in no repository.
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [("manifest.json", ""), ("checkpoint", ALONE), ("checkpoint manifest.json", ALONE)],
+)
+def test_lost_parts(copy, whole, names, said):
+    """Checkpoints are in no repository; where `overwrite=true` is killed both are lost.
 
     Then it begins again, and what the start before measured of layers, unlike this one, goes.
     """
-    lost = copy.path / name
-    shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+    for lost in map(copy.path.joinpath, names.split()):
+        shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
     (copy.path / "probe.csv").write_text("update,layer\n0,conv1\n")
     ended = train(copy)
     assert (ended.code, ended.err) == (0, said.format(relative(copy.path)))
     assert differences(copy, whole) == []
     assert copy.manifest().keys() == whole.manifest().keys()
-    assert (copy.path / "probe.csv").exists() is (name != "checkpoint")
+    assert (copy.path / "probe.csv").exists() is ("checkpoint" not in names)
 
 
 def truncate_checkpoints(folder: RunFolder) -> None:
