@@ -70,6 +70,8 @@ def test_rows_come_back_exactly_and_in_the_documented_order(run):
     )
     assert run.rows() == [ROW, second]
     assert type(run.rows()[0]["iteration"]) is int
+    run.write_table("metrics", [])
+    assert not (run.path / "metrics.csv").exists()
 
 
 TABLES = {

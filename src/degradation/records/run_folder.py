@@ -87,13 +87,21 @@ class RunFolder:
         write_atomically(self.path / "manifest.json", (text + "\n").encode())
 
     def write_table(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Replace <name>.csv by `rows`, whose keys are its columns; what one lacks is a blank."""
+        """Replace <name>.csv by `rows`, whose keys are its columns; what one lacks is a blank.
+
+        Without rows there is no file.
+        """
+        path = self.path / f"{name}.csv"
+        if not rows:
+            with faults_as_user_errors(f"cannot delete {path}"):
+                path.unlink(missing_ok=True)
+            return
         text = io.StringIO()
         columns = dict.fromkeys(key for row in rows for key in row)
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_atomically(self.path / f"{name}.csv", text.getvalue().encode())
+        write_atomically(path, text.getvalue().encode())
 
     def save_checkpoint(
         self, iteration: int, arrays: dict[str, np.ndarray], state: dict[str, Any]

@@ -19,7 +19,7 @@ EVALUATE_EVERY = PAPER_SCHEDULE.pop("schedule.evaluate_every")
 del PAPER_SCHEDULE["schedule.name"]  # under another name it is the same
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
 WHY = "why"  # the folder of the runs for docs/why.md, beside those of other runs' schedules
-PROJECTION = "_shortcut_conv"  # how the name of a shortcut's convolution ends
+PROJECTION = "_shortcut"  # what the names of a shortcut's layers have in them
 # By column of `Run.rows`: which error it is.
 WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
 
@@ -178,7 +178,7 @@ def _read(folder: RunFolder) -> tuple[Run | None, str]:
         manifest = folder.manifest()
         reason = _unfinished(manifest)
         config = folder.config()
-        layers = [r for r in folder.table("layers") if not r["layer"].endswith(PROJECTION)]
+        layers = [r for r in folder.table("layers") if PROJECTION not in r["layer"]]
         stds = {n: row["response_std"] for n, row in enumerate(layers, 1)}
         classes = {row["class"]: row["error"] for row in folder.table("classes")}
         run = Run(

@@ -131,7 +131,7 @@ def layers_of(run: Run, column: str) -> pd.DataFrame:
     Projections are beside the main path, and not among them. What no layer has is NaN.
     """
     names = run.probe["layer"]
-    rows = run.probe[(names != "network") & ~names.str.endswith(PROJECTION)]
+    rows = run.probe[(names != "network") & ~names.str.contains(PROJECTION, regex=False)]
     rows = rows.assign(layer=rows.groupby("update").cumcount() + 1)
     rows = rows.reindex(columns=["update", "layer", column])
     return rows.pivot(index="update", columns="layer", values=column).astype(float)

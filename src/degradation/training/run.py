@@ -100,8 +100,8 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             if checkpoint:
                 manifest.resume(folder, checkpoint, environment)
                 say(f"{'resumed':<10}after {checkpoint.iteration:,} iterations")
-            if learner.meter.rows:  # those after the checkpoint are made again
-                folder.write_table("metrics", learner.meter.rows)
+            # Those after the checkpoint are made again.
+            folder.write_table("metrics", learner.meter.rows)
 
             # The updates, and how they ended.
             tracker = _tracker(setting, folder, learner, resumed=checkpoint is not None)
