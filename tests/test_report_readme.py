@@ -40,7 +40,7 @@ class TestSection:
             assert told in text
         assert "*Swing*" not in text and "**runs missing**" not in text
         assert "| plain-20 | 269,722 | 0 | 1.69 | 9.94 | 9.44 | 9.69 |\n" in text
-        assert "He et al. 2015, Table 6" in text
+        assert "*Paper*: the test error in Table 6 of He et al. 2015" in text
 
     def test_every_table_has_cells_for_its_columns(self):
         text = section("paper", ended_runs("paper", as_in_paper()))
