@@ -47,23 +47,26 @@ def test_every_recorded_run_is_planned_and_taken_for_what_it_is():
     assert {run.path for run in recorded} <= planned
 
 
-def test_what_is_missing_is_trained_in_the_precision_of_those_there_and_reported(tree):
-    """If these share one; else in that which this processor is fastest in. What is there stays."""
+def test_what_is_there_decides_the_precision_and_is_reported_and_not_trained_again(tree):
+    """If runs share one; else the next has the one in which this processor is fastest."""
     out = tree / "results" / "recorded"
     there = write_synthetic(out, variant=KIND, settings=SIZES)
     other = {"float32": "bfloat16", "bfloat16": "float32"}[cpu_precision()]
     RunFolder(there).update_manifest(precision=other)
     before = files(there)
     for seed, precision in ((1, other), (2, cpu_precision())):
-        ended = run(plan(part(*SMALL, seeds=f"0, {seed}")), name="record", tree=tree)
-        assert ended.code == 0 and "seed0 is complete" in ended.out
         made = RunFolder(there.with_name(f"seed{seed}"))
+        words = ["model=plain20", "schedule=smoke", "data=synthetic", *SMALL]
+        ended = run(*words, f"seed={seed}", f"run_dir={made.path}", tree=tree)
+        assert ended.code == 0
         assert (made.status, made.manifest()["precision"]) == ("complete", precision)
         assert made.manifest()["emulated"] is (precision == "bfloat16" != cpu_precision())
         told = f"seed{seed} trains in {other}, as the runs beside it"
         assert (told in ended.err) is (precision == other)
         assert ended.err.count("\n") == (precision == other)
         made.update_manifest(precision=cpu_precision())
+    ended = run(plan(part(*SMALL, seeds="0, 1, 2")), name="record", tree=tree)
+    assert ended.output().count("is complete") == 3
     assert files(there) == before and not (tree / "results" / "runs").exists()
     page = (out / "smoke" / f"report,{KIND}.md").read_text()
     assert "| plain20 |" in page and "| 0, 1, 2 |" in page
