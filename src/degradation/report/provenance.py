@@ -223,7 +223,7 @@ def _machine(run: Run) -> str:
         if about.get(key)
     ]
     changes = re.findall(r"\bcpu: (.+?) → ", "; ".join(map(_elsewhere, about.get("resumes") or [])))
-    begun = f" (begun on {', then '.join(changes)})" if changes else ""
+    begun = f", begun on {', then '.join(changes)}" if changes else ""
     return ", ".join([*names, *sizes]) + begun
 
 
