@@ -28,6 +28,10 @@ def check(job: Job) -> None:
     check_run(job)
     for override in job.overrides:
         group = key_of(override).split(".")[0]
+        if group == "model":
+            raise UserError(
+                f"{override}: allowed: benchmark.networks alone, as conf/model/ has them"
+            )
         if group not in MEASURED:
             raise UserError(f"{override}: not measured; allowed: keys of {', '.join(MEASURED)}")
     folder_of("benchmark.out", config.benchmark.out)

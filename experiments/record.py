@@ -55,8 +55,9 @@ def check(job: Job) -> None:
 def start(job: Job) -> int:
     """Train what is missing; when a part of the plan has ended, write its report.
 
-    At the end all reports are written again, for they set each other's runs beside theirs. A
-    launcher gets the runs of all parts at once.
+    Reports of earlier parts on its schedule, and in its folder, are written again, for they set
+    their runs beside it; at the end all are, since those in `why` set schedules beside each other.
+    A launcher gets the runs of all parts at once.
     """
     plan = planned(job)
     batches = [plan] if job.launcher else [[part] for part in plan]
@@ -66,8 +67,9 @@ def start(job: Job) -> int:
             return code
         for words, runs in batch:
             reports.setdefault(words, []).extend(runs)
+        places = {words[:2] for words, _ in batch}
         for words, runs in reports.items():
-            due = batch is batches[-1] or words in dict(batch)
+            due = words[:2] in places or batch is batches[-1]
             if due and reportable(runs) and (code := run_alone("experiments.report", [*words])):
                 return code
     return 0

@@ -143,7 +143,7 @@ WRONG = [
     ("report", "runs=nowhere model.growth=24", ["experiments.run model=densenet40", "growth=24"]),
     # the other commands
     ("evaluate", "run_dir=. +data.holdout=5000", ["data.holdout=5000", "allowed: data.dir"]),
-    ("benchmark", "++model.depth=26", ["model.depth=26: not measured", "keys of benchmark"]),
+    ("benchmark", "++model.depth=26", ["model.depth=26", "allowed: benchmark.networks"]),
     ("benchmark", "benchmark.networks=[vgg]", ["benchmark.networks: vgg is no model", MODELS]),
     ("benchmark", "probe=layers", ["probe=layers: not measured", "allowed: keys of benchmark"]),
     ("reproduce", "figure=relu_first model.stem=cifar", ["resnet50, resnet50_relu_first,stem"]),

@@ -218,7 +218,7 @@ def test_network_that_is_not_what_a_run_saved(copy, tmp_path):
     ("name", "said"),
     [
         ("model.keras", "needs a finished run with its model.keras; status here: complete"),
-        ("config.yaml", "its config.yaml is not of this version"),
+        ("config.yaml", "needs config.yaml and manifest.json as a run of this version writes"),
         ("", "needs a finished run with its model.keras; status here: interrupted"),
     ],
 )

@@ -47,26 +47,23 @@ def test_every_recorded_run_is_planned_and_taken_for_what_it_is():
     assert {run.path for run in recorded} <= planned
 
 
-def test_what_is_there_decides_the_precision_and_is_reported_and_not_trained_again(tree):
-    """If runs share one; else the next has the one in which this processor is fastest."""
+def test_what_is_missing_is_trained_in_the_precision_of_those_there_and_reported(tree):
+    """If these share one; else in that which this processor is fastest in. What is there stays."""
     out = tree / "results" / "recorded"
     there = write_synthetic(out, variant=KIND, settings=SIZES)
     other = {"float32": "bfloat16", "bfloat16": "float32"}[cpu_precision()]
     RunFolder(there).update_manifest(precision=other)
     before = files(there)
     for seed, precision in ((1, other), (2, cpu_precision())):
+        ended = run(plan(part(*SMALL, seeds=f"0, {seed}")), name="record", tree=tree)
+        assert ended.code == 0 and "seed0 is complete" in ended.out
         made = RunFolder(there.with_name(f"seed{seed}"))
-        words = ["model=plain20", "schedule=smoke", "data=synthetic", *SMALL]
-        ended = run(*words, f"seed={seed}", f"run_dir={made.path}", tree=tree)
-        assert ended.code == 0
         assert (made.status, made.manifest()["precision"]) == ("complete", precision)
         assert made.manifest()["emulated"] is (precision == "bfloat16" != cpu_precision())
         told = f"seed{seed} trains in {other}, as the runs beside it"
         assert (told in ended.err) is (precision == other)
         assert ended.err.count("\n") == (precision == other)
         made.update_manifest(precision=cpu_precision())
-    ended = run(plan(part(*SMALL, seeds="0, 1, 2")), name="record", tree=tree)
-    assert ended.output().count("is complete") == 3
     assert files(there) == before and not (tree / "results" / "runs").exists()
     page = (out / "smoke" / f"report,{KIND}.md").read_text()
     assert "| plain20 |" in page and "| 0, 1, 2 |" in page
@@ -107,32 +104,22 @@ def test_a_part_is_reported_before_a_later_one_is_trained(tmp_path, monkeypatch)
     assert started == ["run", "report", "run"]
 
 
-@pytest.fixture
-def reports(monkeypatch):
-    """Give the arguments of the reports that `record` starts; nothing may be trained."""
-    noted = []
-    monkeypatch.setattr(planned, "run_alone", None)
-    monkeypatch.setattr(record, "run_alone", lambda _, words: noted.append(words) or 0)
-    return noted
-
-
-def start(out: Path, *parts: str) -> int:
-    given = [plan(*parts), f"out={out}"]
-    return record.start(Job(compose("record", given), given))
-
-
-def test_a_part_may_have_a_folder_of_its_own_for_runs_and_report(tmp_path, reports, capsys):
+def test_a_part_may_have_a_folder_of_its_own_for_runs_and_report(tree):
     """Its baselines are not the recorded ones again; a probe is no part of what a run is.
 
     The first report is written again at the end.
     """
-    roots = tmp_path, tmp_path / "why"
-    for root in roots:
+    out = tree / "results" / "recorded"
+    for root in (out, out / "why"):
         write_synthetic(root, variant="data=synthetic")
-    assert start(tmp_path, part(), part("probe=layers", out="'${out}/why'")) == 0
-    assert capsys.readouterr().out.count("seed0 is complete") == 2
-    first, why = (["schedule=smoke", f"runs={root}", "data=synthetic"] for root in roots)
-    assert reports == [first, first, why]
+    own = part("probe=layers", out="'${out}/why'")
+    told = run(plan(part(), own), name="record", tree=tree).output()
+    assert told.count("seed0 is complete") == 2
+    reports = [line.split()[1] for line in told.splitlines() if line.startswith("report ")]
+    places = [Path(report).parents[1].name for report in reports]
+    assert places == ["recorded", "recorded", "why"]
+    for root in (out, out / "why"):
+        assert "| plain-20 |" in (root / "smoke" / "report,data=synthetic.md").read_text()
 
 
 def test_the_parts_of_one_folder_may_be_had_alone(tmp_path):
@@ -142,24 +129,24 @@ def test_the_parts_of_one_folder_may_be_had_alone(tmp_path):
     assert found == {f"{tmp_path}/why"}
 
 
-def test_a_run_that_diverged_is_an_outcome_and_not_trained_again(tmp_path, reports, capsys):
-    """Nor does it end the command; there is no report without others."""
+def test_a_run_that_diverged_is_an_outcome_and_not_trained_again(tree):
+    """Nor does it end the command; a report leaves it out, and there is none without others."""
+    out = tree / "results" / "recorded"
     failure = "the loss is nan at iteration 5; the last learning rate was 0.1"
     diverged = {"status": "diverged", "diverged_at": 5, "failure": failure}
-    write_synthetic(tmp_path, seed=0, variant="data=synthetic")
-    write_synthetic(tmp_path, seed=1, variant="data=synthetic", **diverged)
+    write_synthetic(out, seed=0, variant="data=synthetic")
+    write_synthetic(out, seed=1, variant="data=synthetic", **diverged)
     settings = {"model.norm": "none"}
-    write_synthetic(tmp_path, variant="data=synthetic,norm=none", settings=settings, **diverged)
-    before = files(tmp_path)
-    assert start(tmp_path, part(seeds="0, 1"), part("model.norm=none")) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        ".../seed0 is complete",
-        ".../seed1 has diverged at iteration 5",
-        ".../seed0 has diverged at iteration 5",
-        "no report, for all runs diverged: .../seed0",
-    ]
-    assert files(tmp_path) == before
-    assert reports and {words[-1] for words in reports} == {"data=synthetic"}
+    alone = write_synthetic(out, variant="data=synthetic,norm=none", settings=settings, **diverged)
+    before = files(alone)
+    parts = part(seeds="0, 1"), part("model.norm=none")
+    told = run(plan(*parts), name="record", tree=tree).output()
+    kind = "results/recorded/smoke/plain20,data=synthetic"
+    assert f"{kind}/seed1 has diverged at iteration 5\n" in told
+    assert f"no report, for all runs diverged: {kind},norm=none/seed0\n" in told
+    assert files(alone) == before
+    page = (out / "smoke" / "report,data=synthetic.md").read_text()
+    assert "seed1`: diverged at iteration 5" in page
 
 
 @pytest.mark.parametrize("launcher", [[], ["hydra/launcher=joblib"]])

@@ -158,8 +158,8 @@ class TestRunsThatCannotBeJudged:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            (("paper", {"plain56": [9.0]}), "one schedule and the same overrides"),
-            (("short", {"plain56": [9.0]}, "rate=0.05"), "one schedule and the same overrides"),
+            (("paper", {"plain56": [9.0]}), "schedule"),
+            (("short", {"plain56": [9.0]}, "rate=0.05"), "none and .* has rate=0.05"),
             (("short", {"plain20": [9.0]}), "both plain20 with seed=0"),
         ],
     )

@@ -17,8 +17,8 @@ from degradation.data import Dataset, load_dataset
 from degradation.errors import UserError
 from degradation.records.machine import describe_machine
 from degradation.records.run_folder import RunFolder
+from degradation.setting import Setting
 from degradation.training.devices import set_up, threads_for
-from degradation.training.identity import setting_of
 from degradation.training.protocol import parts_of
 from degradation.training.steps import make_evaluation
 
@@ -49,7 +49,16 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
             f"run_dir={relative(folder.path)}: needs a finished run with its model.keras; status "
             f"here: {manifest.get('status', 'no run')}"
         )
-    setting = setting_of(folder, "allowed: a run of this version")
+    config = folder.config()
+    try:
+        setting = Setting.of(config)
+        precision, fingerprint = manifest["precision"], manifest["dataset"]["fingerprint"]
+    except (KeyError, UserError) as error:
+        reason = f"missing: {error}" if isinstance(error, KeyError) else error
+        raise UserError(
+            f"run_dir={relative(folder.path)}: needs config.yaml and manifest.json as a run of "
+            f"this version writes them; {reason}"
+        ) from error
     values = setting.values
     options = {
         key.removeprefix("data."): value
@@ -65,7 +74,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     dataset = load_dataset(**options, root=ROOT)
 
     parts = parts_of(values["optimizer.batch"], values["optimizer.ghost_batch"])
-    set_up(manifest["precision"], threads_for(parts, describe_machine()["cores"]), setting.seed)
+    set_up(precision, threads_for(parts, describe_machine()["cores"]), setting.seed)
     model = _load(path, values["model.classes"])
     labels = dataset.test_labels
     losses, predictions = make_evaluation(
@@ -77,7 +86,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
         classes=errors_by_class(predictions, dataset),
         images=len(labels),
         data=dataset.label,
-        same_data=dataset.fingerprint == manifest["dataset"]["fingerprint"],
+        same_data=dataset.fingerprint == fingerprint,
     )
 
 

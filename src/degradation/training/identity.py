@@ -8,18 +8,6 @@ from degradation.setting import Setting
 ELSEWHERE = "choose another run_dir, or overwrite=true"
 
 
-def setting_of(folder: RunFolder, remedy: str = ELSEWHERE) -> Setting:
-    """Read the setting of the run in `folder`; raises `UserError` if it is of another version."""
-    config = folder.config()
-    try:
-        return Setting.of(config)
-    except (KeyError, UserError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise UserError(
-            f"{relative(folder.path)}: its config.yaml is not of this version: {reason}; {remedy}"
-        ) from error
-
-
 def check_same_run(
     folder: RunFolder, setting: Setting, fingerprint: str | None = None, remedy: str = ELSEWHERE
 ) -> None:
@@ -33,7 +21,14 @@ def check_same_run(
         return
     if manifest and manifest.get("protocol") != PROTOCOL:
         raise UserError(f"{relative(folder.path)} holds a run of {EARLIER}; {remedy}")
-    different = setting.differences(setting_of(folder, remedy))
+    config = folder.config()
+    try:
+        different = setting.differences(Setting.of(config))
+    except (KeyError, UserError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise UserError(
+            f"{relative(folder.path)}: its config.yaml is not of this version: {reason}; {remedy}"
+        ) from error
     there = manifest.get("dataset", {}).get("fingerprint")
     if manifest and fingerprint not in (None, there):
         different.append(f"data.fingerprint is {there} there and {fingerprint} here")
