@@ -57,7 +57,8 @@ def constant_batch(config: DictConfig, dataset: Dataset) -> Step:
     images = tf.random.stateless_normal([batch, *dataset.train_images.shape[1:]], seed=[0, 0])
     labels = tf.constant(np.resize(dataset.train_labels, batch))
     learn = make_learn(learner.model, learner.optimizer, learner.parts)
-    ready = list(zip(*(tf.split(x, learner.parts) for x in (images, labels)), strict=True))
+    parts = (tf.split(x, learner.parts) for x in (images, labels))
+    ready = list(zip(*parts, strict=True))
     update = tf.function(lambda: learn(ready)[0])
     return lambda: float(update())
 
