@@ -194,6 +194,9 @@ class Figure(Values):
 BLOCK_LAYERS = {"basic": 2, "basic_biased": 2, "bottleneck": 3, "preactivation": 2, "relu_first": 3}
 """Convolutions of a residual block, by its name."""
 
+SHORTCUT = "_shortcut"
+"""What the names of a shortcut's layers have in them: those are beside the main path."""
+
 Shortcut = Literal["A", "B", "C", None]  # None: the plain network
 
 

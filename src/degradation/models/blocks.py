@@ -15,6 +15,7 @@ import numpy as np
 from keras import layers
 
 from degradation.models.layers import BatchNormalization, Conv2D, ZeroPadShortcut
+from degradation.schema import SHORTCUT
 
 
 class Position(NamedTuple):
@@ -135,7 +136,7 @@ def add_shortcut(y, x, position: Position, option: str | None, project: Callable
     """
     if option is None:
         return y
-    filters, name = y.shape[-1], f"{position.name}_shortcut"
+    filters, name = y.shape[-1], f"{position.name}{SHORTCUT}"
     changes = position.stride != 1 or x.shape[-1] != filters
     if option == "C" or (option == "B" and changes):
         x = project(x, filters, position.stride, name=name)

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from degradation.schema import SHORTCUT
+
 WEIGHTED = (layers.Conv2D, layers.Dense)
 
 
@@ -64,7 +66,7 @@ def convolutions(model: keras.Model) -> list[dict]:
 
 def on_shortcut(layer: keras.layers.Layer) -> bool:
     """Whether a layer is a shortcut's, by its name: it is beside the main path."""
-    return "_shortcut" in layer.name
+    return SHORTCUT in layer.name
 
 
 def _response_std(norm: layers.BatchNormalization | None) -> float | None:

@@ -15,7 +15,16 @@ from degradation.report.comparison import compare, compare_precisions
 from degradation.report.export import write_export
 from degradation.report.figures import draw_pictures, drawable, write_picture
 from degradation.report.page import README, Page, fill, section, summary_text, write_page
-from degradation.report.runs import WHY, Run, drawn, find_runs, models_of, read_runs, select
+from degradation.report.runs import (
+    WHY,
+    LeftOut,
+    Run,
+    drawn,
+    find_runs,
+    models_of,
+    read_runs,
+    select,
+)
 from degradation.report.why import build_why, tell
 from degradation.schema import show
 from degradation.setting import Setting
@@ -112,7 +121,7 @@ def write_report(asked: Request) -> Page:
     return page
 
 
-def _ended(found: list[Run], others: list[tuple[Path, str, Run | None]]) -> list[Run]:
+def _ended(found: list[Run], others: list[LeftOut]) -> list[Run]:
     """The finished runs, then of the others those that diverged, and were not trained again."""
     known = {run.setting for run in found}
     lost = [run for _, _, run in others if run and run.diverged and run.setting not in known]
@@ -175,7 +184,7 @@ def _others(found: list[Run]) -> str:
 
 
 def _tell_left_out(
-    asked: Request, found: list[Run], others: list[tuple[Path, str, Run | None]]
+    asked: Request, found: list[Run], others: list[LeftOut]
 ) -> list[tuple[str, str]]:
     """Print which runs and seeds are not in the report; give unfinished runs and the reasons.
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from degradation.errors import UserError
 from degradation.records.run_folder import EARLIER, PROTOCOL, RunFolder
-from degradation.schema import BLOCK_LAYERS
+from degradation.schema import BLOCK_LAYERS, SHORTCUT
 from degradation.setting import PAPER_NETWORKS, SCHEDULES, Setting
 
 PAPER_SCHEDULE = SCHEDULES["paper"].copy()  # by dotted keys
@@ -19,7 +19,6 @@ EVALUATE_EVERY = PAPER_SCHEDULE.pop("schedule.evaluate_every")
 del PAPER_SCHEDULE["schedule.name"]  # under another name it is the same
 FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
 WHY = "why"  # the folder of the runs for docs/why.md, beside those of other runs' schedules
-PROJECTION = "_shortcut"  # what the names of a shortcut's layers have in them
 # By column of `Run.rows`: which error it is.
 WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
 
@@ -136,15 +135,18 @@ class Run:
         return float(self.rows[column].iloc[-1])
 
 
+LeftOut = tuple[Path, str, Run | None]
+"""A run that is not finished or cannot be read: where, why, and how far it came, if told."""
+
+
 def find_runs(folder: Path) -> list[Run]:
     """Read the finished runs in and below `folder`, as `read_runs` does."""
     return read_runs(folder)[0]
 
 
-def read_runs(folder: Path) -> tuple[list[Run], list[tuple[Path, str, Run | None]]]:
-    """Read the runs in and below `folder`: the finished ones, and the others.
+def read_runs(folder: Path) -> tuple[list[Run], list[LeftOut]]:
+    """Read the runs in and below `folder`: the finished ones, and the others, by their paths.
 
-    Of the others: where, why they are left out, and how far they came, if their files tell.
     A folder that does not exist holds no runs; one that is a link counts, once. What lies in a
     folder `WHY` below is passed over: it answers another question, and has runs again that are
     here.
@@ -178,7 +180,7 @@ def _read(folder: RunFolder) -> tuple[Run | None, str]:
         manifest = folder.manifest()
         reason = _unfinished(manifest)
         config = folder.config()
-        layers = [r for r in folder.table("layers") if PROJECTION not in r["layer"]]
+        layers = [r for r in folder.table("layers") if SHORTCUT not in r["layer"]]
         stds = {n: row["response_std"] for n, row in enumerate(layers, 1)}
         classes = {row["class"]: row["error"] for row in folder.table("classes")}
         run = Run(
@@ -240,11 +242,13 @@ def check_alike(runs: list[Run]) -> None:
     """Raise UserError unless runs share schedule and overrides, and no network's seed is twice."""
     known: dict[tuple[str, int], Run] = {}
     for run in runs:
-        if (run.schedule, run.variant) != (runs[0].schedule, runs[0].variant):
-            raise UserError(
-                f"{runs[0].path} and {run.path}: allowed side by side: one schedule and the same "
-                "overrides"
-            )
+        for what in ("schedule", "variant"):
+            ours, first = getattr(run, what), getattr(runs[0], what)
+            if ours != first:
+                raise UserError(
+                    f"runs side by side must share their {what}, but {runs[0].path} has "
+                    f"{first or 'none'} and {run.path} has {ours or 'none'}"
+                )
         if twin := known.get((run.model, run.seed)):
             raise UserError(
                 f"{twin.path} and {run.path} are both {run.model} with seed={run.seed} on "

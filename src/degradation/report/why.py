@@ -24,8 +24,9 @@ from degradation.report.panel import (
     draw_layers,
 )
 from degradation.report.provenance import how_made, seeds_of, shared
-from degradation.report.runs import PROJECTION, WORDS, Run, check_alike
+from degradation.report.runs import WORDS, Run, check_alike
 from degradation.report.statistics import Difference, contrast, welch
+from degradation.schema import SHORTCUT
 from degradation.setting import Setting
 
 INTERVENTIONS = {  # in words
@@ -131,7 +132,7 @@ def layers_of(run: Run, column: str) -> pd.DataFrame:
     Projections are beside the main path, and not among them. What no layer has is NaN.
     """
     names = run.probe["layer"]
-    rows = run.probe[(names != "network") & ~names.str.contains(PROJECTION, regex=False)]
+    rows = run.probe[(names != "network") & ~names.str.contains(SHORTCUT, regex=False)]
     rows = rows.assign(layer=rows.groupby("update").cumcount() + 1)
     rows = rows.reindex(columns=["update", "layer", column])
     return rows.pivot(index="update", columns="layer", values=column).astype(float)
