@@ -1,14 +1,13 @@
 """What networks are made of: convolutions, residual blocks and their shortcuts, the classifier.
 
-A block is a function of its input, the number of its filters, its `Position` and the option of its
-shortcut: None for a plain block, or A, B, C of He et al. 2015, section 3.3. Those of `cifar_resnet`
-also take `init`, how kernels begin (a name in `INITIALIZERS`), and `norm`: "batch", or "none" for
-convolutions with biases alone.
+A block is a function of its input, the number of its filters, its stride, the option of its
+shortcut (None for a plain block, or A, B, C of He et al. 2015, section 3.3), and the name that the
+names of its layers begin with. Those of `cifar_resnet` also take `init`, how kernels begin (a name
+in `INITIALIZERS`), and `norm`: "batch", or "none" for convolutions with biases alone.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -17,22 +16,7 @@ from keras import layers
 from degradation.models.layers import BatchNormalization, Conv2D, ZeroPadShortcut
 from degradation.schema import SHORTCUT
 
-
-class Position(NamedTuple):
-    """Where a block stands: the number of its stage and its own in it, both from 1."""
-
-    stage: int
-    number: int
-
-    @property
-    def name(self) -> str:
-        """Name that the names of the block's layers begin with."""
-        return f"stage{self.stage}_block{self.number}"
-
-    @property
-    def stride(self) -> int:
-        """2 where a stage begins, except the first."""
-        return 2 if self.stage > 1 and self.number == 1 else 1
+FIRST = "stage1_block1"  # the name of the first block, which comes after the stem
 
 
 # ---------------------------------------------------------------- layers
@@ -128,7 +112,7 @@ def classifier(x, classes: int, l2: float | None = None):
 projection = partial(conv_bn, size=1)
 
 
-def add_shortcut(y, x, position: Position, option: str | None, project: Callable = projection):
+def add_shortcut(y, x, stride: int, option: str | None, name: str, project: Callable = projection):
     """Add the shortcut from `x` to `y`, a block's output; in a plain network there is none.
 
     Section 3.3 and Table 3: with option A it is the identity, zero-padded where the width grows;
@@ -136,40 +120,41 @@ def add_shortcut(y, x, position: Position, option: str | None, project: Callable
     """
     if option is None:
         return y
-    filters, name = y.shape[-1], f"{position.name}{SHORTCUT}"
-    changes = position.stride != 1 or x.shape[-1] != filters
+    filters, changes = y.shape[-1], stride != 1 or x.shape[-1] != y.shape[-1]
     if option == "C" or (option == "B" and changes):
-        x = project(x, filters, position.stride, name=name)
+        x = project(x, filters, stride, name=f"{name}{SHORTCUT}")
     elif changes:
-        x = ZeroPadShortcut(filters, position.stride, name=name)(x)
-    return layers.Add(name=f"{position.name}_add")([y, x])
+        x = ZeroPadShortcut(filters, stride, name=f"{name}{SHORTCUT}")(x)
+    return layers.Add(name=f"{name}_add")([y, x])
 
 
 # ---------------------------------------------------------------- blocks
 
 
-def basic(x, filters: int, position: Position, shortcut: str | None, project=projection, **how):
+def basic(
+    x, filters: int, stride: int, shortcut: str | None, *, name: str, project=projection, **how
+):
     """Two 3×3 convolutions (Figure 5, left)."""
-    y = conv_bn_relu(x, filters, position.stride, name=f"{position.name}_1", **how)
-    y = conv_bn(y, filters, name=f"{position.name}_2", **how)
-    y = add_shortcut(y, x, position, shortcut, partial(project, **how))
-    return layers.ReLU(name=f"{position.name}_2_relu")(y)
+    y = conv_bn_relu(x, filters, stride, name=f"{name}_1", **how)
+    y = conv_bn(y, filters, name=f"{name}_2", **how)
+    y = add_shortcut(y, x, stride, shortcut, name, partial(project, **how))
+    return layers.ReLU(name=f"{name}_2_relu")(y)
 
 
-def bottleneck(x, filters: int, position: Position, shortcut: str | None):
+def bottleneck(x, filters: int, stride: int, shortcut: str | None, *, name: str):
     """A 1×1 convolution, a 3×3 and a 1×1 to four times as many maps (Figure 5, right).
 
     The stride is in the first, as in the paper; others moved it to the 3×3 later.
     """
-    y = conv_bn_relu(x, filters, position.stride, size=1, name=f"{position.name}_1")
-    y = conv_bn_relu(y, filters, name=f"{position.name}_2")
-    y = conv_bn(y, 4 * filters, size=1, name=f"{position.name}_3")
-    y = add_shortcut(y, x, position, shortcut)
-    return layers.ReLU(name=f"{position.name}_3_relu")(y)
+    y = conv_bn_relu(x, filters, stride, size=1, name=f"{name}_1")
+    y = conv_bn_relu(y, filters, name=f"{name}_2")
+    y = conv_bn(y, 4 * filters, size=1, name=f"{name}_3")
+    y = add_shortcut(y, x, stride, shortcut, name)
+    return layers.ReLU(name=f"{name}_3_relu")(y)
 
 
 def preactivation(
-    x, filters: int, position: Position, shortcut: str | None, init: str = "he", norm: str = "batch"
+    x, filters: int, stride: int, shortcut: str | None, *, name: str, init="he", norm="batch"
 ):
     """Two 3×3 convolutions, a batch normalisation and ReLU before each (He et al. 2016).
 
@@ -179,21 +164,21 @@ def preactivation(
     the stem's. A projection is always of what is activated: it has no batch norm of its own.
     """
     alone = partial(conv, bias=norm == "none", init=init)
-    activated = x if position == (1, 1) else bn_relu(x, norm, name=f"{position.name}_1")
-    y = alone(activated, filters, position.stride, name=f"{position.name}_1")
-    y = alone(bn_relu(y, norm, name=f"{position.name}_2"), filters, name=f"{position.name}_2")
-    projected = shortcut == "C" or position.stride != 1 or x.shape[-1] != filters
+    activated = x if name == FIRST else bn_relu(x, norm, name=f"{name}_1")
+    y = alone(activated, filters, stride, name=f"{name}_1")
+    y = alone(bn_relu(y, norm, name=f"{name}_2"), filters, name=f"{name}_2")
+    projected = shortcut == "C" or stride != 1 or x.shape[-1] != filters
     start = activated if projected else x
-    return add_shortcut(y, start, position, shortcut, project=partial(alone, size=1))
+    return add_shortcut(y, start, stride, shortcut, name, partial(alone, size=1))
 
 
-def relu_first(x, filters: int, position: Position, shortcut: str | None):
+def relu_first(x, filters: int, stride: int, shortcut: str | None, *, name: str):
     """`bottleneck` with each ReLU before the batch normalisation, and with 3×3 projections."""
-    y = conv_relu_bn(x, filters, position.stride, size=1, name=f"{position.name}_1")
-    y = conv_relu_bn(y, filters, name=f"{position.name}_2")
-    y = conv_relu_bn(y, 4 * filters, size=1, name=f"{position.name}_3")
-    y = add_shortcut(y, x, position, shortcut, project=conv_bn)
-    return layers.ReLU(name=f"{position.name}_relu")(y)
+    y = conv_relu_bn(x, filters, stride, size=1, name=f"{name}_1")
+    y = conv_relu_bn(y, filters, name=f"{name}_2")
+    y = conv_relu_bn(y, 4 * filters, size=1, name=f"{name}_3")
+    y = add_shortcut(y, x, stride, shortcut, name, conv_bn)
+    return layers.ReLU(name=f"{name}_relu")(y)
 
 
 BLOCKS = {

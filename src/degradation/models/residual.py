@@ -5,14 +5,7 @@ from functools import partial
 import keras
 from keras import layers
 
-from degradation.models.blocks import (
-    BLOCKS,
-    Position,
-    bn_relu,
-    classifier,
-    conv_bn_relu,
-    conv_relu_bn,
-)
+from degradation.models.blocks import BLOCKS, bn_relu, classifier, conv_bn_relu, conv_relu_bn
 
 
 def cifar_resnet(
@@ -60,7 +53,9 @@ def resnet(
     x = STEMS[stem](images, widths[0], **how)
     for stage, (filters, blocks) in enumerate(zip(widths, depths, strict=True), start=1):
         for number in range(1, blocks + 1):
-            x = BLOCKS[block](x, filters, Position(stage, number), shortcut, **how)
+            stride = 2 if stage > 1 and number == 1 else 1
+            place = f"stage{stage}_block{number}"
+            x = BLOCKS[block](x, filters, stride, shortcut, name=place, **how)
     if block == "preactivation":  # its blocks activate what comes in, not what goes out
         x = bn_relu(x, how.get("norm", "batch"), name="end")
     logits = HEADS[head](x, classes)
