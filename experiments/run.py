@@ -34,6 +34,13 @@ def check_run(job: Job) -> None:
                 f"run_dir={path}: its {stranger} is not a run's; allowed: a run's folder, or one "
                 "without such a file"
             )
+        # Reports look no further where a run lies: they would miss those below.
+        own, depths = "manifest.json", ("*", "*/*", "*/*/*")
+        below = [file for depth in depths for file in path.glob(f"{depth}/{own}")]
+        if below and not (path / own).exists():
+            raise UserError(
+                f"run_dir={path}: holds {relative(below[0].parent)}; allowed: a folder without runs"
+            )
     if job.launcher:
         return
     if config.runtime.name == "gpu":

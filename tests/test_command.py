@@ -9,9 +9,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
+import psutil
 import pytest
 from command_line import (
     PATH,
@@ -20,6 +20,7 @@ from command_line import (
     arguments,
     environment,
     run_code,
+    run_program,
     wait_until,
     with_path,
 )
@@ -198,6 +199,17 @@ def test_run_dir_with_files_of_something_else_is_refused(start, tmp_path, name, 
     assert theirs.read_text() == text
 
 
+@pytest.mark.parametrize("place", ["seed0", "plain20/seed0", "short/plain20/seed0"])
+def test_run_dir_above_other_runs_is_refused(start, tmp_path, place):
+    """Reports would find the run in it alone."""
+    theirs = tmp_path / place / "manifest.json"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("{}")
+    line = start("run", f"run_dir={tmp_path}").error()
+    assert f"run_dir={tmp_path}: holds " in line and "allowed: a folder without runs" in line
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
+
+
 # What only prints
 
 
@@ -205,7 +217,7 @@ def test_run_dir_with_files_of_something_else_is_refused(start, tmp_path, name, 
 def test_help_lists_options_and_values(start, name):
     told = start(name, "schedule=smoke --help").output()
     assert f"python -m experiments.{name}" in told
-    assert "schedule: brief, medium, paper, short, smoke" in told
+    assert "\nGroups, " in told and "schedule: brief, medium, paper, short, smoke" in told
 
 
 @pytest.mark.parametrize("name, key", [("evaluate", "run_dir"), ("models", "models")])
@@ -224,18 +236,12 @@ def test_cfg_job_prints_the_configuration_wherever_it_stands(start, line):
 
 
 def test_output_that_nobody_reads_ends_a_command_as_a_shell_expects(tree):
-    reader, writer = os.pipe()
-    os.close(reader)  # what `| head` does once it has its lines
-    ended = subprocess.run(
-        arguments("run", "--help"),
-        cwd=tree,
-        env=environment(tree),
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        timeout=300,
-    )
-    os.close(writer)
-    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")
+    pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    words = arguments("run", "--help")
+    with subprocess.Popen(words, cwd=tree, env=environment(tree), **pipes) as process:
+        process.stdout.close()  # what `| head` does once it has its lines
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
 
 
 # Jobs
@@ -361,13 +367,7 @@ def test_a_signal_begins_no_other_job_where_a_launcher_runs_them_here(tmp_path, 
 
 
 def test_ctrl_z_pauses_the_job_as_well(tmp_path):
-    (tmp_path / "child.py").write_text(
-        "import time\n"
-        "from pathlib import Path\n"
-        "while not Path('go').exists():\n"
-        "    time.sleep(0.01)\n"
-        "    with open('beats', 'a') as file: file.write('.')\n"
-    )
+    (tmp_path / "child.py").write_text(CHILD)
     code = "import sys\nfrom experiments.launch import run_alone\nsys.exit(run_alone('child', []))"
     parent = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -375,29 +375,18 @@ def test_ctrl_z_pauses_the_job_as_well(tmp_path):
         env=with_path(*PATH, tmp_path),
         process_group=0,  # a shell's job, that the shell can continue
     )
-
-    def beats() -> int:
-        return len((tmp_path / "beats").read_text())
-
-    def paused() -> bool:
-        before = beats()
-        time.sleep(0.3)
-        return beats() == before
-
     try:
-        wait_until(lambda: (tmp_path / "beats").exists() or parent.poll() is not None)
-        assert parent.poll() is None
+        wait_until((tmp_path / "ready").exists)
+        above = psutil.Process(parent.pid)
+        both = [above, *above.children()]
         parent.send_signal(signal.SIGTSTP)
-        _, status = os.waitpid(parent.pid, os.WUNTRACED)
-        assert os.WIFSTOPPED(status)
-        wait_until(paused)  # the child's own stop may come a moment later
-        before = beats()
+        wait_until(lambda: [one.status() for one in both] == [psutil.STATUS_STOPPED] * 2)
         parent.send_signal(signal.SIGCONT)
-        wait_until(lambda: beats() > before)
+        wait_until(lambda: psutil.STATUS_STOPPED not in [one.status() for one in both])
+        parent.terminate()
+        assert parent.wait(timeout=60) == 128 + signal.SIGTERM
     finally:
-        (tmp_path / "go").touch()
-        parent.send_signal(signal.SIGCONT)
-        assert parent.wait(timeout=60) == 0
+        parent.kill()
 
 
 def test_a_killed_job_has_the_shells_code(tmp_path, monkeypatch):
@@ -496,7 +485,5 @@ def test_jobs_that_fail_are_told_whatever_the_parent_does(tree, shell):
     """Signals ignored, or outputs closed, by a sweep's parent; its only job finds no data."""
     words = ["-m", "data.dir=nowhere", "hydra/launcher=joblib"]
     command = shlex.join(arguments("run", *words, "hydra.launcher.n_jobs=1"))
-    ended = subprocess.run(
-        ["sh", "-c", shell.format(command)], cwd=tree, env=environment(tree), timeout=300
-    )
-    assert ended.returncode == 2
+    words = ["sh", "-c", shell.format(command)]
+    assert run_program(words, tree, environment(tree)).code == 2
