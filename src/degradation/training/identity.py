@@ -32,6 +32,8 @@ def check_same_run(
     there = manifest.get("dataset", {}).get("fingerprint")
     if manifest and fingerprint not in (None, there):
         different.append(f"data.fingerprint is {there} there and {fingerprint} here")
+        if len(different) == 1:
+            remedy = "set CIFAR10_DIR or data.dir to those, or move the folder elsewhere"
     if different:
         raise UserError(
             f"{relative(folder.path)} holds another run, which is left as it is: "
