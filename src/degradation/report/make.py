@@ -94,6 +94,8 @@ def write_report(asked: Request) -> Page:
     why = tell(runs, ended, [*ended, *asked.wanted(around)])
     recorded = [*find_runs(RECORDED), *([] if in_why else find_runs(RECORDED / WHY))]
     lost = [r for r in ended if r.diverged and (r.schedule, r.variant) == (schedule, variant)]
+    agreements, seeds = compare_precisions(alike), {run.seed for run in runs}
+    twins = [run for run in alike if run.seed in seeds] if agreements else []
     suffix = f",{variant}" if variant else ""
     with faults_as_user_errors(f"cannot make the folder {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -105,8 +107,8 @@ def write_report(asked: Request) -> Page:
         findings=[f for f in judge(runs, lost) if not (in_why and f.lacking)],
         pictures=pictures,
         comparisons=compare(runs, recorded),
-        commands=_commands(asked, [*runs, *lost, *(why.runs if why else [])]),
-        agreements=compare_precisions(alike),
+        commands=_commands(asked, [*runs, *lost, *(why.runs if why else []), *twins]),
+        agreements=agreements,
         left_out=left_out,
         why=why,
     )
@@ -210,10 +212,12 @@ def _tell_left_out(
 def _commands(asked: Request, runs: list[Run]) -> list[str]:
     """List what trains `runs` again, networks of a kind with the same seeds at once; their report.
 
-    What is trained lies in results/runs, and the report is on that. Runs for why take a plan.
+    What is trained lies in results/runs, and the report is on that. Runs for why take a plan, which
+    has none of those around their folder.
     """
-    if asked.folder.name == WHY:
-        return ["make reproduce-why"]
+    planned = asked.folder.name == WHY
+    if planned:
+        runs = [run for run in runs if not run.path.is_relative_to(asked.folder)]
     networks: dict[tuple[str, ...], list[Run]] = {}
     for run in dict.fromkeys(runs):
         kind = run.schedule, run.variant, run.config["runtime"]["name"], run.model
@@ -228,6 +232,8 @@ def _commands(asked: Request, runs: list[Run]) -> list[str]:
         of_kind = replace(asked, setting=firsts[0].setting, runtime=runtime)
         models = [run.model for run in firsts]
         commands.append(_training(of_kind, models, seeds, *["probe=layers"] * probed))
+    if planned:
+        return [*commands, "make reproduce-why"]
     words = [f"figure={asked.figure['name']}"] if asked.figure_overrides else []
     seeds = f"seeds={show(sorted({run.seed for run in runs}))}"
     return [*commands, asked.command("report", *words, *asked.figure_overrides, seeds=seeds)]
