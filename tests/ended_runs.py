@@ -19,16 +19,17 @@ PAPER = {
     "resnet44": (0.20, 7.17),
     "resnet56": (0.08, 6.97),
 }
-WIDTHS = {"variant": "widths=16-32-64-128", "settings": {"model.widths": [16, 32, 64, 128]}}
-"""How `make reproduce-figure4` trains, as options of `ended_runs`."""
+WIDTHS = {"model.widths": [16, 32, 64, 128]}
+"""How `make reproduce-figure4` trains, as settings of `ended_runs`."""
 
 
 def ended_runs(
     schedule: str,
     ends: dict[str, dict | list],
-    variant: str = "",
     settings: dict | None = None,
-    dataset: str = "CIFAR-10",
+    label: str = "CIFAR-10",
+    precision: str = "bfloat16",
+    **manifest,
 ) -> list[Run]:
     """Runs that end with these errors: {"plain20": {seed: (train, test)}}.
 
@@ -41,18 +42,19 @@ def ended_runs(
         by_seed = dict(enumerate(by_seed)) if isinstance(by_seed, list) else by_seed
         for seed, errors in by_seed.items():
             train, test = errors if isinstance(errors, tuple) else (errors, errors)
-            config = make_config(model, schedule, seed, variant, settings or {})
+            config = make_config(model, schedule, seed, settings or {})
+            setting = Setting.of(config)
             rows = [(last // 2, train, test - 0.5), (last, train, test)]
             runs.append(
                 Run(
-                    setting=Setting.of(config),
-                    precision="bfloat16",
-                    dataset=dataset,
-                    canonical=dataset == "CIFAR-10",
+                    setting=setting,
+                    precision=precision,
+                    dataset=label,
+                    canonical=label == "CIFAR-10",
                     config=config,
-                    manifest={"parameters": 269_722},
+                    manifest={"parameters": 269_722, **manifest},
                     rows=pd.DataFrame(rows, columns=["iteration", "train_error", "test_error"]),
-                    path=Path("runs", schedule, f"{model},{variant}", f"seed{seed}"),
+                    path=setting.folder(Path("runs")),
                 )
             )
     return runs

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from degradation.config import options, read_figures
 from degradation.report import Run, find_runs
+from degradation.setting import Setting
 
 
 @cache
@@ -112,19 +113,16 @@ def write_run(
     model: str = "plain20",
     seed: int = 0,
     schedule: str = "short",
-    variant: str = "",
-    holdout: int = 0,
     rows: list[dict] | None = None,
     settings: dict | None = None,
     folder: Path | None = None,
     **manifest,
 ) -> Path:
-    """Write a finished run in the documented format and return its folder."""
-    folder = folder or root / schedule / ",".join(filter(None, [model, variant])) / f"seed{seed}"
+    """Write a finished run in the documented format, in its place, and return its folder."""
+    config = make_config(model, schedule, seed, settings or {})
+    folder = folder or Setting.of(config).folder(root)
     folder.mkdir(parents=True)
-    given = {"data.holdout": holdout} | (settings or {})
-    config = make_config(model, schedule, seed, variant, given)
-    unseen = "val" if holdout else "test"
+    unseen = "val" if config["data"]["holdout"] else "test"
     ends = (ENDS | ALSO_ENDS).get(model, OTHER_ENDS)
     rows = rows or make_rows(config["schedule"], ends, seed, unseen)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -147,15 +145,11 @@ def write_run(
     return folder
 
 
-def make_config(model: str, schedule: str, seed: int, variant: str, settings: dict) -> dict:
-    """Make the configuration of a run, with `settings` by dotted key; some are in `variant`."""
-    chosen = dict(part.split("=") for part in variant.split(",") if part)
-    known = {"rate": ("optimizer.rate", float), "precision": ("runtime.precision", str)}
-    settings = {known[k][0]: known[k][1](v) for k, v in chosen.items() if k in known} | settings
-    data = settings.get("data.name", chosen.get("data", "cifar10"))
+def make_config(model: str, schedule: str, seed: int, settings: dict) -> dict:
+    """Make the configuration of a run, with `settings` by dotted key."""
     config = {
         "model": _option("model", model),
-        "data": _option("data", data),
+        "data": _option("data", settings.get("data.name", "cifar10")),
         "schedule": SCHEDULES[schedule],
         "optimizer": _option("optimizer", "sgd"),
         "runtime": _option("runtime", "cpu"),

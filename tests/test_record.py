@@ -50,7 +50,7 @@ def test_every_recorded_run_is_planned_and_taken_for_what_it_is():
 def test_what_is_missing_is_trained_in_the_precision_of_those_there_and_reported(tree):
     """If these share one; else in that which this processor is fastest in. What is there stays."""
     out = tree / "results" / "recorded"
-    there = write_synthetic(out, variant=KIND, settings=SIZES)
+    there = write_synthetic(out, settings=SIZES)
     other = {"float32": "bfloat16", "bfloat16": "float32"}[cpu_precision()]
     RunFolder(there).update_manifest(precision=other)
     before = files(there)
@@ -82,7 +82,7 @@ def test_a_run_that_another_process_is_writing_is_skipped(tree):
     assert (made.status, made.manifest()["threads"]) == ("complete", 1)
     assert not list(out.glob("report*"))
     assert "no report before all runs have ended" in ended.out
-    write_synthetic(out.parent, variant=KIND, settings=SIZES)
+    write_synthetic(out.parent, settings=SIZES)
     assert run(both, name="record", tree=tree).code == 0
     assert (out / f"report,{KIND}.html").exists()
 
@@ -94,7 +94,7 @@ def test_a_part_is_reported_before_a_later_one_is_trained(tmp_path, monkeypatch)
     def note(module, overrides):
         started.append(module.rpartition(".")[2])
         if started == ["run"]:
-            write_synthetic(tmp_path, variant="data=synthetic")
+            write_synthetic(tmp_path)
         return int(started[-2:] == ["report", "run"])
 
     for module in (planned, record):
@@ -111,7 +111,7 @@ def test_a_part_may_have_a_folder_of_its_own_for_runs_and_report(tree):
     """
     out = tree / "results" / "recorded"
     for root in (out, out / "why"):
-        write_synthetic(root, variant="data=synthetic")
+        write_synthetic(root)
     own = part("probe=layers", out="'${out}/why'")
     told = run(plan(part(), own), name="record", tree=tree).output()
     assert told.count("seed0 is complete") == 2
@@ -134,10 +134,9 @@ def test_a_run_that_diverged_is_an_outcome_and_not_trained_again(tree):
     out = tree / "results" / "recorded"
     failure = "the loss is nan at iteration 5; the last learning rate was 0.1"
     diverged = {"status": "diverged", "diverged_at": 5, "failure": failure}
-    write_synthetic(out, seed=0, variant="data=synthetic")
-    write_synthetic(out, seed=1, variant="data=synthetic", **diverged)
-    settings = {"model.norm": "none"}
-    alone = write_synthetic(out, variant="data=synthetic,norm=none", settings=settings, **diverged)
+    write_synthetic(out, seed=0)
+    write_synthetic(out, seed=1, **diverged)
+    alone = write_synthetic(out, settings={"model.norm": "none"}, **diverged)
     before = files(alone)
     parts = part(seeds="0, 1"), part("model.norm=none")
     told = run(plan(*parts), name="record", tree=tree).output()
@@ -155,11 +154,11 @@ def test_after_a_run_that_diverges_the_next_one_is_trained(tmp_path, monkeypatch
 
     def train(module, overrides):
         config = compose("config", overrides)
-        model, kind = config.model.name, "data=synthetic"
+        model = config.model.name
         assert module == "experiments.run"
-        assert config.run_dir == f"{tmp_path}/smoke/{model},{kind}/seed0"
+        assert config.run_dir == f"{tmp_path}/smoke/{model},data=synthetic/seed0"
         ended = {"status": "diverged", "diverged_at": 5} if model == "plain20" else {}
-        write_synthetic(tmp_path, variant=kind, model=model, **ended)
+        write_synthetic(tmp_path, model=model, **ended)
         return 1 if ended else 0
 
     def launch(module, jobs, chosen):

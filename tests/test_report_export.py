@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import refusal
 from report_samples import write_run, write_runs
 
-from degradation.errors import UserError
 from degradation.report import find_runs, load_runs
 from degradation.report.export import write_export
 
@@ -47,8 +47,7 @@ class TestLoadRuns:
         assert set(load_runs(tmp_path)["model"]) == {"plain20"}
 
     def test_a_folder_that_is_not_there_is_an_error(self, tmp_path):
-        with pytest.raises(UserError, match="nowhere: no such folder"):
-            load_runs(tmp_path / "nowhere")
+        assert "nowhere: no such folder" in refusal(load_runs, tmp_path / "nowhere")
 
 
 class TestWriteExport:
@@ -91,12 +90,7 @@ class TestWriteExport:
 
     def test_summary_of_runs_with_and_without_a_held_out_set(self, tmp_path):
         write_run(tmp_path / "runs", "plain20")
-        write_run(
-            tmp_path / "runs",
-            variant="holdout=5000",
-            holdout=5000,
-            settings={"data.holdout": 5000},
-        )
+        write_run(tmp_path / "runs", settings={"data.holdout": 5000})
         _, summary = write_export(find_runs(tmp_path / "runs"), tmp_path)
         table = read(summary).set_index("variant")
         held_out = table.loc["holdout=5000"]

@@ -163,7 +163,7 @@ def test_errors_runs_and_commands_are_there(written):
         assert "python 3.11.7, tensorflow 2.21.0, hydra-core 1.3.8" in text
         assert "Table 6; Figure 6, middle" in text  # where a claim stands in the paper
         assert COMMANDS[0] in text and "19.00 ± 0.71" in text and "+0.50" in text
-        assert "(of ResNet-110 the mean" not in text  # the schedule is not the paper's
+        assert "Table 6 of He et al." not in text  # the schedule is not the paper's
 
 
 def test_markdown_has_whole_tables_and_figures_that_are_there(written):

@@ -66,7 +66,7 @@ def test_a_report_on_the_recorded_runs_fills_the_readme(tree):
     readme.write_text(marked("old\n", "older\n"))
     for root in (recorded, tree / "results" / "runs"):
         write_runs(root, ["plain20"], (0, 1))
-    write_run(recorded, "plain20", variant="rate=0.05", settings={"optimizer.rate": 0.05})
+    write_run(recorded, "plain20", settings={"optimizer.rate": 0.05})
     for overrides in (
         [],
         ["runs=results/recorded", "seeds=[0]"],

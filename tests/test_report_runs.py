@@ -1,31 +1,16 @@
 """Reading run folders, and picking the runs of a figure."""
 
-from pathlib import Path
-
-import pandas as pd
 import pytest
 from ended_runs import ended_runs
-from report_samples import FIGURE1, FIGURE6, write_run, write_runs
+from report_samples import FIGURE1, FIGURE6, SCHEDULES, make_rows, write_run, write_runs
 
-from degradation.records.run_folder import RunFolder
 from degradation.report import find_runs
 from degradation.report.figures import drawable
 from degradation.report.runs import read_runs
 
-
-def manifest(**fields):
-    """Give the function that changes fields in the manifest of a run."""
-    return lambda run: RunFolder(run).update_manifest(**fields)
-
-
-def rows(change):
-    """Give the function that changes the rows of a run."""
-
-    def change_rows(run: Path):
-        path = run / "metrics.csv"
-        change(pd.read_csv(path)).to_csv(path, index=False, na_rep="nan")
-
-    return change_rows
+ROWS = make_rows(SCHEDULES["short"], (20.0, 20.0), 0, "test")
+LENGTH = {"schedule.iterations": 64_000, "schedule.drops": [32_000, 48_000]}
+BARE = {"model.init": "dirac", "model.norm": "none"}
 
 
 class TestFindRuns:
@@ -50,26 +35,28 @@ class TestFindRuns:
     @pytest.mark.parametrize(
         ("damage", "reason"),
         [
-            (manifest(status="interrupted"), "interrupted, not complete"),
+            ({"status": "interrupted"}, "interrupted, not complete"),
             (
-                manifest(status="failed", failure="loss is nan\nmore"),
+                {"status": "failed", "failure": "loss is nan\nmore"},
                 "failed, not complete: loss is nan",
             ),
-            (manifest(status="diverged", diverged_at=1234), "diverged at iteration 1,234"),
-            (manifest(protocol=None), "earlier protocol"),
-            (manifest(dataset=None), "cannot be read"),
+            ({"status": "diverged", "diverged_at": 1234}, "diverged at iteration 1,234"),
+            ({"protocol": None}, "earlier protocol"),
+            ({"dataset": None}, "cannot be read"),
+            ({"rows": [row | {"train_error": "nan"} for row in ROWS]}, "lacks"),
+            ({"rows": [{"iteration": 4000, "train_error": 20.0}]}, "lacks"),
+            ({"rows": ROWS[:10]}, "up to iteration 4000"),
             (lambda run: (run / "manifest.json").write_text("{"), "manifest.json is damaged"),
             (lambda run: (run / "config.yaml").unlink(), "cannot be read: KeyError('model')"),
             (lambda run: (run / "metrics.csv").unlink(), "metrics.csv lacks iteration"),
-            (rows(lambda rows: rows.drop(columns="test_error")), "lacks"),
-            (rows(lambda rows: rows[:10]), "up to iteration 4000"),
-            (rows(lambda rows: rows.assign(train_error=float("nan"))), "lacks"),
         ],
     )
     def test_leaves_out_what_is_unfinished_or_broken_and_says_why(self, tmp_path, damage, reason):
+        """Whether it was written so, or was damaged later."""
         write_run(tmp_path, "plain20")
-        broken = write_run(tmp_path, "plain56")
-        damage(broken)
+        broken = write_run(tmp_path, "plain56", **(damage if isinstance(damage, dict) else {}))
+        if callable(damage):
+            damage(broken)
         runs, [(path, told, _)] = read_runs(tmp_path)
         assert ([run.model for run in runs], path) == (["plain20"], broken)
         assert reason in told and "\n" not in told
@@ -89,25 +76,21 @@ class TestFindRuns:
 
 
 class TestRun:
-    @pytest.mark.parametrize(
-        ("model", "network", "depth", "in_paper"),
-        [
-            ("plain56", "plain-56", 56, True),
-            ("resnet110", "ResNet-110", 110, True),
-            ("resnet1202", "ResNet-1202", 1202, True),
-            ("preresnet20", "pre-activation ResNet-20", 20, False),
-            ("cifar_resnet50", "cifar_resnet50", 50, False),
-            ("plain18", "plain-18", 18, False),
-            ("resnet34", "ResNet-34", 34, False),
-            ("resnet152", "ResNet-152", 152, False),
-            ("densenet40", "densenet40", 40, False),
-            ("vgg16", "vgg16", None, False),
-        ],
-    )
-    def test_name_and_depth(self, tmp_path, model, network, depth, in_paper):
-        write_run(tmp_path, model)
-        (run,) = find_runs(tmp_path)
-        assert (run.network, run.depth, run.in_paper) == (network, depth, in_paper)
+    def test_name_and_depth(self):
+        expected = {  # and whether it is in the paper
+            "plain56": ("plain-56", 56, True),
+            "resnet110": ("ResNet-110", 110, True),
+            "resnet1202": ("ResNet-1202", 1202, True),
+            "preresnet20": ("pre-activation ResNet-20", 20, False),
+            "cifar_resnet50": ("cifar_resnet50", 50, False),
+            "plain18": ("plain-18", 18, False),
+            "resnet34": ("ResNet-34", 34, False),
+            "resnet152": ("ResNet-152", 152, False),
+            "densenet40": ("densenet40", 40, False),
+            "vgg16": ("vgg16", None, False),
+        }
+        runs = ended_runs("short", dict.fromkeys(expected, [9.0]))
+        assert {run.model: (run.network, run.depth, run.in_paper) for run in runs} == expected
 
     def test_a_users_own_depth_has_its_place_but_is_none_of_the_papers(self, tmp_path):
         own, folder = {"model.name": "plain26", "model.depth": 26}, tmp_path / "plain26" / "seed0"
@@ -117,32 +100,26 @@ class TestRun:
         assert not run.in_paper and not run.faithful
 
     @pytest.mark.parametrize(
-        ("settings", "departures"),
+        ("schedule", "settings", "departures", "on_paper_schedule", "faithful"),
         [
-            ({"optimizer.name": "cosine"}, ["optimizer=cosine"]),
-            ({"model.init": "dirac", "model.norm": "none"}, ["init=dirac", "norm=none"]),
-            ({"data.dir": "/elsewhere", "schedule.evaluate_every": 80}, []),
-            ({"data.name": "synthetic", "data.train_images": 2000}, ["data=synthetic"]),
+            ("paper", {}, [], True, True),
+            ("short", {}, [], False, False),
+            ("short", LENGTH, [], True, True),  # under any name
+            # A training error over more iterations is another one.
+            ("paper", {"schedule.evaluate_every": 1600}, [], True, False),
+            ("paper", {"data.dir": "/elsewhere", "schedule.evaluate_every": 80}, [], True, True),
+            ("paper", {"data.name": "synthetic"}, ["data=synthetic"], True, False),
+            ("paper", BARE, ["init=dirac", "norm=none"], True, False),
+            # One of one's own is not the paper's, even where all that both have is equal.
+            ("paper", {"optimizer.name": "cosine"}, ["optimizer=cosine"], True, False),
         ],
     )
-    def test_what_the_protocol_does_not_have_is_a_departure(self, tmp_path, settings, departures):
-        """An optimiser of one's own is not the paper's, even where all that both have is equal."""
-        for schedule in ("paper", "short"):
-            write_run(tmp_path, schedule=schedule, settings=settings)
-        on_paper, on_short = find_runs(tmp_path)
-        assert (on_paper.setting.departures, on_paper.faithful) == (departures, not departures)
-        assert not on_short.faithful
-
-    @pytest.mark.parametrize(("every", "faithful"), [(800, True), (1600, False)])
-    def test_a_training_error_over_more_iterations_is_not_the_papers(self, every, faithful):
-        settings = {"schedule.evaluate_every": every}
-        (run,) = ended_runs("paper", {"plain20": [9.0]}, settings=settings)
-        assert run.on_paper_schedule and run.faithful is faithful
-
-    def test_the_papers_schedule_is_that_under_any_name(self):
-        length = {"schedule.iterations": 64_000, "schedule.drops": [32_000, 48_000]}
-        (run,) = ended_runs("short", {"plain20": [9.0]}, settings=length)
-        assert run.on_paper_schedule and run.faithful
+    def test_what_is_faithful_and_what_departs_from_the_protocol(
+        self, schedule, settings, departures, on_paper_schedule, faithful
+    ):
+        (run,) = ended_runs(schedule, {"plain20": [9.0]}, settings)
+        assert run.setting.departures == departures
+        assert (run.on_paper_schedule, run.faithful) == (on_paper_schedule, faithful)
 
 
 class TestDrawable:

@@ -49,9 +49,6 @@ class TestContrast:
         assert found.points == pytest.approx(points)
         assert (found.low, found.high) == pytest.approx((points - half, points + half))
 
-    def test_a_single_seed_in_one_group_gives_no_interval(self):
-        assert contrast([[3.0], [1.0, 2.0]], [1, -1]) == Difference(1.5)
-
 
 class TestPaired:
     """One group: the differences, seed by seed."""

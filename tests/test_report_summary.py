@@ -19,8 +19,7 @@ def flat(text):
 
 
 def test_the_papers_errors_do_not_stand_beside_runs_of_other_settings():
-    options = {"variant": "rate=0.05", "settings": {"optimizer.rate": 0.05}}
-    (row,) = final_errors(ended_runs("paper", {"resnet20": [9.0]}, **options))
+    (row,) = final_errors(ended_runs("paper", {"resnet20": [9.0]}, {"optimizer.rate": 0.05}))
     assert row["paper"] is None
 
 
@@ -49,7 +48,7 @@ class TestSummaryText:
     @pytest.mark.parametrize("seeds", [1, 2, 12])
     def test_fits_in_100_columns(self, schedule, seeds):
         shifts = tuple(1.7 * (k % 5) for k in range(seeds))
-        runs = ended_runs(schedule, as_in_paper(spread=shifts), dataset=SYNTHETIC["label"])
+        runs = ended_runs(schedule, as_in_paper(spread=shifts), label=SYNTHETIC["label"])
         text = told(runs)
         assert max(map(len, text.splitlines())) <= 100
         assert all(line == line.rstrip() for line in text.splitlines())

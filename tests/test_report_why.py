@@ -43,7 +43,7 @@ DIVERGED = {"status": "diverged", "diverged_at": 12, "failure": "the loss is not
 def write(root, model="plain56", seed=0, variant="", schedule="short", probe=None, **options):
     """Write a finished run, with a probe if `probe` has options of `probe_rows`."""
     settings = options.pop("settings", {}) | CHANGES[variant]
-    folder = write_run(root, model, seed, schedule, variant, settings=settings, **options)
+    folder = write_run(root, model, seed, schedule, settings=settings, **options)
     if probe is not None:
         RunFolder(folder).write_table("probe", probe_rows(int(model[-2:]), seed=seed, **probe))
     return folder

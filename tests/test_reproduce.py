@@ -18,7 +18,10 @@ from experiments import reproduce
 from experiments.compose import Job, compose
 
 SETTINGS = ("figure=figure1", *QUICK, *SYNTHETIC)
+SIZES = {"optimizer.batch": 16, "optimizer.ghost_batch": 8}
+SIZES |= {"data.name": "synthetic", "data.train_images": 100, "data.test_images": 30}
 VARIANT = "batch=16,data=synthetic,ghost_batch=8,test_images=30,train_images=100"
+RATE = {"optimizer.rate": 0.05}
 MODELS = ("plain20", "plain56")
 OTHERS = "figure.panels=[{title: deep, models: [plain20, plain44]}]"
 RUNS = Path("results", "runs", "smoke")
@@ -51,9 +54,11 @@ def page(tree: Path, name: str = "report", runs: str = "runs") -> str:
     return (tree / "results" / runs / "short" / f"{name}.md").read_text()
 
 
-def refused(ended: Ended) -> str:
-    """Return the one line of a command that was refused before it did anything."""
-    assert ended.out == ""
+def refused(tree: Path, *overrides: str, name: str = "report") -> str:
+    """Return the one line of a command that is refused before it does anything."""
+    before = files(tree / "results")
+    ended = run(*overrides, name=name, tree=tree)
+    assert (ended.out, files(tree / "results")) == ("", before)
     return ended.error()
 
 
@@ -71,7 +76,7 @@ def reproduced(tmp_path_factory):
     tree = make_tree(tmp_path_factory.mktemp("tree"))
     for model in MODELS:
         recorded = tree / "results" / "recorded"
-        write_run(recorded, model, schedule="smoke", variant=VARIANT, dataset=SYNTHETIC_DATA)
+        write_run(recorded, model, schedule="smoke", settings=SIZES, dataset=SYNTHETIC_DATA)
         write_run(recorded, model, schedule="short")
     two = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "runtime.threads=1")
     return tree, run_cold(tree, "reproduce", *SETTINGS, *two).output()
@@ -113,6 +118,7 @@ def test_the_report_says_how_to_make_it_again(reproduced):
     command = f"run -m model=plain20,plain56 schedule=smoke seed=0 {changes}\n"
     assert f".venv/bin/python -m experiments.{command}" in text
     assert "tracking" not in text and str(tree) not in text
+    assert "## Beside the recorded runs" in text  # those of the same setting, which were not taken
 
 
 def test_the_figure_is_drawn_and_nothing_else_is_left(reproduced):
@@ -159,10 +165,8 @@ def test_what_is_in_the_way_is_refused_before_anything_is_trained(
 ):
     about = {"schedule": "smoke", "settings": settings, "precision": cpu_precision()}
     write_run(runs, Path(folder).name, folder=runs / folder / "seed0", **about)
-    before = files(tree / "results")
-    line = refused(run("figure=figure1", "schedule=smoke", name="reproduce", tree=tree))
+    line = refused(tree, "figure=figure1", "schedule=smoke", name="reproduce")
     assert [word for word in words if word not in line] == []
-    assert files(tree / "results") == before
 
 
 def test_a_run_that_fails_ends_the_reproduction_with_its_code(monkeypatch):
@@ -200,7 +204,7 @@ def test_report_without_a_figure_covers_what_there_is(tree):
     recorded = tree / "results" / "recorded"
     write_runs(recorded, MODELS)
     write_run(recorded, "resnet20", 1)
-    write_run(recorded, "resnet56", variant="rate=0.05")
+    write_run(recorded, "resnet56", settings=RATE)
     reported(tree, "runs=results/recorded")
     in_part = {"figure6.png", "figure6.svg"}  # Figure 1 does not show ResNet-20
     written = {path.name for path in (recorded / "short").iterdir() if path.is_file()}
@@ -229,15 +233,13 @@ def test_report_names_the_runs_and_seeds_that_it_leaves_out_or_lacks(tree, runs)
     write_run(tree / "results" / "recorded", "plain20")
     for model, seed, options in [
         *[("plain20", 2, {}), ("resnet20", 0, {})],
-        *[("plain20", 0, {"variant": "rate=0.05"}), ("plain20", 0, {"schedule": "smoke"})],
+        *[("plain20", 0, {"settings": RATE}), ("plain20", 0, {"schedule": "smoke"})],
     ]:
         write_run(runs, model, seed, status="interrupted", **options)
-    unfinished = ["short/plain20/seed2", "short/resnet20/seed0"]
-    lines = [f"left out  results/runs/{one}: interrupted, not complete" for one in unfinished]
     elsewhere = write_run(runs, "plain20", status="interrupted", folder=runs / "mine")
     (elsewhere / "config.yaml").write_text("no: configuration\n")
-    lines.insert(0, "left out  results/runs/mine: interrupted, not complete")
-    unfinished.insert(0, "mine")
+    unfinished = ["mine", "short/plain20/seed2", "short/resnet20/seed0"]
+    lines = [f"left out  results/runs/{one}: interrupted, not complete" for one in unfinished]
 
     def told(*overrides: str) -> list[str]:
         starts = tuple(f"{word:<10}" for word in ("left out", "missing"))
@@ -288,22 +290,16 @@ def test_strict_fails_on_a_claim_that_did_not_come_out(tree, runs):
                 f"figure=figure1 '{OTHERS}' schedule=short 'seeds=[0]'",
             ],
         ),
+        (
+            ["runs=results/runs/short/plain20/seed0"],
+            ["seed0: is a run; allowed: a folder that holds runs"],
+        ),
     ],
 )
-def test_report_says_which_runs_are_missing_and_how_to_train_them(tree, runs, overrides, words):
+def test_report_says_which_runs_it_lacks_or_that_it_was_given_one(tree, runs, overrides, words):
     write_run(runs, "plain20", 0)
-    before = files(tree / "results")
-    line = refused(report(tree, *overrides))
+    line = refused(tree, *overrides)
     assert [word for word in words if word not in line] == []
-    assert files(tree / "results") == before
-
-
-def test_a_run_is_no_folder_of_runs(tree, runs):
-    own = write_run(runs, "plain20")
-    before = files(tree / "results")
-    line = refused(report(tree, f"runs={own}"))
-    assert line.endswith("seed0: is a run; allowed: a folder that holds runs")
-    assert files(tree / "results") == before
 
 
 def test_a_figure_of_other_networks_is_made_again_of_these(tree, runs):
@@ -321,9 +317,9 @@ THIN = "model.widths=[16,32,64,128]"
 
 def test_a_report_finds_the_runs_that_the_refusal_names(tree, runs):
     """The refusal of a report gives the arguments for others; they work, without a figure too."""
-    thin = {"variant": "widths=16-32-64-128", "settings": {"model.widths": [16, 32, 64, 128]}}
-    write_runs(runs, ["plain18", "plain34", "resnet18", "resnet34"], **thin)
-    *_, named, _ = shlex.split(refused(report(tree)).partition("; there are runs for ")[2])
+    thin = {"model.widths": [16, 32, 64, 128]}
+    write_runs(runs, ["plain18", "plain34", "resnet18", "resnet34"], settings=thin)
+    *_, named, _ = shlex.split(refused(tree).partition("; there are runs for ")[2])
     assert named == THIN
     assert "figure4,widths=16-32-64-128.png" in reported(tree, named)
     # Of two values for a key the commands have the last, as of ARGS in a Makefile.
@@ -337,10 +333,9 @@ def test_a_report_finds_the_runs_that_the_refusal_names(tree, runs):
 def test_a_report_on_a_variant_is_of_networks_that_it_changes(tree, runs):
     """Option A is the default of ResNet-20, and a change of ResNet-50."""
     write_runs(runs, ["resnet20"])
-    settings = {"model.shortcut": "A"}
     for root in (runs, tree / "results" / "recorded" / "why"):
-        write_run(root, "resnet50", variant="shortcut=A", settings=settings)
-    write_run(runs, "plain20", variant="depth=26", settings={"model.depth": 26})
+        write_run(root, "resnet50", settings={"model.shortcut": "A"})
+    write_run(runs, "plain20", settings={"model.depth": 26})
     reported(tree, "model.shortcut=A")
     told = page(tree, "report,shortcut=A").partition("Beside the recorded runs")
     assert all("| ResNet-50 |" in part for part in told[::2])
@@ -366,8 +361,8 @@ def test_strict_fails_where_no_claim_is_judged(tree, runs):
 def test_both_precisions_of_a_network_are_set_side_by_side(tree, runs):
     seeds = (0, 1, 2)
     write_runs(runs, ["plain20"], seeds)
-    for variant in ("precision=float32", "rate=0.05"):
-        write_runs(runs, ["plain20"], seeds, variant=variant, precision="float32")
+    for settings in ({"runtime.precision": "float32"}, RATE):
+        write_runs(runs, ["plain20"], seeds, settings=settings, precision="float32")
     reported(tree)
     (line,) = [
         line
@@ -395,17 +390,14 @@ def test_what_an_interrupted_overwriting_has_left_as_it_was_is_named(
     overwrite, launcher, tmp_path, monkeypatch, capsys
 ):
     folders = [RunFolder(write_run(tmp_path, model)) for model in ("plain20", "plain32", "plain56")]
-    runs = [planning.PlannedRun(None, folder, []) for folder in folders]
-    codes = iter([0, 130, 130])
+    runs = [planning.PlannedRun(None, folder, [folder]) for folder in folders]
 
     def run_alone(module, overrides):
-        code, folder = next(codes), folders[len(started)]
-        started.append(folder)
-        if started == folders[:2]:
+        (folder,) = overrides  # of which it is told by them
+        if folder is folders[1]:
             folder.update_manifest(status="interrupted")
-        return code
+        return 0 if folder is folders[0] else 130
 
-    started = []
     monkeypatch.setattr(planning, "run_alone", run_alone)
     monkeypatch.setattr(
         planning, "launch", lambda module, jobs, _: [run_alone(module, job) for job in jobs]

@@ -15,7 +15,6 @@ from degradation.schema import show
 from degradation.setting import PAPER_NETWORKS
 
 SEEDS = {0, 1, 2}  # enough for an interval
-NAMED = 2  # differences that a headline names, at most
 RUNS_MISSING = "runs missing"
 FAITHFUL_WORDS = {True: "reproduced", False: "not reproduced", None: "undecided"}
 OTHER_WORDS = {True: "same direction", False: "opposite direction", None: "undecided"}
@@ -144,12 +143,11 @@ def headline(findings: list[Finding]) -> str:
     counts = Counter(finding.verdict for finding in findings)
     words = {RUNS_MISSING: f"not judged ({RUNS_MISSING})"}
     told = ", ".join(f"{counts[v]} {words.get(v, v)}" for v in VERDICTS if counts[v])
-    effects = [effect for finding in findings for effect in finding.effects]
+    effects = [effect for finding in findings if not finding.lacking for effect in finding.effects]
     if not effects or any(effect.difference.low is not None for effect in effects):
         return f"The paper's claims: {told}."
-    agreeing = [f"{effect.label}, {effect.error}" for effect in effects if effect.as_in_paper]
-    which = f" ({'; '.join(agreeing)})" if 0 < len(agreeing) <= NAMED else ""
+    agreeing = sum(effect.as_in_paper for effect in effects)
     return (
-        f"The paper's claims: {told}. One seed gives no interval; differences that point the "
-        f"paper's way: {len(agreeing)} of {len(effects)}{which}."
+        f"The paper's claims: {told}. One seed gives no interval; of the judged claims' "
+        f"differences, {agreeing} of {len(effects)} point the paper's way."
     )
