@@ -450,8 +450,8 @@ def _damage(kinds: list[Kind], runs: list[Run]) -> Drawing:
     ]
     title = f"What the first {cosines[0].index[-1]} updates do to the kernels"
     text = [
-        "Above: norm of each convolution's kernel over its first one. Below: cosine between the "
-        f"two; {LINES_ARE}"
+        "Above: norm of each convolution's kernel over its norm before training. Below: cosine of "
+        f"the kernel and its first state; {LINES_ARE}"
     ]
     return _by_update(title, kinds, rows, text, runs)
 
@@ -524,7 +524,7 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
         ]
         text.append(
             "Right: mean error of plain-56 minus that of plain-20, both without intervention, by "
-            "the length of training, with the two errors set apart sideways"
+            "the length of training, with the two errors side by side"
             f"{bars}. Schedules: {', '.join(dict.fromkeys(lengths))}."
         )
     known = [f"{kind.words} ({kind.intervention})" for kind in deep if kind.intervention]
