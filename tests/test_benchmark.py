@@ -36,36 +36,20 @@ def measured(**speeds: dict[str, list[float]]) -> tuple[pd.DataFrame, pd.DataFra
     return pd.DataFrame(rows), pd.DataFrame(facts)
 
 
-def row(table: pd.DataFrame, contender: str) -> pd.Series:
-    return table[table.contender == contender].squeeze()
-
-
-class TestSummarize:
+def test_a_table_has_medians_with_ranges_and_ratios_within_a_repeat_network_by_network():
     # Fast and slow rounds: ratios of medians would be 2 and 2.5.
-    SPEEDS = {STOCK: [100, 400, 200], OURS: [300, 400, 500], BARE: [300, 500, 500]}
-
-    @pytest.fixture
-    def table(self):
-        return results.summarize(*measured(resnet20=self.SPEEDS), stock=STOCK, ours=OURS)
-
-    def test_speeds_are_medians_with_their_range(self, table):
-        assert list(table.contender) == [STOCK, OURS, BARE]  # in the order measured
-        found = row(table, STOCK)
-        assert found.images_per_second_median == 200
-        assert (found.images_per_second_min, found.images_per_second_max) == (100, 400)
-
-    def test_ratios_are_paired_within_a_repeat(self, table):
-        found = row(table, OURS)  # 3, 1 and 2.5 times
-        assert (found.ratio_median, found.ratio_min, found.ratio_max) == (2.5, 1.0, 3.0)
-        over = ["ours_over_median", "ours_over_min", "ours_over_max"]
-        assert list(row(table, STOCK)[over]) == [2.5, 1.0, 3.0]
-        assert list(row(table, BARE)[over]) == [1.0, 0.8, 1.0]
-
-    def test_networks_are_apart(self):
-        speeds, facts = measured(resnet56={STOCK: [10], OURS: [20]}, resnet20=self.SPEEDS)
-        table = results.summarize(speeds, facts, stock=STOCK, ours=OURS)
-        assert list(table.network) == ["resnet56"] * 2 + ["resnet20"] * 3
-        assert list(table.ratio_median) == [1, 2, 1, 2.5, 2.5]
+    speeds = {STOCK: [100, 400, 200], OURS: [300, 400, 500], BARE: [300, 500, 500]}
+    tables = measured(resnet56={STOCK: [10], OURS: [20]}, resnet20=speeds)
+    table = results.summarize(*tables, stock=STOCK, ours=OURS)
+    assert list(table.network) == ["resnet56"] * 2 + ["resnet20"] * 3
+    assert list(table.contender) == [STOCK, OURS, STOCK, OURS, BARE]  # in the order measured
+    assert list(table.ratio_median) == [1, 2, 1, 2.5, 2.5]
+    stock, ours, bare = (table.loc[place] for place in (2, 3, 4))
+    assert stock.images_per_second_median == 200
+    assert (stock.images_per_second_min, stock.images_per_second_max) == (100, 400)
+    assert (ours.ratio_median, ours.ratio_min, ours.ratio_max) == (2.5, 1.0, 3.0)  # 3, 1 and 2.5
+    over = ["ours_over_median", "ours_over_min", "ours_over_max"]
+    assert (list(stock[over]), list(bare[over])) == ([2.5, 1.0, 3.0], [1.0, 0.8, 1.0])
 
 
 class TestTrainingHours:

@@ -168,11 +168,7 @@ def test_dir_is_the_only_place(parts, tmp_path, monkeypatch):
         assert "cifar-10-batches-bin or cifar-10-batches-py" in message
 
 
-def cut_short(path):
-    damage(path, lambda raw: raw[:-1])
-
-
-@pytest.mark.parametrize("spoil", [Path.unlink, cut_short])
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: damage(path, lambda raw: raw[:-1])])
 def test_a_defective_place_does_not_hide_the_next(spoil, parts, tmp_path, capsys):
     """A line tells it. Where no place is whole, it is the error; nothing is downloaded over it."""
     folder = write_binary(tmp_path / "first", parts)

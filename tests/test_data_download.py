@@ -26,18 +26,6 @@ from degradation.errors import Stopped
 from degradation.training.interrupts import stop_requests
 
 
-class Mirror(HTTPServer):
-    """Serves archives on this machine alone: `contents` by name."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.contents = {}
-        self.halfway = lambda: None  # called when half of an archive is sent
-
-    def url(self, archive=PYTHON):
-        return f"http://127.0.0.1:{self.server_port}/{archive.name}"
-
-
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         content = self.server.contents.get(self.path[1:])
@@ -55,21 +43,22 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def archive_of(folder, **others):
-    """Make a .tar.gz of the files in a folder, and others."""
-    contents = {f"{folder.name}/{path.name}": path.read_bytes() for path in folder.iterdir()}
+def archive_of(folder, *others):
+    """Make a .tar.gz of a folder, and of others' empty files."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
-        for name, content in (contents | others).items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+        tar.add(folder, folder.name)
+        for name in others:
+            tar.addfile(tarfile.TarInfo(name))
     return file.getvalue()
 
 
 @pytest.fixture
 def mirror(parts, tmp_path, monkeypatch):
-    """Serve small archives that pass for the official ones."""
+    """Serve small archives that pass for the official ones, on this machine alone.
+
+    They are `contents` by name; `halfway` is called when half of one is sent.
+    """
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     contents = {
         PYTHON.name: archive_of(write_python(tmp_path / PYTHON.folder, parts, monkeypatch)),
@@ -77,8 +66,9 @@ def mirror(parts, tmp_path, monkeypatch):
     }
     small = [replace(a, md5=md5(contents[a.name]).hexdigest()) for a in (PYTHON, BINARY)]
     monkeypatch.setattr(cifar10, "ARCHIVES", small)
-    with Mirror() as server:
-        server.contents = contents
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.contents, server.halfway = contents, lambda: None
+        server.url = lambda archive=PYTHON: f"http://127.0.0.1:{server.server_port}/{archive.name}"
         threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         yield server
         server.shutdown()
@@ -128,8 +118,8 @@ def test_address_that_is_none(url, words, root):
 
 
 def test_archive_that_is_not_official_is_neither_unpacked_nor_kept(mirror, tmp_path, root):
-    evil = {"../../../evil": b"", str(tmp_path / "evil"): b""}
-    for content in (archive_of(tmp_path / PYTHON.folder, **evil), b"<html>", None):
+    evil = ("../../../evil", str(tmp_path / "evil"))
+    for content in (archive_of(tmp_path / PYTHON.folder, *evil), b"<html>", None):
         mirror.contents[PYTHON.name] = content
         message = refusal(load_dataset, "cifar10", root=root, url=mirror.url())
         assert ("404" if content is None else md5(content).hexdigest()) in message

@@ -66,3 +66,8 @@ def test_data_are_looked_for_where_they_are_now(tmp_path, parts):
     given = evaluate(f"data.dir={now}", cifar10_dir=str(tmp_path / "elsewhere")).output()
     assert told == given
     assert f": {SIZE} images" in told and "warning" not in told
+    victim = now / before.name / "data_batch_3.bin"
+    content = victim.read_bytes()
+    victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    told = evaluate(cifar10_dir=str(now)).output()
+    assert "warning: these are not the data that the run was trained on\n" in told

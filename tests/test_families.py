@@ -10,6 +10,8 @@ from small_networks import FAMILIES, STAGES, VGG, draw_images, of_type, shake
 
 from degradation.models import build_model
 
+IMAGENET = {**STAGES, "stem": "imagenet"}
+
 
 class Reference:
     """Layers of a network in TensorFlow's own ops, in training mode; weights by layer name.
@@ -48,9 +50,9 @@ class Reference:
         return x @ layer.kernel + layer.bias
 
 
-def subsample_and_pad(x):
-    new = x.shape[-1] // 2
-    return tf.pad(x[:, ::2, ::2], [[0, 0], [0, 0], [0, 0], [new, new]])
+def subsample_and_pad(x, stride, channels):
+    new = (channels - x.shape[-1]) // 2
+    return tf.pad(x[:, ::stride, ::stride], [[0, 0], [0, 0], [0, 0], [new, new]])
 
 
 def blocks_of_two():
@@ -69,13 +71,13 @@ def cifar(net, x, option=None):
         if option == "C" or (option == "B" and stride == 2):
             y += net.conv_norm(x, f"{name}_shortcut", stride)
         elif option is not None:
-            y += x if stride == 1 else subsample_and_pad(x)
+            y += subsample_and_pad(x, stride, y.shape[-1])
         x = tf.nn.relu(y)
     return net.dense(tf.reduce_mean(x, [1, 2]))
 
 
-def bottleneck(net, x):
-    """ImageNet stem, option B."""
+def bottleneck(net, x, option):
+    """ImageNet stem. The first stage widens fourfold at stride 1, which is a change too."""
     x = tf.nn.relu(net.conv_norm(x, "stem", 2))
     low = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=-np.inf)
     x = tf.nn.max_pool2d(low, 3, 2, "VALID")
@@ -83,8 +85,11 @@ def bottleneck(net, x):
         y = tf.nn.relu(net.conv_norm(x, f"{block}_1", stride))
         y = tf.nn.relu(net.conv_norm(y, f"{block}_2"))
         y = net.conv_norm(y, f"{block}_3")
-        if block.endswith("1"):
+        if option == "C" or (option == "B" and block.endswith("1")):
+            assert net.layer(f"{block}_shortcut_conv").kernel_size == (1, 1)
             x = net.conv_norm(x, f"{block}_shortcut", stride)
+        else:
+            x = subsample_and_pad(x, stride, y.shape[-1])
         x = tf.nn.relu(x + y)
     return net.dense(tf.reduce_mean(x, [1, 2]))
 
@@ -97,7 +102,7 @@ def preactivation(net, x, projected=False):
         if projected:
             x = net.conv(active, f"{name}_shortcut", stride)
         elif stride == 2:
-            x = subsample_and_pad(active)
+            x = subsample_and_pad(active, stride, 2 * active.shape[-1])
         y = net.conv(active, f"{name}_1", stride)
         x = x + net.norm_relu_conv(y, f"{name}_2")
     return net.dense(tf.reduce_mean(tf.nn.relu(net.norm(x, "end")), [1, 2]))
@@ -162,7 +167,7 @@ def densenet(net, x, bottleneck=False):
         ("resnet20", {"depth": 14, "shortcut": "C"}, partial(cifar, option="C")),
         ("plain20", {"depth": 14, "norm": "none"}, cifar),
         ("resnet20", {"depth": 14, "shortcut": "B", "norm": "none"}, partial(cifar, option="B")),
-        ("resnet50", {**STAGES, "stem": "imagenet"}, bottleneck),
+        *(("resnet50", {**IMAGENET, "shortcut": x}, partial(bottleneck, option=x)) for x in "ABC"),
         ("preresnet20", {"depth": 14}, preactivation),
         ("preresnet20", {"depth": 14, "shortcut": "C"}, partial(preactivation, projected=True)),
         ("preresnet20", {"depth": 14, "norm": "none"}, preactivation),

@@ -2,10 +2,9 @@
 
 import os
 import shutil
-import subprocess
 
 import pytest
-from command_line import REPOSITORY
+from command_line import REPOSITORY, run_program
 
 THIN = "model.widths=[16,32,64,128]"
 
@@ -16,15 +15,8 @@ def commands(*settings: str, **environment: str) -> str:
         pytest.skip("needs make, and the environment that make setup makes")
     ours = ("MAKEFLAGS", "SCHEDULE", "SEEDS", "ARGS", "GPU", "PYTHON")
     inherited = {k: v for k, v in os.environ.items() if k not in ours}
-    dry_run = subprocess.run(
-        ["make", "--dry-run", "reproduce-figure4", *settings],
-        cwd=REPOSITORY,
-        env={**inherited, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return dry_run.stdout
+    words = ["make", "--dry-run", "reproduce-figure4", *settings]
+    return run_program(words, REPOSITORY, inherited | environment).output()
 
 
 def test_default_is_thin_and_brief_and_the_schedule_may_be_another():

@@ -17,11 +17,6 @@ def assert_close(ours, stock, tolerance):
     np.testing.assert_allclose(ours, stock, rtol=0, atol=tolerance * np.abs(stock).max())
 
 
-def stock_norm(**settings):
-    """Keras' own layer with our constants, in float32 whatever the policy."""
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32", **settings)
-
-
 def output_and_gradients(layer, images, directions, training):
     images = tf.constant(images)
     with tf.GradientTape() as tape:
@@ -38,7 +33,9 @@ def test_batch_normalisation_is_keras_own(policy):
     """
     chance = np.random.default_rng(0)
     gamma, beta = chance.normal(1, 0.3, 8), chance.normal(0, 0.3, 8)
-    ours, stock = BatchNormalization(), stock_norm()
+    # Keras' with our constants, in float32 whatever the policy.
+    stock = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32")
+    ours = BatchNormalization()
     for layer in (ours, stock):
         layer.build((2, 3, 3, 8))
         layer.gamma.assign(gamma)
@@ -73,6 +70,7 @@ def test_frozen_layer_infers():
     layer.trainable = False
     np.testing.assert_allclose(layer(images, training=True), images / np.sqrt(1 + 1e-5), rtol=1e-6)
     np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
+    np.testing.assert_array_equal(layer.moving_variance, np.ones(3))
 
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 7)])

@@ -103,20 +103,6 @@ def test_a_residual_network_and_its_plain_twin(residual, plain, settings, same_w
             np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize(
-    ("option", "projections"),
-    [("A", []), ("B", [(16, 1), (32, 2)]), ("C", [(16, 1), (32, 2), (32, 1)])],
-)
-def test_where_bottlenecks_project(option, projections):
-    """As (filters, stride): the first stage widens fourfold at stride 1, which is a change too."""
-    model = build_model("resnet50", **STAGES, shortcut=option)
-    found = [x for x in of_type(model, layers.Conv2D) if x.name.endswith("shortcut_conv")]
-    assert [(layer.filters, layer.strides[0]) for layer in found] == projections
-    assert all(layer.kernel_size == (1, 1) for layer in found)
-    padded = [x for x in model.layers if type(x).__name__ == "ZeroPadShortcut"]
-    assert len(padded) == (2 if option == "A" else 0)
-
-
 @families
 def test_layers_stand_in_the_order_of_the_data(family):
     """Those with weights: each main path's in order, and nothing after the logits."""

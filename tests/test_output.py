@@ -20,53 +20,43 @@ def lose(make, *streams):
     os.close(ours)
 
 
-def end_with(start):
+def run_command(start, *given):
     sys.argv = ["run.py"]
-    raise SystemExit(command("config", lambda job: None, start))
+    raise SystemExit(command("config", lambda job: None, lambda job: start(*given)))
 
 
 def work_on(make):
-    def start(job):
-        say("before")
-        lose(make, 1)
-        say("nobody reads this")
-        say("nor this")
-        print("nor what is written when the command ends")
-        return 3
-
-    end_with(start)
+    say("before")
+    lose(make, 1)
+    say("nobody reads this")
+    say("nor this")
+    print("nor what is written when the command ends")
+    return 3
 
 
 @pytest.mark.parametrize("make", [os.openpty, os.pipe])
 def test_work_goes_on_when_nobody_reads(make):
-    ended = Process(work_on, make).wait()
+    ended = Process(run_command, work_on, make).wait()
     assert (ended.code, ended.out, ended.err) == (3, "before\n", "")
 
 
 def fail(make):
-    def start(job):
-        lose(make, 1, 2)
-        complain("warning: nobody reads this")
-        raise UserError("nor this", exit_code=7)
-
-    end_with(start)
+    lose(make, 1, 2)
+    complain("warning: nobody reads this")
+    raise UserError("nor this", exit_code=7)
 
 
 @pytest.mark.parametrize("make", [os.openpty, os.pipe])
 def test_an_error_that_nobody_reads_has_its_exit_code(make):
     """As of `2>&1 | tee log` when Ctrl-C has ended `tee`."""
-    assert Process(fail, make).wait().code == 7
+    assert Process(run_command, fail, make).wait().code == 7
 
 
 def speak_latin():
-    def start(job):
-        say("−0.45")
-        return 3
-
     sys.stdout.reconfigure(encoding="latin-1")
-    end_with(start)
+    run_command(say, "−0.45")
 
 
 def test_signs_that_the_terminal_lacks_do_not_end_a_command():
     ended = Process(speak_latin).wait()
-    assert (ended.code, ended.out, ended.err) == (3, "?0.45\n", "")
+    assert (ended.code, ended.out, ended.err) == (0, "?0.45\n", "")

@@ -12,16 +12,6 @@ from degradation.training.protocol import SGD, LearningRate
 SHAPES = [(3, 3, 2, 4), (4,), (4, 5), (5,)]  # a convolution, gamma or beta, a dense layer, its bias
 
 
-def draw_variables(seed=0):
-    chance = np.random.default_rng(seed)
-    return [keras.Variable(chance.normal(size=shape).astype(np.float32)) for shape in SHAPES]
-
-
-def compiled_update(optimizer, variables):
-    optimizer.build(variables)
-    return tf.function(lambda gradients: optimizer.apply(gradients, variables))
-
-
 # ---------------------------------------------------------------- the update
 
 
@@ -32,12 +22,13 @@ def test_updates_by_hand(momentum, decay):
 
     Six updates, the last three at a tenth of the rate; a decay large enough to matter.
     """
-    variables = draw_variables()
+    chance = np.random.default_rng(0)
+    variables = [keras.Variable(chance.normal(size=s).astype(np.float32)) for s in SHAPES]
     optimizer = SGD(0.1, momentum, l2=0.05, decay=decay)
-    update = compiled_update(optimizer, variables)
+    optimizer.build(variables)
+    update = tf.function(lambda gradients: optimizer.apply(gradients, variables))
     weights = [variable.numpy().astype(np.float64) for variable in variables]
     velocities = [np.zeros(shape) for shape in SHAPES]
-    chance = np.random.default_rng(1)
     for rate in (0.1, 0.1, 0.1, 0.01, 0.01, 0.01):
         optimizer.learning_rate = rate
         gradients = [chance.normal(size=shape).astype(np.float32) for shape in SHAPES]

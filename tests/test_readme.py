@@ -35,22 +35,17 @@ def tree(tmp_path_factory) -> Path:
 
 
 def add_family(tree: Path) -> None:
-    """Add a family as the section says: a function in BUILDERS, its keys in NETWORKS, a file."""
-    (tree / "conf/model/mine.yaml").write_text("name: mine\nbuilder: mine\nfilters: 4\n")
+    """Add the family that the page shows: its function, its name and keys, its file."""
+    (tree / "conf/model/mine16.yaml").write_text("name: mine16\nbuilder: mine\nfilters: 16\n")
     schema = tree / "src/degradation/schema.py"
     keys = 'class Mine(Network):\n    builder: Literal["mine"]\n    filters: PositiveInt\n\n\n'
     entry = 'NETWORKS = {\n    "mine": Mine,\n'
     schema.write_text(schema.read_text().replace("NETWORKS = {\n", keys + entry))
-    with (tree / "src/degradation/models/networks.py").open("a") as networks:
-        networks.write(
-            "\n\ndef mine(name, filters):\n"
-            "    images = keras.Input((32, 32, 3))\n"
-            "    maps = keras.layers.Conv2D(filters, 3)(images)\n"
-            "    features = keras.layers.GlobalAveragePooling2D()(maps)\n"
-            '    logits = keras.layers.Dense(10, dtype="float32")(features)\n'
-            "    return keras.Model(images, logits, name=name)\n"
-            '\n\nBUILDERS["mine"] = mine\n'
-        )
+    (function,) = re.findall(r"```python\n(.*?)```", ADDING, re.DOTALL)
+    (tree / "src/degradation/models/mine.py").write_text(function)
+    networks = tree / "src/degradation/models/networks.py"
+    named = networks.read_text().replace("BUILDERS = {", 'BUILDERS = {"mine": mine, ')
+    networks.write_text(f"from degradation.models.mine import mine\n{named}")
 
 
 def test_a_network_is_added_as_the_readme_says(tree):
@@ -61,16 +56,16 @@ def test_a_network_is_added_as_the_readme_says(tree):
 
 
 def test_a_family_is_added_as_the_readme_says(tree):
-    told = run("model=mine", "model.filters=6", *SMALL, tree=tree).output()
-    # 3·3·3 weights a filter and its bias; ten times as many weights as filters, and ten biases
-    assert "network   mine, 238 trainable parameters" in told
-    result = run("model=mine", "model.filters=0", *SMALL, tree=tree)
+    told = run("model=mine16", "model.filters=6", *SMALL, tree=tree).output()
+    # 3·3·3 weights a filter, its gamma and beta; ten times as many weights as filters, ten biases
+    assert "network   mine16, 244 trainable parameters" in told
+    result = run("model=mine16", "model.filters=0", *SMALL, tree=tree)
     assert result.error() == "error: model.filters=0: allowed: greater than 0"
 
 
 def test_files_and_names_that_the_section_points_to_are_there():
     for path in re.findall(r"`((?:conf|src)/[\w/.]+)`", ADDING):
-        placeholder = path == "conf/model/plain26.yaml" or path.endswith("/NAME.yaml")
+        placeholder = path.endswith(("/NAME.yaml", "/plain26.yaml", "/mine16.yaml", "/mine.py"))
         assert (REPOSITORY / path).exists() or placeholder
     named = dict(re.findall(r"`(\w+)` in\s+`src/([\w/]+)\.py`", ADDING))
     tables = {"BUILDERS", "NETWORKS", "BLOCKS", "BLOCK_LAYERS", "LearningRate"}

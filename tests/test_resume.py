@@ -240,14 +240,10 @@ def checkpoint_as_another_program_does(folder: RunFolder) -> None:
     folder.save_checkpoint(9, checkpoint.arrays, checkpoint.state | {"meter": {"laps": 3}})
 
 
-def lose_the_manifest(folder: RunFolder) -> None:
-    (folder.path / "manifest.json").unlink()
-
-
 REFUSALS = [
     (truncate_checkpoints, "", "every checkpoint in|00000004.npz|00000008.npz|overwrite=true"),
     (checkpoint_as_another_program_does, "", "the checkpoint of iteration 9|overwrite=true"),
-    (lose_the_manifest, "seed=1", "seed is 0 there and 1 here"),
+    (lambda run: (run.path / "manifest.json").unlink(), "seed=1", "seed is 0 there and 1 here"),
     (
         lambda folder: folder.update_manifest(status="complete"),
         "model.depth=14 optimizer.rate=0.05 seed=3",

@@ -16,7 +16,7 @@ from command_line import files, make_tree, run
 from processes import QUICK, SMALL, SYNTHETIC
 from sabotage import take_terminal
 from same_run import differences
-from wandb_files import items, of_kind, tracked_rows, tracked_summary
+from wandb_files import items, of_kind, tracked_rows
 
 from degradation.records.run_folder import RunFolder
 
@@ -123,7 +123,7 @@ def test_wandb_has_the_run_under_its_id_with_its_rows_and_results(finished):
     manifest = RunFolder(folder).manifest()
     assert [name for name in there if name.endswith(f"/run-{manifest['wandb_id']}.wandb")]
     assert tracked_rows(folder) == RunFolder(folder).rows()
-    summary = tracked_summary(folder)
+    summary = items(entry for record in of_kind(folder, "summary") for entry in record.update)
     assert summary["final/test_error"] == manifest["final"]["test_error"]
     assert summary["best/iteration"] == manifest["best"]["iteration"]
     axes = [(metric.glob_name, metric.step_metric) for metric in of_kind(folder, "metric")]

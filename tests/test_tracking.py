@@ -8,6 +8,7 @@ import sys
 import threading
 import types
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from wandb_files import of_kind, tracked_rows
@@ -194,13 +195,6 @@ def stand_in(monkeypatch):
     return install
 
 
-def fail(error: BaseException):
-    def raise_it():
-        raise error
-
-    return raise_it
-
-
 @pytest.mark.parametrize(
     ("place", "error", "said"),
     [
@@ -211,7 +205,7 @@ def fail(error: BaseException):
     ],
 )
 def test_broken_wandb_is_one_warning(tmp_path, monkeypatch, stand_in, capfd, place, error, said):
-    stand_in(**{place: fail(error)})
+    stand_in(**{place: Mock(side_effect=error)})
     if place == "import":
         monkeypatch.setitem(sys.modules, "wandb", None)
     follow(tmp_path / "run")

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 
-def records(folder: Path) -> list:
-    """Return the records of the only W&B run in a run folder: a LevelDB log of protobufs."""
+def of_kind(folder: Path, kind: str) -> list:
+    """Return the records of a kind of the only W&B run in a run folder: a log as LevelDB has."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     (path,) = folder.glob("wandb/*run-*/run-*.wandb")
@@ -15,19 +15,15 @@ def records(folder: Path) -> list:
         if block - place % block < header:
             place += block - place % block
             continue
-        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        length, part = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
         if place + header + length > len(data):
             break  # still being written
         parts += data[place + header : place + header + length]
         place += header + length
-        if kind in (1, 4):  # whole, or the last part
+        if part in (1, 4):  # whole, or the last part
             found.append(Record.FromString(parts))
             parts = b""
-    return found
-
-
-def of_kind(folder: Path, kind: str) -> list:
-    return [getattr(r, kind) for r in records(folder) if r.WhichOneof("record_type") == kind]
+    return [getattr(r, kind) for r in found if r.WhichOneof("record_type") == kind]
 
 
 def items(entries) -> dict:
@@ -38,10 +34,3 @@ def tracked_rows(folder: Path) -> list[dict[str, float]]:
     """The rows as `wandb sync` would upload them, W&B's own columns left out."""
     histories = [items(record.item) for record in of_kind(folder, "history")]
     return [{k: v for k, v in found.items() if not k.startswith("_")} for found in histories]
-
-
-def tracked_summary(folder: Path) -> dict:
-    summary = {}
-    for record in of_kind(folder, "summary"):
-        summary |= items(record.update)
-    return summary
