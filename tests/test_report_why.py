@@ -222,6 +222,9 @@ class TestReport:
             *(("short", "none"), ("short", changed)),
             *(("medium", changed), ("paper", "none")),
         ]
+        # What the plan for the question lacks is trained first: the report comes with the plan.
+        training = "experiments.run -m model=plain20,plain56 schedule=paper seed=0"
+        assert f".venv/bin/python -m {training}\nmake reproduce-why\n" in page
         (run, *_) = find_runs(tmp_path / "why" / "short")
         write_report(Request(Setting.of(run.config), tmp_path / "why" / "short"))
         assert (tmp_path / "why" / "short" / "report.md").read_text() == page

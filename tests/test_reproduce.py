@@ -370,8 +370,12 @@ def test_both_precisions_of_a_network_are_set_side_by_side(tree, runs):
         if line.startswith("| plain-20 ") and line.endswith(" **agree** | – |")
     ]
     assert "0, 1, 2" in line
+    write_run(runs, "plain32")
     reported(tree, "seeds=[0,2]")
     assert "| plain-20 | 0, 2 |" in page(tree)
+    # What trains the other precision again is named, too.
+    training = "experiments.run -m model=plain20 schedule=short seed=0,2 runtime.precision=float32"
+    assert f".venv/bin/python -m {training}\n" in page(tree)
     reported(tree, "runtime.precision=float32")
     assert "'seeds=[0,1,2]' runtime.precision=float32" in page(tree, "report,precision=float32")
 

@@ -94,8 +94,8 @@ def write_report(asked: Request) -> Page:
     why = tell(runs, ended, [*ended, *asked.wanted(around)])
     recorded = [*find_runs(RECORDED), *([] if in_why else find_runs(RECORDED / WHY))]
     lost = [r for r in ended if r.diverged and (r.schedule, r.variant) == (schedule, variant)]
-    agreements, seeds = compare_precisions(alike), {run.seed for run in runs}
-    twins = [run for run in alike if run.seed in seeds] if agreements else []
+    agreements, own = compare_precisions(alike), {(run.model, run.seed) for run in runs}
+    twins = [run for run in alike if (run.model, run.seed) in own] if agreements else []
     suffix = f",{variant}" if variant else ""
     with faults_as_user_errors(f"cannot make the folder {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
