@@ -16,9 +16,6 @@ from keras import layers
 from degradation.models.layers import BatchNormalization, Conv2D, ZeroPadShortcut
 from degradation.schema import SHORTCUT
 
-FIRST = "stage1_block1"  # the name of the first block, which comes after the stem
-
-
 # ---------------------------------------------------------------- layers
 
 
@@ -154,21 +151,29 @@ def bottleneck(x, filters: int, stride: int, shortcut: str | None, *, name: str)
 
 
 def preactivation(
-    x, filters: int, stride: int, shortcut: str | None, *, name: str, init="he", norm="batch"
+    x,
+    filters: int,
+    stride: int,
+    shortcut: str | None,
+    *,
+    name: str,
+    activated: bool = False,
+    init: str = "he",
+    norm: str = "batch",
 ):
     """Two 3×3 convolutions, a batch normalisation and ReLU before each (He et al. 2016).
 
     Figure 4(e) there. Nothing follows the addition, so that an identity shortcut stays one through
     all blocks. The shortcut leaves after the first activation where the shape changes, as in the
-    authors' code, and in the network's first block, as in their appendix: there the activation is
-    the stem's. A projection is always of what is activated: it has no batch norm of its own.
+    authors' code, and in the network's first block, as in their appendix: there `x` is `activated`,
+    by the stem. A projection is always of what is activated: it has no batch norm of its own.
     """
     alone = partial(conv, bias=norm == "none", init=init)
-    activated = x if name == FIRST else bn_relu(x, norm, name=f"{name}_1")
-    y = alone(activated, filters, stride, name=f"{name}_1")
+    active = x if activated else bn_relu(x, norm, name=f"{name}_1")
+    y = alone(active, filters, stride, name=f"{name}_1")
     y = alone(bn_relu(y, norm, name=f"{name}_2"), filters, name=f"{name}_2")
     projected = shortcut == "C" or stride != 1 or x.shape[-1] != filters
-    start = activated if projected else x
+    start = active if projected else x
     return add_shortcut(y, start, stride, shortcut, name, partial(alone, size=1))
 
 
@@ -190,3 +195,6 @@ BLOCKS = {
     "preactivation": preactivation,
     "relu_first": relu_first,
 }
+
+FIRST_BLOCKS = BLOCKS | {"preactivation": partial(preactivation, activated=True)}
+"""The same for a network's first block."""

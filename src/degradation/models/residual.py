@@ -5,7 +5,14 @@ from functools import partial
 import keras
 from keras import layers
 
-from degradation.models.blocks import BLOCKS, bn_relu, classifier, conv_bn_relu, conv_relu_bn
+from degradation.models.blocks import (
+    BLOCKS,
+    FIRST_BLOCKS,
+    bn_relu,
+    classifier,
+    conv_bn_relu,
+    conv_relu_bn,
+)
 
 
 def cifar_resnet(
@@ -55,7 +62,8 @@ def resnet(
         for number in range(1, blocks + 1):
             stride = 2 if stage > 1 and number == 1 else 1
             place = f"stage{stage}_block{number}"
-            x = BLOCKS[block](x, filters, stride, shortcut, name=place, **how)
+            blocks_here = FIRST_BLOCKS if stage == number == 1 else BLOCKS
+            x = blocks_here[block](x, filters, stride, shortcut, name=place, **how)
     if block == "preactivation":  # its blocks activate what comes in, not what goes out
         x = bn_relu(x, how.get("norm", "batch"), name="end")
     logits = HEADS[head](x, classes)
