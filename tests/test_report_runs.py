@@ -105,6 +105,7 @@ class TestRun:
             ("paper", {}, [], True, True),
             ("short", {}, [], False, False),
             ("short", LENGTH, [], True, True),  # under any name
+            ("paper", {"model.shortcut": None}, [], True, True),  # which a plain network has anyway
             # A training error over more iterations is another one.
             ("paper", {"schedule.evaluate_every": 1600}, [], True, False),
             ("paper", {"data.dir": "/elsewhere", "schedule.evaluate_every": 80}, [], True, True),

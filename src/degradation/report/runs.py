@@ -17,7 +17,11 @@ from degradation.setting import PAPER_NETWORKS, SCHEDULES, Setting
 PAPER_SCHEDULE = SCHEDULES["paper"].copy()  # by dotted keys
 EVALUATE_EVERY = PAPER_SCHEDULE.pop("schedule.evaluate_every")
 del PAPER_SCHEDULE["schedule.name"]  # under another name it is the same
-FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
+FAMILIES = {  # by the names of their networks, without the depth: in words, and whether residual
+    "plain": ("plain", False),
+    "resnet": ("ResNet", True),
+    "preresnet": ("pre-activation ResNet", True),
+}
 WHY = "why"  # the folder of the runs for docs/why.md, beside those of other runs' schedules
 # By column of `Run.rows`: which error it is.
 WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
@@ -70,9 +74,15 @@ class Run:
     @property
     def family(self) -> str | None:
         """What the network is but for its depth: plain, ResNet; None if its name says no more."""
-        if self.config["model"].get("shortcut", "none needed") is None:
-            return None  # a residual network's name, without its shortcuts
-        return {f"{name}{self.depth}": words for name, words in FAMILIES.items()}.get(self.model)
+        known = {f"{name}{self.depth}": told for name, told in FAMILIES.items()}
+        words, residual = known.get(self.model, (None, None))
+        # One without its shortcuts is not what its name says.
+        return words if residual == self.residual else None
+
+    @property
+    def residual(self) -> bool:
+        """Whether it has shortcuts."""
+        return self.setting.values.get("model.shortcut") is not None
 
     @property
     def network(self) -> str:
@@ -93,7 +103,7 @@ class Run:
     @property
     def place(self) -> tuple[bool, int, str]:
         """What networks are sorted by: plain ones first, then by depth."""
-        return self.config["model"].get("shortcut") is not None, self.depth or 0, self.model
+        return self.residual, self.depth or 0, self.model
 
     @property
     def measured(self) -> str:
