@@ -100,6 +100,7 @@ class TestZ:
     def test_is_the_difference_by_what_one_more_run_may_differ(self):
         errors = [8.0, 9.0, 10.0]
         assert z_score(errors, 8.0) == pytest.approx(1 / math.sqrt(4 / 3))
+        assert z_score(errors, 8.0, runs=5) == pytest.approx(1 / math.sqrt(1 / 5 + 1 / 3))
 
     def test_takes_a_spread_of_at_least_a_fifth_of_a_point(self):
         assert z_score([8.85, 8.85], 8.75) == pytest.approx(0.1 / (0.2 * math.sqrt(1.5)))

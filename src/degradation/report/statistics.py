@@ -66,13 +66,13 @@ def holds(differences: Sequence[Difference], sign: int) -> bool | None:
     return all(d.points * sign > 0 and d.p < level for d in differences) or None
 
 
-def z_score(errors: Sequence[float], paper: float) -> float | None:
-    """How far the mean error is from the paper's, which is presumably one run of the same network.
+def z_score(errors: Sequence[float], paper: float, runs: int = 1) -> float | None:
+    """How far the mean error is from the paper's, a mean over `runs` of the same network.
 
-    The difference in units of its standard deviation, if the two networks are the same. None for
-    a single seed.
+    Both in percent. The difference in units of its standard deviation, if the two networks are the
+    same. None for a single seed.
     """
     if len(errors) < 2:
         return None
     deviation = max(float(np.std(errors, ddof=1)), USUAL_SPREAD)
-    return (float(np.mean(errors)) - paper) / (deviation * math.sqrt(1 + 1 / len(errors)))
+    return (float(np.mean(errors)) - paper) / (deviation * math.sqrt(1 / runs + 1 / len(errors)))
