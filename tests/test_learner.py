@@ -26,7 +26,7 @@ def make_learner(dataset, *overrides, model="model.depth=8"):
 def expected(dataset, updates):
     """Loss and wrong answers of `make_learner`'s first updates, at 0.1 and then at 0.01."""
     keras.utils.set_random_seed(0)
-    model, optimizer = build_model("resnet20", depth=8), SGD(0.1, 0.9, 1e-4, "kernels")
+    model, optimizer = build_model("resnet20", depth=8), SGD(0.1, 0.9, l2=1e-4, decay="kernels")
     update, sampler = make_update(model, optimizer, dataset, parts=2), Sampler(100, 16, seed=0)
     results = []
     for iteration in range(updates):

@@ -34,8 +34,8 @@ class Learner:
         self.parameters = summarize(self.model).parameters
         optimizer, warmup = config.optimizer, config.optimizer.warmup
         # Whole numbers are allowed, and Keras takes none.
-        numbers = [float(optimizer[key]) for key in ("rate", "momentum", "weight_decay")]
-        self.optimizer = SGD(*numbers, optimizer.decay)
+        rate, momentum, l2 = (float(optimizer[k]) for k in ("rate", "momentum", "weight_decay"))
+        self.optimizer = SGD(rate, momentum, l2=l2, decay=optimizer.decay)
         deep = config.model.get("depth", 0) >= warmup.min_depth
         warmup_rate = warmup.rate if deep else None
         drops = list(config.schedule.drops)

@@ -7,13 +7,13 @@ import tensorflow as tf
 class SGD(keras.optimizers.SGD):
     """SGD with momentum and L2 decay inside the gradient, as Caffe has it.
 
-    Update: `v ← momentum·v − rate·(g + weight_decay·w)`, then `w ← w + v`; the decay is on
-    convolution and dense kernels alone (`decay="kernels"`) or on every trainable variable
+    Update: `v ← momentum·v − rate·(g + l2·w)`, then `w ← w + v`; the decay is on kernels alone
+    (`decay="kernels"`: what has two dimensions or more) or on every trainable variable
     (`decay="all"`). Keras' own `weight_decay` shrinks the weights outside the velocity, which
     with momentum 0.9 is ten times weaker.
     """
 
-    def __init__(self, learning_rate=0.1, momentum=0.9, l2=1e-4, decay="kernels"):
+    def __init__(self, learning_rate=0.1, momentum=0.9, *, l2=1e-4, decay="kernels"):
         super().__init__(learning_rate=learning_rate, momentum=momentum)
         self.l2 = l2
         self.decay = decay
