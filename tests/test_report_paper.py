@@ -18,6 +18,14 @@ def test_final_errors():
     assert [m for m in drawn | others if curve(m, "test_error") is not None] == [*drawn]
 
 
+def test_of_resnet110_the_papers_number_is_the_mean_of_five_runs():
+    one, five = compare_with_paper(
+        ended_runs("paper", dict.fromkeys(["resnet56", "resnet110"], [7.0, 8.0]))
+    )
+    assert one["z"] == pytest.approx((7.5 - 6.97) / math.sqrt(0.5 * (1 + 1 / 2)))
+    assert five["z"] == pytest.approx((7.5 - 6.61) / math.sqrt(0.5 * (1 / 5 + 1 / 2)))
+
+
 def test_a_curve_is_in_percent_by_iteration():
     test = curve("plain20", "test_error")
     assert isinstance(test, pd.Series)

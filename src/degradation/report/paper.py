@@ -25,7 +25,7 @@ TEST_ERRORS = {  # percent, Table 6; of 110 layers the mean of five runs, the be
     **{"resnet20": 8.75, "resnet32": 7.51, "resnet44": 7.17, "resnet56": 6.97},
     **{"resnet110": 6.61, "resnet1202": 7.93},
 }
-RUNS = {"resnet110": 5}  # that a number is the mean of; of others one, presumably
+AVERAGED = {"resnet110": 5}  # how many runs a number is the mean of; others are of one, presumably
 ORDERS = ("original", "sorted")  # of the layers in Figure 7
 # Iterations: at the first learning rate all but the start, and where the curve is about level; and
 # what is left after the first drop.
@@ -90,7 +90,7 @@ def compare_with_paper(runs: list[Run]) -> list[dict[str, Any]]:
                 "seeds": seeds_of(group),
                 "test_error": fmean(errors),
                 "difference": fmean(errors) - paper,
-                "z": z_score(errors, paper, RUNS.get(group[0].model, 1)),
+                "z": z_score(errors, paper, AVERAGED.get(group[0].model, 1)),
                 "points": len(points.loc[slice(*DISTANCE_OVER)]),
                 "distance": fmean(_minus(c, points, DISTANCE_OVER).abs().mean() for c in curves),
                 "later": fmean(_minus(c, points, LATER_OVER).mean() for c in curves),
