@@ -35,11 +35,11 @@ def check_run(job: Job) -> None:
                 "without such a file"
             )
         # Reports look no further where a run lies: they would miss those below.
-        own, depths = "manifest.json", ("*", "*/*", "*/*/*")
-        below = [file for depth in depths for file in path.glob(f"{depth}/{own}")]
-        if below and not (path / own).exists():
+        levels = () if (path / "manifest.json").exists() else range(1, 6)
+        if below := [file for n in levels for file in path.glob("*/" * n + "manifest.json")]:
+            place = min(below).parent.relative_to(path)
             raise UserError(
-                f"run_dir={path}: holds {relative(below[0].parent)}; allowed: a folder without runs"
+                f"run_dir={path}: holds the run {place}; allowed: a folder without runs"
             )
     if job.launcher:
         return
