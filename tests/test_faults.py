@@ -103,7 +103,9 @@ def test_other_data_between_two_starts(folder, tmp_path, parts):
     line = train().error()
     fingerprint = folder.manifest()["dataset"]["fingerprint"]
     assert f"data.fingerprint is {fingerprint} there and sha256:" in line
-    assert line.endswith("set CIFAR10_DIR or data.dir to those, or move the folder elsewhere")
+    assert line.endswith(
+        "set CIFAR10_DIR to the data that it began on, or move its folder elsewhere"
+    )
     assert line.count(" there and ") == 1
     assert files(folder.path) == before
 

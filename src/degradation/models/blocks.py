@@ -197,4 +197,4 @@ BLOCKS = {
 }
 
 FIRST_BLOCKS = BLOCKS | {"preactivation": partial(preactivation, activated=True)}
-"""The same for a network's first block."""
+"""For a network's first block, whose input the stem has activated."""

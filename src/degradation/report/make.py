@@ -212,8 +212,8 @@ def _tell_left_out(
 def _commands(asked: Request, runs: list[Run]) -> list[str]:
     """List what trains `runs` again, networks of a kind with the same seeds at once; their report.
 
-    What is trained lies in results/runs, and the report is on that. Runs for why take a plan, which
-    has none of those around their folder.
+    What is trained lies in results/runs, and the report is on that. Runs for why are trained
+    by their plan; those of the folder around, which it lacks, come before it.
     """
     planned = asked.folder.name == WHY
     if planned:

@@ -14,7 +14,8 @@ def check_same_run(
     """Raise `UserError`, exit code 2, if `folder` holds a run of another setting, or other data.
 
     `fingerprint` is that of the data; without it data are not compared, as one has to read them.
-    `remedy` is what the user can do. A folder without a run holds no other.
+    `remedy` is what the user can do, unless the data alone differ. A folder without a run holds no
+    other.
     """
     manifest = folder.manifest()
     if not manifest and not (folder.path / "checkpoint").is_dir():
@@ -33,7 +34,7 @@ def check_same_run(
     if manifest and fingerprint not in (None, there):
         different.append(f"data.fingerprint is {there} there and {fingerprint} here")
         if len(different) == 1:
-            remedy = "set CIFAR10_DIR or data.dir to those, or move the folder elsewhere"
+            remedy = "set CIFAR10_DIR to the data that it began on, or move its folder elsewhere"
     if different:
         raise UserError(
             f"{relative(folder.path)} holds another run, which is left as it is: "
