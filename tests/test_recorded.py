@@ -96,6 +96,18 @@ def test_the_readme_has_a_section_for_each_schedule_one_after_the_other():
     assert re.findall(r"<!--.*?-->", README) == marks
 
 
+def test_our_errors_stand_beside_the_papers(all_committed):
+    """Those of seed 0, or a dash, in the table of docs/faithful.md."""
+    told, runs = (ROOT / "docs" / "faithful.md").read_text(), recompute.load("paper")
+    for model in [*recompute.PLAIN, *recompute.RESIDUAL]:
+        train, test = (
+            f"{runs[model][0][column].iloc[-1]:.2f}" if model in runs else "–"
+            for column in ("train_error", "test_error")
+        )
+        row = rf"\| {recompute.name(model)} \| [\d.]+ \| {train} \| [\d.]+ \| {test} \|"
+        assert len(re.findall(row, told)) == 1, model
+
+
 @pytest.mark.parametrize(("machine", "folder"), MACHINES.items())
 def test_the_readme_quotes_the_recorded_speeds(machine, folder):
     measured = pd.read_csv(folder / "benchmark.csv").set_index(["network", "contender"])

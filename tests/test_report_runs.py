@@ -91,6 +91,8 @@ class TestRun:
         }
         runs = ended_runs("short", dict.fromkeys(expected, [9.0]))
         assert {run.model: (run.network, run.depth, run.in_paper) for run in runs} == expected
+        (run,) = ended_runs("short", {"plain20": [9.0]}, {"model.shortcut": "A"})
+        assert (run.network, run.in_paper) == ("plain20", False)  # it is none of the plain networks
 
     def test_a_users_own_depth_has_its_place_but_is_none_of_the_papers(self, tmp_path):
         own, folder = {"model.name": "plain26", "model.depth": 26}, tmp_path / "plain26" / "seed0"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from command_line import Ended, files, make_tree
 from command_line import run as run_cold
+from ended_runs import WIDTHS
 from processes import QUICK, SYNTHETIC, run
 from report_samples import SYNTHETIC as SYNTHETIC_DATA
 from report_samples import write_run, write_runs
@@ -317,8 +318,7 @@ THIN = "model.widths=[16,32,64,128]"
 
 def test_a_report_finds_the_runs_that_the_refusal_names(tree, runs):
     """The refusal of a report gives the arguments for others; they work, without a figure too."""
-    thin = {"model.widths": [16, 32, 64, 128]}
-    write_runs(runs, ["plain18", "plain34", "resnet18", "resnet34"], settings=thin)
+    write_runs(runs, ["plain18", "plain34", "resnet18", "resnet34"], settings=WIDTHS)
     *_, named, _ = shlex.split(refused(tree).partition("; there are runs for ")[2])
     assert named == THIN
     assert "figure4,widths=16-32-64-128.png" in reported(tree, named)
@@ -377,7 +377,9 @@ def test_both_precisions_of_a_network_are_set_side_by_side(tree, runs):
     training = "experiments.run -m model=plain20 schedule=short seed=0,2 runtime.precision=float32"
     assert f".venv/bin/python -m {training}\n" in page(tree)
     reported(tree, "runtime.precision=float32")
-    assert "'seeds=[0,1,2]' runtime.precision=float32" in page(tree, "report,precision=float32")
+    text = page(tree, "report,precision=float32")
+    assert "'seeds=[0,1,2]' runtime.precision=float32" in text
+    assert "model=plain32" not in text
 
 
 def test_a_folder_that_is_a_schedules_own_gets_its_report_in_place(tree):

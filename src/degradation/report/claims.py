@@ -146,8 +146,9 @@ def headline(findings: list[Finding]) -> str:
     effects = [effect for finding in findings if not finding.lacking for effect in finding.effects]
     if not effects or any(effect.difference.low is not None for effect in effects):
         return f"The paper's claims: {told}."
-    agreeing = sum(effect.as_in_paper for effect in effects)
+    agreeing = [f"{effect.label}, {effect.error}" for effect in effects if effect.as_in_paper]
+    which = f" ({'; '.join(agreeing)})" if 0 < len(agreeing) < len(effects) else ""
     return (
         f"The paper's claims: {told}. One seed gives no interval; of the judged claims' "
-        f"differences, {agreeing} of {len(effects)} point the paper's way."
+        f"differences, {len(agreeing)} of {len(effects)} point the paper's way{which}."
     )

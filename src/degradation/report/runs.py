@@ -73,10 +73,10 @@ class Run:
 
     @property
     def family(self) -> str | None:
-        """What the network is but for its depth: plain, ResNet; None if its name says no more."""
+        """What the network is but for its depth: plain, ResNet; None if its name tells none."""
         known = {f"{name}{self.depth}": told for name, told in FAMILIES.items()}
         words, residual = known.get(self.model, (None, None))
-        # One without its shortcuts is not what its name says.
+        # Without its shortcuts, or with some, it is not what its name says.
         return words if residual == self.residual else None
 
     @property
