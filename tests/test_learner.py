@@ -41,7 +41,7 @@ def test_rows(synthetic):
     assert learner.parameters == 75_290
     rates = [learner.update() for _ in range(2)]
     assert rates == [0.1, 0.01]
-    row = learner.evaluate(rates[-1])
+    row = learner.evaluate()
     assert (row["iteration"], row["epoch"], row["learning_rate"]) == (2, 2 * 16 / 100, 0.01)
     assert row["train_loss"] == np.mean([loss for loss, _ in results[:2]])
     assert row["train_error"] == np.mean([wrong / 0.16 for _, wrong in results[:2]])
@@ -54,7 +54,7 @@ def test_rows(synthetic):
     assert row["test_error"] == pytest.approx(100 * wrong.mean())
     assert row["images_per_second"] > 0
     learner.update()
-    assert learner.evaluate(0.01)["train_loss"] == results[2][0]
+    assert learner.evaluate()["train_loss"] == results[2][0]
     assert learner.meter.rows[0] is row
 
 
@@ -66,9 +66,9 @@ def test_an_evaluation_leaves_training_alone(synthetic):
     learners = [make_learner(synthetic) for _ in range(2)]
     for number in range(4):
         for learner in learners:
-            rate = learner.update()
+            learner.update()
         if number % 2:
-            learners[0].evaluate(rate)
+            learners[0].evaluate()
     for group in ("model.trainable_variables", "optimizer.variables"):
         ours, theirs = (attrgetter(group)(learner) for learner in learners)
         for one, other in zip(ours, theirs, strict=True):
@@ -76,7 +76,7 @@ def test_an_evaluation_leaves_training_alone(synthetic):
     averages = learners[1].model.non_trainable_variables
     assert {float(x) for average in averages for x in average.numpy()} == {0.0, 1.0}
 
-    learners[1].evaluate(rate)
+    learners[1].evaluate()
     ours, theirs = (learner.meter.rows[-1]["test_loss"] for learner in learners)
     assert ours == theirs
     averages = [learner.model.non_trainable_variables for learner in learners]

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from report_samples import FIGURE1, FIGURE6, assert_whole_tables, write_run, write_runs
 
+from degradation.data.pipeline import AVERAGED
+from degradation.models.layers import BatchNormalization
 from degradation.records.run_folder import RunFolder
 from degradation.report import find_runs, judge
 from degradation.report.comparison import Comparison
@@ -265,6 +267,10 @@ def test_decay_and_batch_normalisation_are_told_of_each_network(tmp_path):
     told = {(f[0], f[2].split(" (")[0]): f[1] for f in facts(find_runs(tmp_path))}
     assert told["weight decay", "plain-56"] == "on all trainable variables"
     assert told["weight decay", "plain-20, ResNet-20"].startswith("on the kernels of conv")
-    assert told["batch normalisation", "plain-20"].startswith("on 64 images at a time; ")
+    norm = told["batch normalisation", "plain-20"]
+    assert norm.startswith("on 64 images at a time; ")
+    # What the page says is what is done.
+    assert float(re.search("epsilon ([^;]+);", norm)[1]) == BatchNormalization().epsilon
+    assert f"over at most {AVERAGED} batches" in norm
     assert told["batch normalisation", "ResNet-20"].startswith("on 128 images at a time; ")
     assert told["batch normalisation", "plain-56"] == "none"

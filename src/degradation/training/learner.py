@@ -52,7 +52,7 @@ class Learner:
         self._evaluate = make_evaluation(
             self.model, dataset.test_images, dataset.test_labels, dataset.mean_image, parts
         )
-        self._current_rate: float | None = None
+        self._current_rate: float | None = None  # of the last update that this process made
         self._warm = False  # whether this process has traced the update yet
 
     def update(self) -> float:
@@ -69,26 +69,25 @@ class Learner:
         seconds = time.perf_counter() - began
         self.meter.count(loss, wrong, batch, seconds if self._warm else None)
         self._warm = True
-        self._check_finite(loss, "loss", rate)
+        self._check_finite(loss, "loss")
         self.rate.observe(100.0 * wrong / batch)
         return rate
 
-    def evaluate(self, rate: float) -> dict[str, float]:
+    def evaluate(self) -> dict[str, float]:
         """Evaluate on all test (or held-out) images and close the row that began after the last.
 
         The moving averages are set to moments averaged over training batches, for this and for the
-        model that is saved; training reads none. `rate` is that of the last update. Raises
-        `Diverged` if the loss is not a finite number: an update that breaks the network shows in
-        the loss after it.
+        model that is saved; training reads none. Raises `Diverged` if the loss is not a finite
+        number: an update that breaks the network shows in the loss after it.
         """
         self._average(self.sampler.plan_averaging(self.meter.iteration))
         losses, predictions = self._evaluate()
         loss = float(np.mean(losses, dtype=np.float64))
-        self._check_finite(loss, f"{self.measured} loss", rate)
+        self._check_finite(loss, f"{self.measured} loss")
         wrong = int(np.sum(predictions != self.dataset.test_labels))
         return self.meter.close_row(
             epoch=self.meter.iteration * self.sampler.batch / self.sampler.size,
-            rate=rate,
+            rate=self._current_rate,
             **{
                 f"{self.measured}_loss": loss,
                 f"{self.measured}_error": 100.0 * wrong / len(losses),
@@ -121,11 +120,11 @@ class Learner:
             ) from error
         self._current_rate = None  # the optimiser now has the one it was saved with
 
-    def _check_finite(self, loss: float, name: str, rate: float) -> None:
+    def _check_finite(self, loss: float, name: str) -> None:
         if not math.isfinite(loss):
             raise Diverged(
                 f"the {name} is {loss} at iteration {self.meter.iteration}; the last learning rate "
-                f"was {rate:g}",
+                f"was {self._current_rate:g}",
                 exit_code=1,
             )
 

@@ -143,11 +143,10 @@ def _fit(
     with contextlib.closing(Progress(meter, total, learner.measured)) as progress:
         measure()
         while meter.iteration < total:
-            rate = learner.update()
-            progress.update(rate)
+            progress.update(learner.update())
             measure()
             if meter.iteration == total or meter.iteration % config.schedule.evaluate_every == 0:
-                row = learner.evaluate(rate)
+                row = learner.evaluate()
                 folder.write_table("metrics", meter.rows)
                 tracker.log(row)
                 progress.evaluated(row)
