@@ -117,11 +117,12 @@ def add_shortcut(y, x, stride: int, option: str | None, name: str, project: Call
     """
     if option is None:
         return y
-    filters, changes = y.shape[-1], stride != 1 or x.shape[-1] != y.shape[-1]
+    filters, beside = y.shape[-1], f"{name}{SHORTCUT}"
+    changes = stride != 1 or x.shape[-1] != filters
     if option == "C" or (option == "B" and changes):
-        x = project(x, filters, stride, name=f"{name}{SHORTCUT}")
+        x = project(x, filters, stride, name=beside)
     elif changes:
-        x = ZeroPadShortcut(filters, stride, name=f"{name}{SHORTCUT}")(x)
+        x = ZeroPadShortcut(filters, stride, name=beside)(x)
     return layers.Add(name=f"{name}_add")([y, x])
 
 
