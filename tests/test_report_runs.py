@@ -10,6 +10,7 @@ from degradation.report.runs import read_runs
 
 ROWS = make_rows(SCHEDULES["short"], (20.0, 20.0), 0, "test")
 LENGTH = {"schedule.iterations": 64_000, "schedule.drops": [32_000, 48_000]}
+SMALL = {"data.name": "synthetic", "data.train_images": 100}
 BARE = {"model.init": "dirac", "model.norm": "none"}
 
 
@@ -111,7 +112,7 @@ class TestRun:
             # A training error over more iterations is another one.
             ("paper", {"schedule.evaluate_every": 1600}, [], True, False),
             ("paper", {"data.dir": "/elsewhere", "schedule.evaluate_every": 80}, [], True, True),
-            ("paper", {"data.name": "synthetic"}, ["data=synthetic"], True, False),
+            ("paper", SMALL, ["data=synthetic"], True, False),
             ("paper", BARE, ["init=dirac", "norm=none"], True, False),
             # One of one's own is not the paper's, even where all that both have is equal.
             ("paper", {"optimizer.name": "cosine"}, ["optimizer=cosine"], True, False),
