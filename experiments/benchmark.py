@@ -76,7 +76,7 @@ def start(job: Job) -> None:
         **git_state(ROOT),
     )
     hours = results.training_hours(table if data == "cifar10" else table[:0], ours, batch)
-    device = f"{machine['cpu']}, {threads} threads"
+    device = f"{machine['cpu']}, {threads} thread{'s' * (threads > 1)}"
     caption = (
         f"{device}; data={data}, batches of {batch}; {repeats} measurements of {seconds} s each, "
         "interleaved; in brackets the median of the ratios within each round"

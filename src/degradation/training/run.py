@@ -221,6 +221,7 @@ def _announce(folder: RunFolder, learner: Learner, environment: dict[str, Any]) 
     drops = ", ".join(f"{drop:,}" for drop in schedule.drops) or "none"
     unseen = "held-out" if config.data.holdout else "test"
     devices = filter(None, [environment["gpu"], environment["cpu"]])
+    threads = environment["threads"]
     for name, text in {
         "network": f"{learner.model.name}, {learner.parameters:,} trainable parameters",
         "schedule": f"{schedule.name}: {schedule.iterations:,} iterations of "
@@ -228,7 +229,7 @@ def _announce(folder: RunFolder, learner: Learner, environment: dict[str, Any]) 
         "data": f"{dataset.label}: {len(dataset.train_labels):,} training and "
         f"{len(dataset.test_labels):,} {unseen} images",
         "precision": f"{environment['precision']} (runtime.precision={config.runtime.precision})",
-        "device": f"{', '.join(devices)}, {environment['threads']} threads",
+        "device": f"{', '.join(devices)}, {threads} thread{'s' * (threads > 1)}",
         "folder": relative(folder.path),
     }.items():
         say(f"{name:<10}{text}")
