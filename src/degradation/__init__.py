@@ -14,15 +14,19 @@ def load_network(folder: Path | str) -> "keras.Model":
 
     It takes images as they are, uint8 or float `[batch, 32, 32, 3]` in 0..255, and gives float32
     logits `[batch, classes]`: the mean image is subtracted inside. It needs no data. It computes in
-    the precision that it was trained in; `degradation.models.to_float32` changes that.
+    the precision that it was trained in; `degradation.models.to_float32` changes that. The network
+    itself, with its layers, is in it: `network.get_layer(network.name)`.
 
-    Raises `UserError` for a folder without a network.
+    Raises `UserError` for a folder without a network, and if that is damaged or would run code.
     """
     # Here, because TensorFlow takes seconds.
+    import warnings
+
     import keras
     import numpy as np
 
     import degradation.models  # noqa: F401  Keras finds the layers by it
+    from degradation.config import relative
     from degradation.data.pipeline import SCALE
     from degradation.errors import UserError
 
@@ -30,13 +34,20 @@ def load_network(folder: Path | str) -> "keras.Model":
     for file in files:
         if not file.is_file():
             raise UserError(f"{folder}: no {file.name}; allowed: the folder of a finished run")
-    network, mean = keras.models.load_model(files[0], compile=False), np.load(files[1])
-    images = keras.Input(mean.shape, name="pixels")
-    # What `preprocess` does: subtract the mean image, divide by a constant.
-    preprocess = keras.layers.Normalization(
-        axis=(1, 2, 3), mean=mean, variance=np.full_like(mean, SCALE**2), dtype="float32"
-    )
-    return keras.Model(images, network(preprocess(images)), name=network.name)
+    try:
+        mean = np.load(files[1])
+        # The warnings: an error that says the same follows.
+        with warnings.catch_warnings(action="ignore"):
+            network = keras.models.load_model(files[0], compile=False, safe_mode=True)
+        images = keras.Input(mean.shape, name="pixels")
+        # What `preprocess` does: subtract the mean image, divide by a constant.
+        preprocess = keras.layers.Normalization(
+            axis=(1, 2, 3), mean=mean, variance=np.full_like(mean, SCALE**2), dtype="float32"
+        )
+        return keras.Model(images, network(preprocess(images)), name=network.name)
+    except Exception as error:  # whatever Keras trips over, the files are not those of a run
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{relative(files[0])} cannot be loaded: {reason}") from error
 
 
 def load_recorded(run: str) -> "keras.Model":

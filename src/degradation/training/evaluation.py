@@ -3,15 +3,12 @@
 While a run trains, `Learner.evaluate` evaluates.
 """
 
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-import degradation.models  # noqa: F401  lets Keras read the layers of saved networks
+from degradation import load_network
 from degradation.config import ROOT, option_values, relative
 from degradation.data import Dataset, load_dataset
 from degradation.errors import UserError
@@ -19,8 +16,7 @@ from degradation.records.machine import describe_machine
 from degradation.records.run_folder import RunFolder
 from degradation.setting import Setting
 from degradation.training.devices import set_up, threads_for
-from degradation.training.protocol import parts_of
-from degradation.training.steps import make_evaluation
+from degradation.training.steps import EVALUATION_BATCH, cross_entropy
 
 
 @dataclass(frozen=True)
@@ -73,13 +69,17 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
         options["dir"] = data_dir
     dataset = load_dataset(**options, root=ROOT)
 
-    parts = parts_of(values["optimizer.batch"], values["optimizer.ghost_batch"])
-    set_up(precision, threads_for(parts, describe_machine()["cores"]), setting.seed)
-    model = _load(path, values["model.classes"])
+    set_up(precision, threads_for(1, describe_machine()["cores"]), setting.seed)
+    network, classes = load_network(folder.path), values["model.classes"]
+    given, gives = network.input_shape[1:], network.output_shape[1:]
+    if gives != (classes,):
+        raise UserError(
+            f"{relative(path)} cannot be loaded: it goes from {given} to {gives}, not {given} to "
+            f"{(classes,)}"
+        )
     labels = dataset.test_labels
-    losses, predictions = make_evaluation(
-        model, dataset.test_images, labels, dataset.mean_image, parts
-    )()
+    logits = network.predict(dataset.test_images, EVALUATION_BATCH, verbose=0)
+    losses, predictions = cross_entropy(labels, logits).numpy(), logits.argmax(axis=1)
     return Evaluation(
         loss=float(np.mean(losses, dtype=np.float64)),
         error=100.0 * int(np.sum(predictions != labels)) / len(labels),
@@ -102,19 +102,3 @@ def errors_by_class(predictions: np.ndarray, dataset: Dataset) -> list[dict[str,
         error = 100.0 * wrong / images if images else None
         rows.append({"class": name, "images": images, "error": error})
     return rows
-
-
-def _load(path: Path, classes: int) -> keras.Model:
-    """Load a model of so many classes; raises `UserError`, whatever else the file holds."""
-    try:
-        # The warnings: an error that says the same follows.
-        with warnings.catch_warnings(action="ignore"):
-            model = keras.models.load_model(path, compile=False, safe_mode=True)
-        shapes = model.input_shape[1:], model.output_shape[1:]
-        expected = (32, 32, 3), (classes,)
-        if shapes != expected:
-            raise ValueError("it goes from {} to {}, not {} to {}".format(*shapes, *expected))
-    except Exception as error:  # whatever Keras trips over, the file is not one that a run wrote
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{relative(path)} cannot be loaded: {reason}") from error
-    return model
