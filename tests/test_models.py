@@ -5,6 +5,7 @@ from typing import get_args
 import keras
 import numpy as np
 import pytest
+from command_line import refusal
 from keras import layers
 from small_networks import FAMILIES, STAGES, VGG, draw_images, of_type, shake
 
@@ -158,6 +159,14 @@ def test_an_update_reaches_every_weight(family):
         assert np.isfinite(weight).all() and np.any(weight != old), weight.path
 
 
+def test_random_layers_are_refused():
+    """Parts have no state of their own: a mask would be the same at every update."""
+    dropped = keras.layers.Dropout(0.5)(keras.layers.Flatten()(images := keras.Input((32, 32, 3))))
+    model = keras.Model(images, keras.layers.Dense(10)(dropped), name="dropped")
+    told = refusal(make_learn, model, SGD())
+    assert told == "model=dropped: allowed: no random layers, such as Dropout"
+
+
 @families
 def test_saves_and_loads(family, tmp_path, set_policy):
     """In Keras' safe mode and under another policy: the same outputs to the last bit."""
@@ -244,6 +253,15 @@ def test_response_std_and_kernel_norm_by_hand():
     (row,) = [r for r in convolutions(model) if r["layer"] == conv.name]
     assert row["response_std"] == pytest.approx(np.sqrt(np.mean(gamma**2) + beta.var()), rel=1e-6)
     assert row["kernel_norm"] == pytest.approx(0.5 * np.sqrt(9 * 16 * 32))
+
+
+def test_response_std_of_a_batch_norm_without_gamma_and_beta_is_1():
+    """That is what normalises, in Keras' usual idiom before a ReLU and without it."""
+    images = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 3, use_bias=False)(images)
+    x = keras.layers.BatchNormalization(scale=False, center=False)(x)
+    (row,) = convolutions(keras.Model(images, x))
+    assert row["response_std"] == 1.0
 
 
 def test_a_convolution_without_a_batch_norm_of_its_own_has_no_response_std():

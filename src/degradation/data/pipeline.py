@@ -61,7 +61,10 @@ class Sampler:
 
 
 def preprocess(images: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
-    """Subtract the training set's mean image from uint8 images and scale to about unit variance."""
+    """Subtract the mean image and scale to about unit variance.
+
+    `images` is uint8 `[n, 32, 32, 3]`, `mean` float32 `[32, 32, 3]`; gives float32.
+    """
     return (tf.cast(images, tf.float32) - mean) / SCALE
 
 

@@ -32,7 +32,7 @@ class Conv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="degradation")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation of `[batch, height, width, channels]`, as one fused op.
+    """Batch normalisation of `[batch, height, width, channels]`, with gamma and beta, as one op.
 
     The same outputs, gradients and moving averages as Keras' layer, up to rounding; Keras 3
     computes them with many small ops, which is slower: `docs/performance.md` has the figures.

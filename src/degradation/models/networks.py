@@ -15,8 +15,8 @@ def build_model(name: str, **settings) -> keras.Model:
     Keywords are keys of that file or of its family, and count before it:
     `build_model("resnet20", shortcut="B")`. The model takes preprocessed float32 images
     `[batch, 32, 32, 3]` and gives float32 logits `[batch, classes]`, of ten classes unless the file
-    says otherwise; between them it computes in Keras' global precision policy, which it takes as it
-    finds it. Keras' image data format must be its default, channels last.
+    says otherwise; between them it computes in Keras' global precision policy: float32,
+    mixed_bfloat16 or mixed_float16. Keras' image data format must be its default, channels last.
 
     Raises `UserError` for an unknown name, an unknown keyword or a value that is not allowed.
     """

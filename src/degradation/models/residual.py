@@ -28,6 +28,7 @@ def cifar_resnet(
 
     A 3×3 convolution, then n blocks of two 3×3 convolutions in each of three stages, with 16, 32
     and 64 filters on maps of 32×32, 16×16 and 8×8, global average pooling and a dense layer.
+    `shortcut` and `block` are those of `resnet`.
 
     `init` is how the kernels of convolutions begin: He normal; `dirac`, near the identity, but for
     the stem's; `gaussian`, N(0, 0.01²). With `norm="none"` convolutions have biases, and no batch

@@ -26,7 +26,7 @@ def summarize(model: keras.Model) -> Summary:
 
     `layers` are the convolutions and dense layers, but for the projections of shortcuts.
     `parameters` are trainable ones; moving averages are none. `multiply_adds` are those of all
-    convolutions, projections included, and dense layers, for one image of the model's input size
+    `Conv2D` layers, projections included, and `Dense` ones, for one image of the model's input size
     (He et al. 2015, Table 1, calls them FLOPs); normalisation, additions and pooling are left out.
     """
     weighted = [layer for layer in model.layers if isinstance(layer, WEIGHTED)]
@@ -72,5 +72,6 @@ def on_shortcut(layer: keras.layers.Layer) -> bool:
 def _response_std(norm: layers.BatchNormalization | None) -> float | None:
     if norm is None:
         return None
-    gamma, beta = (np.asarray(x, np.float64) for x in (norm.gamma, norm.beta))
+    gamma = np.asarray(norm.gamma if norm.scale else 1.0, np.float64)
+    beta = np.asarray(norm.beta if norm.center else 0.0, np.float64)
     return float(np.sqrt(np.mean(gamma**2) + np.var(beta)))

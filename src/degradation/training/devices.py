@@ -97,5 +97,5 @@ def set_up(precision: str, threads: dict[str, int], seed: int, gpu: Gpu | None =
     # Whatever the user's keras.json says.
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
-    keras.mixed_precision.set_global_policy(POLICIES[precision])
+    keras.config.set_dtype_policy(POLICIES[precision])
     keras.utils.set_random_seed(seed)

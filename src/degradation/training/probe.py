@@ -80,7 +80,10 @@ class Probe:
                 cosine = _cosine(self._kernels[name].numpy(), self._initial[name])
                 seen = measured[name] | {"relative_step": relative_step, "cosine": cosine}
                 rows.append({"update": update, **row, **seen})
-        network = {"layer": "network", "loss": loss, "shattering": float(self._look_at_noise())}
+        # A GPU has no deterministic gradient of batch normalisation by fixed moments.
+        with tf.device("CPU:0"):
+            shattering = float(self._look_at_noise())
+        network = {"layer": "network", "loss": loss, "shattering": shattering}
         return [*rows, {"update": update, **network}]
 
     @tf.function

@@ -14,6 +14,7 @@ from keras.optimizers import Optimizer
 
 from degradation.data import Dataset
 from degradation.data.pipeline import BatchPlan, augment, preprocess
+from degradation.errors import UserError
 
 EVALUATION_BATCH = 500  # images; no influence on the result
 
@@ -55,10 +56,14 @@ def make_learn(
     It is given each part's preprocessed images `[n, 32, 32, 3]` and int32 labels `[n]`. A part has
     batch normalisation's moments of its own (ghost batch normalisation, Hoffer et al. 2017; He et
     al. 2015 trained half of each batch on each of two GPUs). The gradient is that of the mean
-    cross-entropy and of the losses of the model's own layers, if they have any; moving averages
-    stay as they are. It gives the mean cross-entropy and how many images were classified wrongly.
-    With `xla`, XLA compiles what comes before the update.
+    cross-entropy and of the losses of the model's own layers, if they have any; what is not
+    trainable, such as moving averages, stays as it is. It gives the mean cross-entropy and how many
+    images were classified wrongly. With `xla`, XLA compiles what comes before the update.
+
+    Raises `UserError` for a model with random layers: they would draw the same at every update.
     """
+    if any("seed_generator" in v.path for v in model.non_trainable_variables):
+        raise UserError(f"model={model.name}: allowed: no random layers, such as Dropout")
     weights = model.trainable_variables
     optimizer.build(weights)
 
