@@ -95,8 +95,9 @@ def fault(folder: RunFolder, learner: Learner, error: BaseException) -> None:
         if isinstance(error, Stopped):
             end(folder, learner, "interrupted")
             return
-        message = str(error).replace(str(folder.path), relative(folder.path))
-        failure = {"failure": message or type(error).__name__}
+        # The messages of others have stacks, and with them paths; the terminal shows them.
+        message = str(error) if isinstance(error, UserError) else type(error).__name__
+        failure = {"failure": message.replace(str(folder.path), relative(folder.path))}
         if isinstance(error, Diverged):
             end(folder, learner, "diverged", **failure, diverged_at=learner.meter.iteration)
         else:
