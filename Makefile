@@ -71,7 +71,7 @@ lint: $(READY) ## check style and formatting
 ## settings
 ##   PYTHON=python3     interpreter for .venv (3.11, 3.12 or 3.13)
 ##   GPU=1              with TensorFlow's CUDA libraries as well, several GB (Linux, x86-64); ARGS=runtime=gpu uses them
-##   SCHEDULE=short     paper, medium, short, brief or smoke; for reproduce-figure4 brief is the default
+##   SCHEDULE=short     for reproduce-figure… and report: paper, medium, short, brief or smoke; for reproduce-figure4 brief is the default
 ##   SEEDS=0            for reproduce-figure…: one seed, or several (0,1,2)
 ##   ARGS=              more for the command: Hydra overrides such as ARGS="data=synthetic", or pytest's options
 

@@ -26,7 +26,7 @@ from degradation.setting import Setting
 PATHS = ("run_dir", "data.dir", "runs", "out", "benchmark.out")  # keys whose value is a path
 HELP = """python -m experiments.{name} [-m] [KEY=VALUE ...]
 
-  -m, --multirun  a job for each combination of values: -m model=plain20,plain56 seed=0,1
+  -m, --multirun  a job for each combination of values: -m KEY=A,B KEY=C,D
   --cfg job       print the configuration, and do nothing else
   --help          this
 
@@ -175,7 +175,8 @@ def _check(override: Override) -> None:
     if override.is_delete():
         raise UserError(f"{key}: missing, and needed; allowed: {key}=value")
     if override.is_sweep_override():
-        words = "" if (CONF / key).is_dir() else f"; a list is [{text.partition('=')[2]}]"
+        value = text.partition("=")[2]
+        words = "" if (CONF / key).is_dir() or "(" in value else f"; a list is [{value}]"
         raise UserError(f"{text}: allowed: one value, or -m to run a job for each{words}")
     if (CONF / key).is_dir():
         value = override.value()

@@ -153,10 +153,14 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
             results = launcher.launch([[f"+job={number}"] for number in range(len(jobs))], 0)
         with contextlib.suppress(OSError):  # of a cluster, whose jobs print there
             folder.rmdir()
-        return [result.return_value for result in results]
+        codes = [result.return_value for result in results]
     except Exception as error:  # of an engine that cannot run the jobs, or has lost one
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{' '.join(chosen)}: {reason}; see {place}", exit_code=1) from error
+    for overrides, code in zip(jobs, codes, strict=True):
+        if code not in (0, IN_USE):  # what a cluster's job said is in a file there
+            complain(f"warning: exit code {code}: {' '.join(overrides)}")
+    return codes
 
 
 def _hear_nothing() -> None:

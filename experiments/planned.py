@@ -86,7 +86,7 @@ def train_missing(runs: list[PlannedRun], launcher: list[str], overwrite: bool =
     """
     missing = []
     for run in runs:
-        if run.folder.status not in ENDED or overwrite:
+        if overwrite or run.folder.status not in ENDED:  # the status of one may be damaged
             missing.append(run)
         elif run.diverged:
             say(f"{run.name} has diverged at iteration {run.folder.manifest()['diverged_at']:,}")
@@ -95,12 +95,14 @@ def train_missing(runs: list[PlannedRun], launcher: list[str], overwrite: bool =
     if launcher and missing:
         codes = launch("experiments.run", [run.overrides for run in missing], launcher)
         faults = [_fault(run, code) for run, code in zip(missing, codes, strict=True)]
-        _tell_old(run for run, fault in zip(missing, faults, strict=True) if fault)
+        if overwrite:
+            _tell_old(run for run, fault in zip(missing, faults, strict=True) if fault)
         return max(faults)
     for number, run in enumerate(missing, 1):
         say(f"\n{run.name}")
         if code := _fault(run, run_alone("experiments.run", run.overrides)):
-            _tell_old(missing[number:])
+            if overwrite:
+                _tell_old(missing[number:])
             return code
     return 0
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from degradation.config import RUNS, check_models, read_figures, recorded, relative
 from degradation.errors import UserError
-from degradation.report import drawn, find_runs, models_of, write_report
+from degradation.report import Request, drawn, find_runs, models_of, select, write_report
 from degradation.training.tracking import Tracker, run_id
 from experiments.command import command
 from experiments.compose import Job, key_of
@@ -27,7 +27,7 @@ def check(job: Job) -> None:
     check_models("figure.panels", drawn(job.checked.figure.model_dump()))
     runs = planned(job)  # not every network has every key
     check_alike(runs)
-    check_alone(runs)
+    check_alone(runs, request(job, RUNS))
 
 
 def planned(job: Job) -> list[PlannedRun]:
@@ -35,7 +35,7 @@ def planned(job: Job) -> list[PlannedRun]:
     figure = job.config.figure
     shared = [o for o in job.overrides if key_of(o).split(".")[0] not in ("figure", "seeds")]
     shared.insert(0, f"tracking.group={figure.name}")  # unless another is asked for
-    remedy = "move it elsewhere, or overwrite=true"
+    remedy = "move it elsewhere; overwrite=true trains all runs of the figure again"
     return plan_runs(models_of(figure), job.config.seeds, shared, job.launcher, remedy)
 
 
@@ -49,12 +49,14 @@ def check_alike(runs: list[PlannedRun]) -> None:
         )
 
 
-def check_alone(runs: list[PlannedRun]) -> None:
-    """Raise `UserError` if one of `runs` is elsewhere in `RUNS`, too: a report would not choose."""
+def check_alone(runs: list[PlannedRun], asked: Request) -> None:
+    """Raise `UserError` if a run of the report is twice in `RUNS`: it would not choose."""
     places = {run.setting: run.folder.path for run in runs}
-    for run in find_runs(RUNS):
+    found = asked.wanted(find_runs(RUNS))
+    select(found, asked.setting.schedule, asked.setting.variant)  # raises for other networks, too
+    for run in found:
         place = places.get(run.setting, run.path)
-        if run.path != place:
+        if run.path.resolve() != place.resolve():
             raise UserError(
                 f"{relative(run.path)} is the run whose place is {relative(place)}: allowed: one; "
                 "move it elsewhere"

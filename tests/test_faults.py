@@ -41,6 +41,17 @@ def copy(whole, folder) -> RunFolder:
     return folder
 
 
+def crash() -> None:
+    raise ValueError("Graph execution error:\n\nFile /home/somebody/code.py, line 1")
+
+
+def test_fault_of_a_library_is_told_whole_on_the_terminal_alone(folder):
+    """Its message has a stack, and with it paths, which no record may have."""
+    ended = train(folder, faults=[partial(at_update, 2, crash)])
+    assert ended.code == 1 and "/home/somebody" in ended.err
+    assert (folder.status, folder.manifest()["failure"]) == ("failed", "ValueError")
+
+
 # The disk
 
 
@@ -104,7 +115,8 @@ def test_other_data_between_two_starts(folder, tmp_path, parts):
     fingerprint = folder.manifest()["dataset"]["fingerprint"]
     assert f"data.fingerprint is {fingerprint} there and sha256:" in line
     assert line.endswith(
-        "set CIFAR10_DIR to the data that it began on, or move its folder elsewhere"
+        "set CIFAR10_DIR, or the data.dir that was given, to the data that it began on, or move "
+        "its folder elsewhere"
     )
     assert line.count(" there and ") == 1
     assert files(folder.path) == before

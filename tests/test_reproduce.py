@@ -170,6 +170,29 @@ def test_what_is_in_the_way_is_refused_before_anything_is_trained(
     assert [word for word in words if word not in line] == []
 
 
+def test_a_run_that_the_report_would_find_twice_is_refused_before_anything_is_trained(tree, runs):
+    for place in ("smoke", "copy"):
+        write_run(runs, "resnet20", folder=runs / place / "resnet20/seed0", schedule="smoke")
+    line = refused(tree, "figure=figure1", "schedule=smoke", name="reproduce")
+    assert "are both resnet20 with seed=0" in line
+
+
+def test_a_link_to_a_run_is_no_second_run(tree, runs):
+    write_runs(runs, MODELS, schedule="smoke", precision=cpu_precision())
+    (runs / "best").symlink_to("smoke/plain20/seed0")
+    words = ("figure=figure1", "schedule=smoke", "tracking=disabled")
+    assert "plain20/seed0 is complete" in run(*words, name="reproduce", tree=tree).output()
+
+
+def test_overwriting_trains_what_is_damaged_again(tmp_path, monkeypatch):
+    folder, started = RunFolder(write_run(tmp_path, "plain20")), []
+    (folder.path / "manifest.json").write_text("{")
+    monkeypatch.setattr(planning, "run_alone", lambda module, job: started.append(job) or 0)
+    runs = [planning.PlannedRun(None, folder, ["seed=0"])]
+    assert planning.train_missing(runs, [], overwrite=True) == 0
+    assert started == [["seed=0"]]
+
+
 def test_a_run_that_fails_ends_the_reproduction_with_its_code(monkeypatch):
     """Nothing is drawn then; launcher and group are those that were asked for."""
     asked = []
@@ -301,6 +324,15 @@ def test_report_says_which_runs_it_lacks_or_that_it_was_given_one(tree, runs, ov
     write_run(runs, "plain20", 0)
     line = refused(tree, *overrides)
     assert [word for word in words if word not in line] == []
+
+
+def test_a_report_that_lacks_a_run_says_what_is_wrong_with_it(tree, runs):
+    folder = write_run(runs, "plain20")
+    rows = (folder / "metrics.csv").read_text().splitlines(keepends=True)
+    (folder / "metrics.csv").write_text("".join(rows[:-1]))
+    line = refused(tree, "figure=figure1")
+    assert "no finished run of plain20 seed 0 (metrics.csv lacks " in line
+    assert "), plain56 seed 0 on schedule=short" in line
 
 
 def test_a_figure_of_other_networks_is_made_again_of_these(tree, runs):

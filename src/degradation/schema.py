@@ -60,6 +60,13 @@ def _once(values: tuple) -> tuple:
     return values
 
 
+def _project(name: str) -> str:
+    if not re.fullmatch(r"[^/\\#?%:]{1,128}", name):  # as W&B has it
+        words = "1 to 128 characters, none of / \\ # ? % :; without it WANDB_PROJECT counts"
+        raise PydanticCustomError("project", words)
+    return name
+
+
 Item = TypeVar("Item")
 ListOf = Annotated[tuple[Item, ...], Field(strict=False)]  # from YAML's lists, and hashable
 SomeOf = Annotated[ListOf[Item], Field(min_length=1)]
@@ -161,7 +168,7 @@ class Tracking(Values):
     """`conf/tracking/`."""
 
     mode: Literal["disabled", "offline", "online"]
-    project: Annotated[str, Field(pattern=r"^[^/\\#?%:]{1,128}$")] = "degradation"  # as W&B has it
+    project: Annotated[str, AfterValidator(_project)] = "degradation"
     group: Text | None = None
 
 

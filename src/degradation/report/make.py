@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def write_report(asked: Request) -> Page:
     runs = select(finished, schedule, variant)
     kind = schedule, asked.setting.variant_without("precision")
     alike = [r for r in finished if (r.schedule, r.setting.variant_without("precision")) == kind]
-    _check_nothing_missing(asked, runs, found)
+    _check_nothing_missing(asked, runs, found, others)
     # A folder of one schedule alone has its report right in it.
     inside = asked.folder.name == schedule and any(r.path.parents[1] == asked.folder for r in runs)
     out_dir = asked.folder if inside else asked.folder / schedule
@@ -146,21 +147,30 @@ def check_claims(page: Page, figure: dict[str, Any] | None = None) -> None:
         raise UserError("strict=true: no claim could be judged", exit_code=1)
 
 
-def _check_nothing_missing(asked: Request, runs: list[Run], found: list[Run]) -> None:
+def _check_nothing_missing(
+    asked: Request, runs: list[Run], found: list[Run], others: list[LeftOut]
+) -> None:
     """Raise `UserError` if there are no `runs`, or not all that the figure needs.
 
-    The error has the command that trains them. For a network without a file in `conf/model/`,
-    which none could train, it says that there is no such network.
+    The error says what is wrong with those that are there, and has the command that trains them.
+    For a network without a file in `conf/model/`, which none could train, it says that there is no
+    such network.
     """
     setting, figure, lacking = asked.setting, asked.figure, "no finished run"
     needed, there = models_of(figure) if figure else [], {(run.model, run.seed) for run in runs}
     seeds = asked.seeds or sorted({seed for model, seed in there if model in needed}) or [0]
-    absent = [f"{m} seed {s}" for s in seeds for m in needed if (m, s) not in there]
+    reasons = {
+        (run.model, run.seed): f" ({reason})"
+        for _, reason, run in others
+        if run and (run.schedule, run.variant) == (setting.schedule, setting.variant)
+    }
+    absent = [pair for pair in product(needed, seeds) if pair not in there]
     if runs and not absent:
         return
     if figure:
         check_models("figure.panels", needed)
-        lacking = f"figure={figure['name']}: {lacking} of {', '.join(absent)}"
+        told = [f"{model} seed {seed}{reasons.get((model, seed), '')}" for model, seed in absent]
+        lacking = f"figure={figure['name']}: {lacking} of {', '.join(told)}"
     if not figure and any(override.startswith("model.") for override in setting.overrides):
         training = _training(asked, [setting.model], seeds)  # of a figure, not all have such a key
     else:
@@ -168,9 +178,9 @@ def _check_nothing_missing(asked: Request, runs: list[Run], found: list[Run]) ->
         training = asked.command("reproduce", *words, seeds=f"seeds={show(sorted(seeds))}")
     kind = f"schedule={setting.schedule}" + (f" with {setting.variant}" if setting.variant else "")
     place = "" if asked.folder == RUNS else f" in {relative(RUNS)}"
-    others = "" if runs else _others(found)
+    there_are = "" if runs else _others(found)
     raise UserError(
-        f"{lacking} on {kind} in {relative(asked.folder)}; to train{place}: {training}{others}"
+        f"{lacking} on {kind} in {relative(asked.folder)}; to train{place}: {training}{there_are}"
     )
 
 

@@ -34,7 +34,10 @@ def check_same_run(
     if manifest and fingerprint not in (None, there):
         different.append(f"data.fingerprint is {there} there and {fingerprint} here")
         if len(different) == 1:
-            remedy = "set CIFAR10_DIR to the data that it began on, or move its folder elsewhere"
+            remedy = (
+                "set CIFAR10_DIR, or the data.dir that was given, to the data that it began on, or "
+                "move its folder elsewhere"
+            )
     if different:
         raise UserError(
             f"{relative(folder.path)} holds another run, which is left as it is: "

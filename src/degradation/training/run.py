@@ -54,7 +54,9 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
             if not config.overwrite:
                 check_same_run(folder, setting, dataset.fingerprint)
                 if folder.status == "complete":
-                    say(f"{relative(folder.path)} is complete; overwrite=true trains it again")
+                    lacks = config.probe.name != folder.manifest().get("probe", "none") == "none"
+                    but = ", without the probe" * lacks
+                    say(f"{relative(folder.path)} is complete{but}; overwrite=true trains it again")
                     return
 
             checkpoint = None if config.overwrite else folder.load_checkpoint()

@@ -10,6 +10,7 @@ import hashlib
 import os
 import queue
 import re
+import shlex
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -128,7 +129,8 @@ class Tracker:
             try:
                 run.finish(exit_code)
             except TimeoutError:
-                rest = f"`wandb sync {Path(run.dir).parent}` sends the rest"
+                place = shlex.quote(str(Path(run.dir).parent))
+                rest = f"`.venv/bin/wandb sync {place}` sends the rest"
                 _warn(f"not all was uploaded in time; {rest}")
 
         self._requests.put(close)
