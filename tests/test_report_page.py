@@ -18,7 +18,7 @@ from degradation.report import find_runs, judge
 from degradation.report.comparison import Comparison
 from degradation.report.figures import draw_pictures
 from degradation.report.page import Page, write_page
-from degradation.report.provenance import facts, machines, run_row
+from degradation.report.provenance import caveats, facts, machines, run_row
 
 NETWORKS = ["plain20", "plain32", "plain56", "resnet20", "resnet32", "resnet56"]
 MACHINE = {
@@ -208,12 +208,15 @@ def test_what_runs_do_not_share_names_its_runs(tmp_path):
     write_run(tmp_path, "plain20", 1, **MACHINE)
     write_run(tmp_path, "plain56", 0, **MACHINE | {"gpu": "A100", "precision": "float32"})
     write_run(tmp_path, "resnet56", 0, **MACHINE | {"emulated": True})
-    told = {(what, networks): value for what, value, networks, _ in facts(find_runs(tmp_path))}
+    runs = find_runs(tmp_path)
+    told = {(what, networks): value for what, value, networks, _ in facts(runs)}
     assert told[("data", "")].startswith("CIFAR-10, 97 of 60,000")
     assert told[("precision", "plain-20")].startswith("bfloat16;")
     assert told[("precision", "ResNet-56")].startswith("bfloat16 (emulated);")
     assert told[("precision", "plain-56")] == "float32"
     assert told[("machine", "plain-56")].startswith("A100, AMD EPYC, 2 cores")
+    precisions = "bfloat16 (plain-20, ResNet-56); float32 (plain-56)."
+    assert f"These runs are not all in one precision: {precisions}" in caveats(runs)
 
 
 def test_what_holds_for_most_networks_comes_last_and_does_not_list_them(tmp_path):
@@ -259,15 +262,22 @@ def test_what_is_the_papers_and_what_departs_from_it(tmp_path):
     assert told == [("none", "plain-20", "none"), ("rate=0.05", "plain-56 (rate=0.05)", "none")]
 
 
+def test_a_network_of_the_paper_with_other_settings_is_not_said_to_be_none_of_its(tmp_path):
+    write_run(tmp_path, settings={"model.shortcut": "A"}, schedule="paper")
+    assert caveats(find_runs(tmp_path)) == ""
+
+
 def test_decay_and_batch_normalisation_are_told_of_each_network(tmp_path):
     write_run(tmp_path)
     bare = {"model.norm": "none", "optimizer.decay": "all"}
     write_run(tmp_path, "plain56", settings=bare)
     write_run(tmp_path, "resnet20", settings={"optimizer.ghost_batch": None})
+    write_run(tmp_path, "resnet56", settings={"optimizer.weight_decay": 0.0})
     told = {(f[0], f[2].split(" (")[0]): f[1] for f in facts(find_runs(tmp_path))}
     assert told["weight decay", "plain-56"] == "on all trainable variables"
+    assert told["weight decay", "ResNet-56"] == "none"
     assert told["weight decay", "plain-20, ResNet-20"].startswith("on the kernels of conv")
-    norm = told["batch normalisation", "plain-20"]
+    norm = told["batch normalisation", "plain-20, ResNet-56"]
     assert norm.startswith("on 64 images at a time; ")
     # What the page says is what is done.
     assert float(re.search("epsilon ([^;]+);", norm)[1]) == BatchNormalization().epsilon

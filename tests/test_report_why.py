@@ -18,7 +18,7 @@ from report_samples import (
 )
 
 from degradation.records.run_folder import RunFolder
-from degradation.report import Request, find_runs, select, write_report
+from degradation.report import Request, find_runs, make, select, write_report
 from degradation.report.runs import read_runs
 from degradation.report.why import (
     build_why,
@@ -206,6 +206,14 @@ class TestReport:
             write(tmp_path, "plain56", seed, variant)
         (row, _) = rows(report(tmp_path, seeds=[1]), "plain-56", "near-identity kernels")
         assert row[2] == "1" and row[7] == "**no interval**"
+
+    def test_a_study_of_ones_own_is_set_beside_the_recorded_one(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(make, "RECORDED", tmp_path / "recorded")
+        pages = []
+        for root in ("recorded", "mine"):
+            write(tmp_path / root / "why", "plain56", variant="init=dirac")
+            pages.append(report(tmp_path / root / "why", "init=dirac"))
+        assert ["## Beside the recorded runs" in page for page in pages] == [False, True]
 
     def test_in_the_folder_of_the_question_lengths_are_those_of_the_folder_around(self, tmp_path):
         """Whose own reports do not see the runs of the question."""

@@ -218,6 +218,7 @@ def test_a_run_that_diverged_is_left_out_of_the_figure_and_not_trained_again(tre
     assert (runs / "smoke" / "figure1.png").exists()
     text = (runs / "smoke" / "report.md").read_text()
     assert "plain56/seed1`: diverged at iteration 7" in text
+    assert "Diverged, so without an error: plain-56 seed 0, plain-56 seed 1.\n" in text
     assert "| plain-56 |" not in text
 
 

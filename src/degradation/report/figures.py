@@ -158,11 +158,11 @@ def draw_pictures(
 @matplotlib.style.context(STYLE)
 def write_picture(drawing: Drawing, path: Path) -> Picture:
     """Write a figure to `path`, with either suffix; raises `UserError` as `replace_file` does."""
-    files = [path.with_name(f"{path.name}.{suffix}") for suffix in UNDATED]
-    for file, undated in zip(files, UNDATED.values(), strict=True):
-        about = {"Title": drawing.title, "Description": drawing.text} | undated
-        with replace_file(file) as temporary:
-            drawing.figure.savefig(temporary, format=file.suffix[1:], metadata=about)
+    about, files = {"Title": drawing.title, "Description": drawing.text}, []
+    for kind, undated in UNDATED.items():
+        files.append(path.with_name(f"{path.name}.{kind}"))
+        with replace_file(files[-1]) as temporary:
+            drawing.figure.savefig(temporary, format=kind, metadata=about | undated)
     return Picture(drawing.text.split("\n")[0], drawing.alt, *files)
 
 

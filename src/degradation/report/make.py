@@ -93,7 +93,9 @@ def write_report(asked: Request) -> Page:
     in_why = asked.folder.name == WHY
     around = _ended(*read_runs(asked.folder.parent)) if in_why else []
     why = tell(runs, ended, [*ended, *asked.wanted(around)])
-    recorded = [*find_runs(RECORDED), *([] if in_why else find_runs(RECORDED / WHY))]
+    # The recorded runs for why are set beside those that they repeat, all others beside both.
+    beside = [RECORDED] if asked.folder == RECORDED / WHY else [RECORDED, RECORDED / WHY]
+    recorded = [run for folder in beside for run in find_runs(folder)]
     lost = [r for r in ended if r.diverged and (r.schedule, r.variant) == (schedule, variant)]
     agreements, own = compare_precisions(alike), {(run.model, run.seed) for run in runs}
     twins = [run for run in alike if (run.model, run.seed) in own] if agreements else []
@@ -109,6 +111,7 @@ def write_report(asked: Request) -> Page:
         pictures=pictures,
         comparisons=compare(runs, recorded),
         commands=_commands(asked, [*runs, *lost, *(why.runs if why else []), *twins]),
+        lost=lost,
         agreements=agreements,
         left_out=left_out,
         why=why,
@@ -119,7 +122,8 @@ def write_report(asked: Request) -> Page:
         say(f"figure    {relative(picture.png)} and {picture.svg.name}")
     say(f"report    {relative(paths[0])}, {', '.join(path.name for path in paths[1:])}")
     whole = not suffix and asked.seeds is None and not asked.figure_overrides
-    if out_dir == RECORDED / schedule and whole and fill(README, schedule, section(schedule, runs)):
+    brief = section(schedule, runs, lost)
+    if out_dir == RECORDED / schedule and whole and fill(README, schedule, brief):
         say(f"readme    {README.name}, what it has between the markers of {schedule}")
     return page
 
@@ -236,7 +240,7 @@ def _commands(asked: Request, runs: list[Run]) -> list[str]:
     for (*kind, _), group in networks.items():
         # A probe is no part of a setting, since it changes no run; the report would miss it.
         probed = any(not run.probe.empty for run in group)
-        sweeps.setdefault((*kind, probed, *sorted(r.seed for r in group)), []).append(group[0])
+        sweeps.setdefault((*kind, probed, *sorted({r.seed for r in group})), []).append(group[0])
     commands = []
     for (_, _, runtime, probed, *seeds), firsts in sweeps.items():
         of_kind = replace(asked, setting=firsts[0].setting, runtime=runtime)

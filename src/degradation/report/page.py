@@ -3,6 +3,7 @@
 import base64
 import re
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
 from io import StringIO
@@ -53,7 +54,7 @@ class Page:
     """What a report tells. `commands` make its runs again, and then the report.
 
     `left_out` pairs runs of its kind that are not among `runs`, like plain56/seed2, with the
-    reason: those that diverged are results, too.
+    reason. Those that diverged are results, too; `lost` has them.
     """
 
     runs: list[Run]
@@ -61,6 +62,7 @@ class Page:
     pictures: list[Picture]
     comparisons: list[Comparison]
     commands: list[str]
+    lost: list[Run] = field(default_factory=list)
     agreements: list[Agreement] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     why: Why | None = None
@@ -98,12 +100,12 @@ def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
     return [out_dir / file for file in texts]
 
 
-def section(schedule: str, runs: list[Run]) -> str:
+def section(schedule: str, runs: list[Run], lost: Iterable[Run] = ()) -> str:
     """Tell the README what is recorded on a schedule: verdicts, a figure, errors, the paper's.
 
     Of schedules other than the paper's the claims alone, and what they cannot show.
-    `runs` are all of the schedule without overrides, as `select` picks them. The report on them
-    lies in `results/recorded/<schedule>/`, with its figures.
+    `runs` are all of the schedule without overrides, as `select` picks them, and `lost` those of
+    them that diverged. The report on them lies in `results/recorded/<schedule>/`, with its figures.
     """
     names = {spec["name"] for spec in drawable(read_figures().values(), runs)}
     figure = next((name for name in ("figure6", "figure1") if name in names), None)
@@ -111,19 +113,18 @@ def section(schedule: str, runs: list[Run]) -> str:
     tested = [finding for finding in findings if not finding.lacking]
     more = {"headline": headline(findings), "folder": f"results/recorded/{schedule}"}
     more |= {"figure": figure} if schedule == "paper" else {"errors": []}
-    return _render(runs, tested, brief=True, **more)
+    return _render(runs, tested, brief=True, lost=lost, **more)
 
 
 def fill(readme: Path, schedule: str, text: str) -> bool:
     """Put `text` between the markers of a schedule, if the file has them; say whether it has."""
-    start, end = START.format(schedule), END.format(schedule)
+    start, end = (re.escape(mark.format(schedule)) for mark in (START, END))
     before = readme.read_bytes().decode() if readme.is_file() else ""
-    head, started, rest = before.partition(start)
-    _, ended, tail = rest.partition(end)
-    after = "".join([head, start, text, end, tail])
-    if started and ended and after != before:
+    between = re.compile(f"(?<={start}).*?(?={end})", re.DOTALL)
+    after, filled = between.subn(lambda _: text, before, count=1)
+    if after != before:
         write_atomically(readme, after.encode())
-    return bool(started and ended)
+    return filled > 0
 
 
 def summary_text(runs: list[Run], findings: list[Finding]) -> str:
@@ -157,6 +158,7 @@ def _render(runs: list[Run], findings: list[Finding], template: str = "report", 
         "brief": False,
         "folder": "",
         "figure": None,
+        "lost": (),
         "first": runs[0],
         "headline": headline(findings),
         "caveats": caveats(runs),

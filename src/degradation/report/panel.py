@@ -172,20 +172,20 @@ def draw_ends(axes: Axes, curves: list[Curve], limit: float, gap: float) -> None
 
 
 def draw_layers(
-    axes: Axes, table: pd.DataFrame, colours: dict[int, str], limits: tuple[float, float], log: bool
+    axes: Axes, table: pd.DataFrame, colours: dict[int, str], limits: tuple[float, float]
 ) -> None:
     """Draw what a probe measured of each convolution against its number, a line an update.
 
     `table` has a row an update and a column a layer; `colours` are by update, and the last panel of
-    the first row explains them. The axis has `limits` and, with `log`, is logarithmic.
+    the first row explains them. The axis has `limits`; if both are above 0 it is logarithmic.
     """
     for update, values in table.iterrows():
         width, above = (2, 4) if update == 0 else (1.1, 3)  # the first is before training
         style = {"color": colours[update], "linewidth": width, "zorder": above}
         axes.plot(values, gid=f"update-{update}", **style)
     axes.set_ylim(limits)  # before the scale, which warns where nothing is above 0
-    axes.set_yscale("log" if log else "linear")
-    if log and limits[1] < 100 * limits[0]:
+    axes.set_yscale("log" if limits[0] > 0 else "linear")
+    if limits[1] < 100 * limits[0]:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.minorticks_off()

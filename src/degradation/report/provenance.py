@@ -1,12 +1,14 @@
 """How runs were made, beside what the paper did, and what they cannot show."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from statistics import fmean
 from typing import Any
 
 from degradation.report.runs import PAPER_SCHEDULE, Run
+from degradation.setting import PAPER_NETWORKS
 
 EARLY = 7_000  # iterations: until about then ResNet-56 trails ResNet-20 in the paper's own curves
 BARELY = 40.0  # percent of training error of a network that has learned little; guessing has 90
@@ -22,7 +24,7 @@ def facts(runs: list[Run]) -> list[tuple[str, str, str, str]]:
     The report's template adds what is so for every run of this repository.
     """
     norm_there = (
-        "on each of two GPUs, 64 images at a time; constants not stated; "
+        "presumably on each of two GPUs, 64 images at a time; constants not stated; "
         "moments for testing averaged, by the authors' later code"
     )
     told: list[tuple[str, Callable[[Run], str], str]] = [
@@ -110,9 +112,14 @@ def seeds_of(runs: list[Run]) -> str:
 def caveats(runs: list[Run]) -> str:
     """Say what networks or a schedule other than the paper's cannot show; "" for its own."""
     sentences = []
-    if strangers := list(dict.fromkeys(run.network for run in runs if not run.in_paper)):
+    # One of the paper's that was changed still has its name: its settings are told elsewhere.
+    others = (run for run in runs if run.model not in PAPER_NETWORKS)
+    if strangers := list(dict.fromkeys(run.network for run in others)):
         names = " or ".join(filter(None, [", ".join(strangers[:-1]), strangers[-1]]))
         sentences.append(f"The paper does not train {names} on CIFAR-10.")
+    if len({run.precision for run in runs}) > 1:
+        precisions = _by_name(lambda run: run.precision, runs)
+        sentences.append(shared("These runs are not all in one precision", precisions))
     known = [run for run in runs if run.in_paper]
     if known and not runs[0].on_paper_schedule:
         sentences += [not_comparable(known[0], "errors"), *_early(known)]
@@ -166,13 +173,11 @@ def _sharing(values: Mapping[str, str], joint: str = ", ") -> list[tuple[str, st
 
     Of more than `MANY` names, those of the commonest value come last, as all others.
     """
-    owners: dict[str, list[str]] = {}
-    for name, value in values.items():
-        owners.setdefault(value, []).append(name)
-    if len(owners) == 1:
-        return [(value, "") for value in owners]
-    common = max(owners, key=lambda value: len(owners[value]))
-    if len(owners[common]) > MANY:
+    (common, most), *others = Counter(values.values()).most_common()
+    if not others:
+        return [(common, "")]
+    owners = {v: [n for n in values if values[n] == v] for v in dict.fromkeys(values.values())}
+    if most > MANY:
         del owners[common]
         owners[common] = ["all others"]
     return [(value, joint.join(names)) for value, names in owners.items()]
@@ -180,9 +185,8 @@ def _sharing(values: Mapping[str, str], joint: str = ", ") -> list[tuple[str, st
 
 def _schedule(values: Mapping[str, Any]) -> str:
     drops = " and ".join(f"{drop:,}" for drop in values["schedule.drops"])
-    return f"{values['schedule.iterations']:,} iterations" + (
-        f", learning rate ÷10 at {drops}" if drops else ""
-    )
+    told = f"{values['schedule.iterations']:,} iterations"
+    return told + f", learning rate ÷10 at {drops}" * bool(drops)
 
 
 def _settings(run: Run) -> str:
@@ -190,6 +194,8 @@ def _settings(run: Run) -> str:
 
 
 def _decay(run: Run) -> str:
+    if not run.setting.values["optimizer.weight_decay"]:
+        return "none"
     if run.setting.values["optimizer.decay"] == "all":
         return "on all trainable variables"
     return "on the kernels of convolutions and of the dense layer, not on gamma, beta and biases"

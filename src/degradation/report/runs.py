@@ -17,11 +17,8 @@ from degradation.setting import PAPER_NETWORKS, SCHEDULES, Setting
 PAPER_SCHEDULE = SCHEDULES["paper"].copy()  # by dotted keys
 EVALUATE_EVERY = PAPER_SCHEDULE.pop("schedule.evaluate_every")
 del PAPER_SCHEDULE["schedule.name"]  # under another name it is the same
-FAMILIES = {  # by the names of their networks, without the depth: in words, and whether residual
-    "plain": ("plain", False),
-    "resnet": ("ResNet", True),
-    "preresnet": ("pre-activation ResNet", True),
-}
+# By the names of their networks, without the depth: in words. All but plain ones are residual.
+FAMILIES = {"plain": "plain", "resnet": "ResNet", "preresnet": "pre-activation ResNet"}
 WHY = "why"  # the folder of the runs for docs/why.md, beside those of other runs' schedules
 # By column of `Run.rows`: which error it is.
 WORDS = {"train_error": "training", "test_error": "test", "val_error": "validation"}
@@ -74,10 +71,9 @@ class Run:
     @property
     def family(self) -> str | None:
         """What the network is but for its depth: plain, ResNet; None if its name tells none."""
-        known = {f"{name}{self.depth}": told for name, told in FAMILIES.items()}
-        words, residual = known.get(self.model, (None, None))
+        words = {f"{name}{self.depth}": told for name, told in FAMILIES.items()}.get(self.model)
         # Without its shortcuts, or with some, it is not what its name says.
-        return words if residual == self.residual else None
+        return words if self.residual == (words != "plain") else None
 
     @property
     def residual(self) -> bool:

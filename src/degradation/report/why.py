@@ -24,7 +24,7 @@ from degradation.report.panel import (
     draw_layers,
 )
 from degradation.report.provenance import how_made, seeds_of, shared
-from degradation.report.runs import WORDS, Run, check_alike
+from degradation.report.runs import WORDS, Run
 from degradation.report.statistics import Difference, contrast, welch
 from degradation.schema import SHORTCUT
 from degradation.setting import Setting
@@ -111,14 +111,11 @@ def kinds_of(runs: Iterable[Run]) -> list[Kind]:
     """Group runs that differ in schedule, network, seed and `KEYS` alone.
 
     Plain networks come first, then by depth; of one network that without an intervention first.
-    Raises UserError if a seed was trained twice.
     """
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in sorted(runs, key=lambda run: (run.place, run.seed)):
         key = run.schedule, run.model, intervention(run.setting)
         groups.setdefault(key, []).append(run)
-    for group in groups.values():
-        check_alike(group)
     kinds = [Kind(changed, group) for (_, _, changed), group in groups.items()]
     return sorted(kinds, key=lambda k: (k.runs[0].place, k.intervention != "", k.words))
 
@@ -327,10 +324,6 @@ def _outcome(
     return ", ".join(told)
 
 
-def _columns(runs: list[Run]) -> tuple[str, str]:
-    return "train_error", runs[0].measured
-
-
 # ---------------------------------------------------------------- the section of a report
 
 
@@ -357,13 +350,13 @@ def tell(runs: list[Run], known: list[Run], around: list[Run]) -> Why | None:
     schedule the ones with interventions are taken, unless `runs` have one themselves. `around` has
     runs of any schedule. Of runs of one setting the first counts.
     """
-    schedule, variant, columns = runs[0].schedule, runs[0].variant, _columns(runs)
+    first, columns = runs[0], ("train_error", runs[0].measured)
 
     def alike(run: Run) -> bool:
-        return run.setting.variant_without(*KEYS) == variant
+        return run.setting.variant_without(*KEYS) == first.variant
 
-    there = [run for run in known if run.schedule == schedule]
-    more = [r for r in there if (r.diverged if r.variant == variant else alike(r))]
+    there = [run for run in known if run.schedule == first.schedule]
+    more = [r for r in there if (r.diverged if r.variant == first.variant else alike(r))]
     kinds = kinds_of([*runs, *{run.setting: run for run in reversed(more)}.values()])
     effects = effects_of(kinds, columns)
     measures = [measures_of(kind) for kind in kinds if kind.probed]
@@ -396,12 +389,11 @@ def build_why(why: Why, runs: list[Run]) -> dict[str, Drawing]:
 
 
 class Row(NamedTuple):
-    """A row of panels: a table by update and layer for each kind, and what their axes have."""
+    """A row of panels: a table by update and layer for each kind, and the limits of their axes."""
 
     label: str
     tables: list[pd.DataFrame]
     limits: tuple[float, float]
-    log: bool
 
 
 def _gradients(kinds: list[Kind], runs: list[Run]) -> Drawing:
@@ -409,7 +401,7 @@ def _gradients(kinds: list[Kind], runs: list[Run]) -> Drawing:
     rows = []
     for words, column in (("kernel", "kernel_gradient_norm"), ("output", "output_gradient_norm")):
         tables = [kind.layers(column) for kind in kinds]
-        rows.append(Row(f"w.r.t. the {words}", tables, _log_limits(tables), log=True))
+        rows.append(Row(f"w.r.t. the {words}", tables, _log_limits(tables)))
     text = [
         "Norm of the mean loss's gradient, on fixed training images: above with respect to each "
         f"convolution's kernel, below to its output, as it flows back; {LINES_ARE}"
@@ -445,10 +437,11 @@ def _damage(kinds: list[Kind], runs: list[Run]) -> Drawing:
     ends = ends[np.isfinite(ends)]
     limits = min(0.9, ends.min() / 1.05), max(5.5, ends.max() * 1.1)
     rows = [
-        Row("norm ÷ first norm", growths, limits, log=True),
-        Row("cosine with first", cosines, (-0.05, 1.05), log=False),
+        Row("norm ÷ first norm", growths, limits),
+        Row("cosine with first", cosines, (-0.05, 1.05)),
     ]
-    title = f"What the first {cosines[0].index[-1]} updates do to the kernels"
+    end = max(table.index[-1] for table in cosines)
+    title = f"What the first {end} updates do to the kernels"
     text = [
         "Above: norm of each convolution's kernel over its norm before training. Below: cosine of "
         f"the kernel and its first state; {LINES_ARE}"
@@ -466,26 +459,19 @@ def _by_update(
     scale = matplotlib.colormaps["viridis"]
     # By its logarithm, from dark to light, but not so light that it could not be seen.
     colours = {u: to_hex(scale(0.9 * np.log1p(u) / np.log1p(max(updates[-1], 1)))) for u in updates}
-    grid = []
-    for row in rows:
-        draw = partial(draw_layers, colours=colours, limits=row.limits, log=row.log)
-        grid.append((row.label, [partial(draw, table=table) for table in row.tables]))
+    draw = partial(draw_layers, colours=colours)
+    grid = [
+        (row.label, [partial(draw, table=table, limits=row.limits) for table in row.tables])
+        for row in rows
+    ]
     names = [_in_two(kind.name) for kind in kinds]
     figure = lay_out(title, names, words, grid, 0.5 * HEIGHT, narrowest=1.15)
-    return Drawing(figure, title, words, _alt(title, kinds))
-
-
-def _alt(title: str, kinds: list[Kind]) -> str:
-    return f"{title}: {'; '.join(kind.name for kind in kinds)}"
-
-
-def _in_two(name: str) -> str:
-    return name.replace(", ", ",\n", 1)
+    return Drawing(figure, title, words, f"{title}: {'; '.join(kind.name for kind in kinds)}")
 
 
 def _interventions(why: Why, runs: list[Run]) -> Drawing:
     """Lay out three panels: both errors by intervention, and the gap by length of training."""
-    title, columns = "plain-56: interventions, and length of training", _columns(runs)
+    title, columns = "plain-56: interventions", ("train_error", runs[0].measured)
     deep = [kind for kind in why.kinds if kind.model == DEEP]
     beside = {SHALLOW: COLOURS[20], SHORTCUTS: FAMILY_STYLES["ResNet"][1]}
     lines = [kind for model, kind in _without(why.kinds).items() if model in beside]
@@ -507,6 +493,7 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
             "span."
         )
     if gaps := [gap for gap in why.gaps if not gap.deep.intervention]:
+        title += ", and length of training"
         rows = [
             {"column": gap.column, "iterations": gap.deep.schedule["iterations"]}
             | vars(gap.difference)
@@ -533,7 +520,7 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
     words = " ".join([*text, *words])
     height = max(0.32 * len(deep), 0.6 * HEIGHT)
     figure = lay_out(title, names, words, [("", panels)], height, sharey=False)
-    return Drawing(figure, title, words, _alt(title, deep))
+    return Drawing(figure, title, words, f"{title}: {'; '.join(kind.name for kind in deep)}")
 
 
 def _ends(kind: Kind, column: str, label: str, colour: str) -> Curve:
@@ -547,6 +534,10 @@ def _fate(kind: Kind) -> str:
     lost = len(kind.runs) - len(kind.finished)
     diverged = f"{lost} of {len(kind.runs)} diverged" if lost else ""
     return "\n".join(filter(None, [_in_two(kind.words), diverged]))
+
+
+def _in_two(name: str) -> str:
+    return name.replace(", ", ",\n", 1)
 
 
 def _seeds(shown: dict[Kind, list[Run]]) -> str:
