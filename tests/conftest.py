@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from command_line import REPOSITORY, make_tree
 
 import experiments  # noqa: F401  it tells TensorFlow what commands tell it
+from degradation.config import RECORDED, ROOT
 
 # Before the first import of TensorFlow: the tests are about the processor.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -98,3 +100,11 @@ def real_cifar10():
     if place is None:
         pytest.skip(f"no CIFAR-10 in {', '.join(map(str, places))}")
     return place
+
+
+@pytest.fixture
+def all_committed():
+    """Skip where `make record` has trained what README and reports do not have yet."""
+    ask = ["git", "status", "--porcelain", str(RECORDED)]
+    if subprocess.run(ask, cwd=ROOT, capture_output=True).stdout:
+        pytest.skip("results/recorded has changes that are not committed")

@@ -496,3 +496,4 @@ def test_jobs_that_fail_are_told_whatever_the_parent_does(tree, shell):
     command = shlex.join(arguments("run", *words, "hydra.launcher.n_jobs=1"))
     words = ["sh", "-c", shell.format(command)]
     assert run_program(words, tree, environment(tree)).code == 2
+    assert (tree / "results" / "launched").is_dir()  # it came to the job

@@ -54,7 +54,7 @@ def committed() -> NotebookNode:
 
 
 @pytest.mark.slow
-def test_it_runs_and_gives_what_is_committed(committed):
+def test_it_runs_and_gives_what_is_committed(committed, request):
     """But for what depends on the machine: there the network that it trains has its two rows."""
     executed = execute()
     (trained,) = (cell for cell in executed.cells if cell.id == "train")
@@ -64,7 +64,8 @@ def test_it_runs_and_gives_what_is_committed(committed):
     (errors,) = (cell for cell in committed.cells if cell.id == "errors")
     runs = set(re.findall(r"^(\S+/seed\d+) ", "\n".join(texts(errors)), re.MULTILINE))
     if {run.path.relative_to(RECORDED).as_posix() for run in find_runs(RECORDED)} != runs:
-        pytest.skip(f"other runs are recorded than the notebook shows: {REFRESH}")
+        request.getfixturevalue("all_committed")
+        pytest.fail(f"other runs are recorded than the notebook shows: {REFRESH}")
     for now, then in zip(code_cells(executed), code_cells(committed), strict=True):
         if "machine-dependent" not in now.metadata.get("tags", ()):
             assert texts(now) == texts(then), f"{REFRESH} writes the outputs anew"

@@ -1,7 +1,6 @@
 """The runs in results/recorded/: whole, from committed code, and what README and reports quote."""
 
 import re
-import subprocess
 from itertools import product
 
 import numpy as np
@@ -34,14 +33,6 @@ def runs():
     if not runs:
         pytest.skip("no run is recorded yet")
     return runs
-
-
-@pytest.fixture
-def all_committed():
-    """Skip where `make record` has trained what README and reports do not have yet."""
-    ask = ["git", "status", "--porcelain", str(RECORDED)]
-    if subprocess.run(ask, cwd=ROOT, capture_output=True).stdout:
-        pytest.skip("results/recorded has changes that are not committed")
 
 
 def test_every_recorded_run_can_be_read():

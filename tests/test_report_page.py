@@ -71,16 +71,13 @@ def make_page(folder: Path, networks, seeds=(0,), figures=(), comparisons=(), **
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Give the page of a whole Figure 6 on `short`, and its folder, where it is written."""
+    """Give the page of a whole Figure 6 on `short`, its folder, and what `read` reads there."""
     folder = tmp_path_factory.mktemp("report")
     comparison = Comparison("plain-20", pd.Series([18.5, 19.5]), pd.Series([18.5]), "", [0])
     page = make_page(folder, NETWORKS, (0, 1), [FIGURE1, FIGURE6], [comparison])
-    assert [path.name for path in write_page(page, folder / "page")] == [
-        "report.html",
-        "report.md",
-        "model_card.md",
-    ]
-    return page, folder / "page"
+    names = [path.name for path in write_page(page, folder / "page")]
+    assert names == ["report.html", "report.md", "model_card.md"]
+    return page, folder / "page", *read(folder / "page")
 
 
 def read(folder: Path) -> tuple[Document, str]:
@@ -110,8 +107,7 @@ def test_the_card_tells_networks_errors_per_class_and_limits(tmp_path):
 
 
 def test_the_page_needs_nothing_but_itself(written):
-    _, folder = written
-    document, _ = read(folder)
+    _, folder, document, _ = written
     assert not document.unbalanced and document.open == []
     tags = [tag for tag, _ in document.elements]
     assert not {"script", "link", "iframe", "object"} & set(tags)
@@ -123,7 +119,7 @@ def test_the_page_needs_nothing_but_itself(written):
 
 
 def test_figures_are_named_and_described(written):
-    document, markdown = read(written[1])
+    _, _, document, markdown = written
     images = [attributes["alt"] for tag, attributes in document.elements if tag == "img"]
     assert len(images) == 3
     for alt in images:
@@ -137,23 +133,21 @@ def test_the_verdict_comes_first_and_the_rest_in_order(written):
         *("Figures", "Final errors", "Beside the recorded runs", "How the runs were made"),
         *("weight decay", "How to reproduce", "curves.csv"),
     ]
-    document, markdown = read(written[1])
+    _, _, document, markdown = written
     for text in (document.text, markdown):
         places = [text.index(part) for part in parts]
         assert places == sorted(places)
 
 
 def test_every_verdict_is_a_badge(written):
-    page, folder = written
-    document, _ = read(folder)
+    page, _, document, _ = written
     badges = [a.get("class") for _, a in document.elements if "verdict" in a.get("class", "")]
     tones = {"same direction": "verdict good", "opposite direction": "verdict bad"}
     assert badges == [tones.get(finding.verdict, "verdict open") for finding in page.findings]
 
 
 def test_errors_runs_and_commands_are_there(written):
-    page, folder = written
-    document, markdown = read(folder)
+    page, _, document, markdown = written
     for text in (document.text, markdown):
         for run in page.runs:
             assert run.network in text
@@ -169,15 +163,12 @@ def test_errors_runs_and_commands_are_there(written):
 
 
 def test_markdown_has_whole_tables_and_figures_that_are_there(written):
-    _, folder = written
-    _, markdown = read(folder)
+    _, folder, _, markdown = written
     assert_whole_tables(markdown)
     links = re.findall(r"\]\(([^)]+)\)", markdown)
-    assert links == [
-        *("depth.png", "figure1.png", "figure6.png"),
-        *("curves.csv", "summary.csv", "model_card.md"),
-    ]
-    assert all((folder / link).is_file() for link in links[:3])
+    pictures = ["depth.png", "figure1.png", "figure6.png"]
+    assert links == [*pictures, "curves.csv", "summary.csv", "model_card.md"]
+    assert all((folder / link).is_file() for link in pictures)
     assert "\n\n\n" not in markdown and markdown.endswith(".\n")
 
 

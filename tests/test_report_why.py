@@ -49,6 +49,12 @@ def write(root, model="plain56", seed=0, variant="", schedule="short", probe=Non
     return folder
 
 
+def edit_probe(folder, change):
+    """Have each row of a run's probe be what `change` makes of it."""
+    rows = RunFolder(folder).table("probe")
+    RunFolder(folder).write_table("probe", [change(row) for row in rows])
+
+
 def write_ends(root, model, variant, end, schedule="short", noise=0):
     """Write runs of three seeds that end with these errors, about."""
     for seed in range(3):
@@ -112,10 +118,7 @@ def test_tables_say_what_the_rows_say(tmp_path, monkeypatch):
     RunFolder(tmp_path / "medium" / "plain56" / "seed2").update_manifest(**DIVERGED)
     none = dict.fromkeys(("output_gradient_norm", "relative_step"), 0.0)
     for path in (why / "short" / "resnet56").iterdir():
-        probe = RunFolder(path).table("probe")
-        RunFolder(path).write_table(
-            "probe", [r | none if r["layer"] == "conv2" else r for r in probe]
-        )
+        edit_probe(path, lambda row: row | none if row["layer"] == "conv2" else row)
     page = report(why)
     effects, gaps = [*recompute.effect_rows()], [*recompute.gap_rows()]
     told = " ".join([*effects, *gaps])
@@ -176,10 +179,9 @@ class TestReport:
         assert f"| {named} | 2 | c0ffeec0ff |" in page and "at `c0ffee" in page
 
     def test_a_network_without_relu_layers_has_no_dead_channels_and_ranks(self, tmp_path):
-        folder = RunFolder(write(tmp_path, probe={"factor": 4}))
         lacking = ("dead_share", "effective_rank", "channel_rank")
-        rows = [{k: v for k, v in r.items() if k not in lacking} for r in folder.table("probe")]
-        folder.write_table("probe", rows)
+        folder = write(tmp_path, probe={"factor": 4})
+        edit_probe(folder, lambda row: {k: row[k] for k in row if k not in lacking})
         probed = report(tmp_path).partition("## What the probes measured")[2]
         assert "| – | – → – | – → – |" in probed.partition("| plain-56 |")[2].splitlines()[0]
 
@@ -270,19 +272,15 @@ class TestFigures:
             assert words in written
 
     def test_convolutions_of_shortcuts_are_in_no_figure(self, tmp_path):
-        folder = RunFolder(write(tmp_path, probe={"factor": 4}))
-        beside = {"layer": "stage2_block1_shortcut_conv", "kernel_norm": 1.0}
-        rows = folder.table("probe")
-        folder.write_table(
-            "probe", [*rows, *(beside | {"update": u} for u in {r["update"] for r in rows})]
-        )
+        beside = {"layer": "stage2_block1_shortcut_conv"}
+        folder = write(tmp_path, probe={"factor": 4})
+        edit_probe(folder, lambda row: row | beside if row["layer"] == "conv9" else row)
         (run,) = find_runs(tmp_path)
-        assert layers_of(run, "kernel_norm").columns[-1] == 55
+        assert layers_of(run, "kernel_norm").columns[-1] == 54
 
     def test_where_all_gradients_are_0_the_caption_says_so(self, tmp_path, recwarn):
-        folder = RunFolder(write(tmp_path, probe={"factor": 4}))
         norms = dict.fromkeys(("kernel_gradient_norm", "output_gradient_norm"), 0.0)
-        folder.write_table("probe", [row | norms for row in folder.table("probe")])
+        edit_probe(write(tmp_path, probe={"factor": 4}), lambda row: row | norms)
         written = texts(build_why(*told(tmp_path))["gradients"].figure)
         assert "All are 0, at every update." in written and "not shown" not in written
         assert not recwarn.list
@@ -298,24 +296,16 @@ class TestFigures:
 
     def test_kernels_grow_by_their_own_first_norms(self, tmp_path):
         """Not by the median of the seeds' norms."""
-        for seed, growth in ((0, 3), (1, 1)):
-            folder = RunFolder(write(tmp_path, seed=seed, probe={"factor": 4, "growth": growth}))
-            known = [row for row in folder.table("probe") if row["layer"] != "network"]
-            times = 1 + 9 * seed
-            folder.write_table(
-                "probe", [r | {"kernel_norm": times * r["kernel_norm"]} for r in known]
-            )
+        write(tmp_path, probe={"factor": 4, "growth": 3})
+        folder = write(tmp_path, seed=1, probe={"factor": 4, "growth": 1})
+        tenfold = {"kernel_norm": 50.0}  # at every update, as `growth` has it
+        edit_probe(folder, lambda row: row | tenfold)
         (kind,) = kinds_of(find_runs(tmp_path))
         assert kind.layers("kernel_norm", growth=True).loc[20, 2] == pytest.approx((3 + 1) / 2)
 
     def test_kernels_without_a_finite_norm_are_left_out(self, tmp_path):
-        folder = RunFolder(write(tmp_path, probe={"factor": 4}))
-        at_2 = [
-            row | {"kernel_norm": np.inf} for row in folder.table("probe") if row["update"] == 2
-        ]
-        folder.write_table(
-            "probe", [*(row for row in folder.table("probe") if row["update"] < 2), *at_2]
-        )
+        folder, lost = write(tmp_path, probe={"factor": 4, "until": 2}), {"kernel_norm": np.inf}
+        edit_probe(folder, lambda row: row | lost if row["update"] == 2 else row)
         above = build_why(*told(tmp_path))["damage"].figure.axes[0]
         assert np.isfinite(above.get_ylim()).all()
 

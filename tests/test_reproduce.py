@@ -23,8 +23,10 @@ SIZES = {"optimizer.batch": 16, "optimizer.ghost_batch": 8}
 SIZES |= {"data.name": "synthetic", "data.train_images": 100, "data.test_images": 30}
 VARIANT = "batch=16,data=synthetic,ghost_batch=8,test_images=30,train_images=100"
 RATE = {"optimizer.rate": 0.05}
+HELD = "holds another run, which is left as it is: optimizer.rate is 0.05 there and 0.1 here"
 MODELS = ("plain20", "plain56")
 OTHERS = "figure.panels=[{title: deep, models: [plain20, plain44]}]"
+NAMED = f"figure=figure1 '{OTHERS}' schedule=short"
 RUNS = Path("results", "runs", "smoke")
 PICTURE = f"figure1,{VARIANT}.png"
 DRAWING = f"figure1,{VARIANT}.svg"
@@ -147,27 +149,21 @@ def test_again_trains_nothing_and_draws_the_same(reproduced):
 
 
 @pytest.mark.parametrize(
-    ("folder", "settings", "words"),
+    ("folder", "settings", "said"),
     [
-        (
-            "smoke/plain56",  # its name does not say it: conf/ was another when it was trained
-            {"optimizer.rate": 0.05},
-            ["smoke/plain56/seed0 holds another run", "optimizer.rate is 0.05 there and 0.1 here"],
-        ),
-        (
-            "smoke-old/plain20",  # after `mv smoke smoke-old`, the report could not choose
-            {},
-            ["smoke-old/plain20/seed0 is the run whose place is results/runs/smoke/p"],
-        ),
+        # Its name does not say it: conf/ was another when it was trained.
+        ("smoke/plain56/seed0", RATE, HELD),
+        # After `mv smoke smoke-old` the report could not choose.
+        ("smoke-old/plain20/seed0", {}, f"is the run whose place is {RUNS}/plain20/seed0"),
     ],
 )
 def test_what_is_in_the_way_is_refused_before_anything_is_trained(
-    tree, runs, folder, settings, words
+    tree, runs, folder, settings, said
 ):
     about = {"schedule": "smoke", "settings": settings, "precision": cpu_precision()}
-    write_run(runs, Path(folder).name, folder=runs / folder / "seed0", **about)
+    write_run(runs, Path(folder).parent.name, folder=runs / folder, **about)
     line = refused(tree, "figure=figure1", "schedule=smoke", name="reproduce")
-    assert [word for word in words if word not in line] == []
+    assert f"{folder} {said}" in line
 
 
 def test_a_run_that_the_report_would_find_twice_is_refused_before_anything_is_trained(tree, runs):
@@ -290,7 +286,10 @@ def test_report_names_the_runs_and_seeds_that_it_leaves_out_or_lacks(tree, runs)
 
 
 def test_strict_fails_on_a_claim_that_did_not_come_out(tree, runs):
-    """On a figure it wants none about other networks, without runs or with too few."""
+    """On a figure it wants none about other networks, without runs or with too few.
+
+    And where none can be judged.
+    """
     write_runs(runs, MODELS)
     line = report(tree, "strict=true").error(code=1)
     assert line.startswith("error: strict=true: ") and "not asked" not in line
@@ -303,22 +302,17 @@ def test_strict_fails_on_a_claim_that_did_not_come_out(tree, runs):
     assert "1 (" not in line and "3 (undecided)" in line
     reported(tree, "strict=true", "figure=figure1")
 
+    write_runs(tree / "mine", ["vgg16"])
+    line = report(tree, "runs=mine", "strict=true").error(code=1)
+    assert line == "error: strict=true: no claim could be judged"
+
 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
         (["figure=figure1", "seeds=[0,4]"], ["plain20 seed 4", "plain56 seed 4", "seeds=[0,4]"]),
-        (
-            ["figure=figure1", OTHERS],
-            [
-                "no finished run of plain44 seed 0",
-                f"figure=figure1 '{OTHERS}' schedule=short 'seeds=[0]'",
-            ],
-        ),
-        (
-            ["runs=results/runs/short/plain20/seed0"],
-            ["seed0: is a run; allowed: a folder that holds runs"],
-        ),
+        (["figure=figure1", OTHERS], ["no finished run of plain44 seed 0", f"{NAMED} 'seeds=[0]'"]),
+        (["runs=results/runs/short/plain20/seed0"], ["a run; allowed: a folder that holds runs"]),
     ],
 )
 def test_report_says_which_runs_it_lacks_or_that_it_was_given_one(tree, runs, overrides, words):
@@ -339,9 +333,8 @@ def test_a_report_that_lacks_a_run_says_what_is_wrong_with_it(tree, runs):
 def test_a_figure_of_other_networks_is_made_again_of_these(tree, runs):
     write_runs(runs, ["plain20", "plain44"])
     reported(tree, "figure=figure1", OTHERS)
-    named = f"figure=figure1 '{OTHERS}'"
     assert "experiments.run -m model=plain20,plain44 schedule=short seed=0\n" in page(tree)
-    assert f"experiments.report {named} schedule=short" in page(tree)
+    assert f"experiments.report {NAMED}" in page(tree)
 
 
 # Reports on a variant
@@ -385,23 +378,14 @@ def test_a_figure_that_its_runs_cannot_fill_is_named(tree, runs):
     assert (ended.code, (runs / "short" / "report.md").exists()) == (0, True)
 
 
-def test_strict_fails_where_no_claim_is_judged(tree, runs):
-    write_runs(runs, ["vgg16"])
-    line = report(tree, "strict=true").error(code=1)
-    assert line == "error: strict=true: no claim could be judged"
-
-
 def test_both_precisions_of_a_network_are_set_side_by_side(tree, runs):
     seeds = (0, 1, 2)
     write_runs(runs, ["plain20"], seeds)
     for settings in ({"runtime.precision": "float32"}, RATE):
         write_runs(runs, ["plain20"], seeds, settings=settings, precision="float32")
     reported(tree)
-    (line,) = [
-        line
-        for line in page(tree).splitlines()
-        if line.startswith("| plain-20 ") and line.endswith(" **agree** | – |")
-    ]
+    rows = [row for row in page(tree).splitlines() if row.startswith("| plain-20 ")]
+    (line,) = [row for row in rows if row.endswith(" **agree** | – |")]
     assert "0, 1, 2" in line
     write_run(runs, "plain32")
     reported(tree, "seeds=[0,2]")

@@ -18,6 +18,7 @@ from sabotage import take_terminal
 from same_run import differences
 from wandb_files import items, of_kind, tracked_rows
 
+from degradation.processor import cpu_precision
 from degradation.records.run_folder import RunFolder
 
 SETTINGS = (*SMALL, *SYNTHETIC)
@@ -89,8 +90,9 @@ def test_manifest_has_every_field(finished):
         *("python", "tensorflow", "keras", "numpy", "hydra-core", "wandb")
     }
     assert None not in manifest["packages"].values()
-    assert manifest["precision"] in ("float32", "bfloat16")
-    assert manifest["threads"] == manifest["cores"]
+    assert manifest["precision"] == cpu_precision()
+    assert manifest["threads"] == manifest["cores"] <= os.cpu_count()
+    assert manifest["cpu"] and manifest["memory_gib"] > 0
     assert manifest["dataset"]["name"] == "synthetic" and manifest["dataset"]["canonical"] is False
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", manifest["dataset"]["fingerprint"])
     for key in ("started", "ended"):
