@@ -158,7 +158,7 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{' '.join(chosen)}: {reason}; see {place}", exit_code=1) from error
     for overrides, code in zip(jobs, codes, strict=True):
-        if code not in (0, IN_USE):  # what a cluster's job said is in a file there
+        if code not in (0, IN_USE, *INTERRUPTED):  # what a cluster's job said is in a file there
             complain(f"warning: exit code {code}: {' '.join(overrides)}")
     return codes
 

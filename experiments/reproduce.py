@@ -50,7 +50,7 @@ def check_alike(runs: list[PlannedRun]) -> None:
 
 
 def check_alone(runs: list[PlannedRun], asked: Request) -> None:
-    """Raise `UserError` if a run of the report is twice in `RUNS`: it would not choose."""
+    """Raise `UserError` if a run of the report is twice in `RUNS`: the report would not choose."""
     places = {run.setting: run.folder.path for run in runs}
     found = asked.wanted(find_runs(RUNS))
     select(found, asked.setting.schedule, asked.setting.variant)  # raises for other networks, too

@@ -1,8 +1,10 @@
 """`python -m experiments.evaluate`: networks unlike the usual ones, and data that have moved."""
 
+import re
 import shutil
 from functools import partial
 
+import numpy as np
 import pytest
 from cifar10_files import NOWHERE, SIZE, write_binary
 from command_line import Ended, make_tree
@@ -41,6 +43,16 @@ def test_network_of_more_classes_than_the_data(trained):
 def test_network_of_other_classes_than_its_configuration_has_is_refused(trained, tmp_path):
     result = evaluate_changed(trained, tmp_path, "classes: 100", "classes: 10")
     assert "it goes from (32, 32, 3) to (100,), not (32, 32, 3) to (10,)" in result.error()
+
+
+def test_the_mean_image_is_the_runs_own(trained, tmp_path):
+    tree, folder = trained
+    copy = shutil.copytree(folder, tmp_path / "run")
+    told = [run(f"run_dir={copy}", name="evaluate", tree=tree).output()]
+    np.save(copy / "mean.npy", np.load(copy / "mean.npy") + 100)
+    told.append(run(f"run_dir={copy}", name="evaluate", tree=tree).output())
+    losses = [re.search(r"^loss .*", text, re.MULTILINE)[0] for text in told]
+    assert losses[0] != losses[1]
 
 
 def test_a_class_without_images_has_no_error(trained, tmp_path):

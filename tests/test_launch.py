@@ -25,6 +25,7 @@ def test_jobs_are_what_the_command_makes_of_its_line(tree):
     for growth in (24, 36):
         told = [line for line in ended.out.splitlines() if f"with growth={growth} in" in line]
         assert len(told) == 1 and "| error: no finished run on schedule=short" in told[0]
+        assert f"warning: exit code 2: model.growth={growth}\n" in ended.err
     assert not any((tree / "results" / "launched").iterdir())
 
 

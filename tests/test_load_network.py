@@ -1,5 +1,7 @@
 """Trained networks as anyone uses them: images in, the recorded error out."""
 
+import shutil
+
 import numpy as np
 import pytest
 from command_line import refusal
@@ -40,6 +42,13 @@ def test_a_network_of_a_run_has_its_error_on_images_as_they_are(whole, synthetic
     logits = degradation.load_network(whole.path).predict(synthetic.test_images, verbose=0)
     error = 100 * np.mean(logits.argmax(axis=1) != synthetic.test_labels)
     assert error == pytest.approx(whole.manifest()["final"]["test_error"])
+
+
+def test_a_damaged_mean_image_is_named(whole, tmp_path):
+    copy = shutil.copytree(whole.path, tmp_path / "run")
+    (copy / "mean.npy").write_bytes((copy / "mean.npy").read_bytes()[:100])
+    message = refusal(degradation.load_network, copy)
+    assert message.startswith(f"{copy}: mean.npy cannot be loaded: ")
 
 
 def test_a_folder_without_a_network_is_refused_in_one_line(tmp_path):

@@ -254,8 +254,11 @@ def test_what_is_the_papers_and_what_departs_from_it(tmp_path):
 
 
 def test_a_network_of_the_paper_with_other_settings_is_not_said_to_be_none_of_its(tmp_path):
-    write_run(tmp_path, settings={"model.shortcut": "A"}, schedule="paper")
-    assert caveats(find_runs(tmp_path)) == ""
+    for schedule in ("paper", "short"):
+        write_run(tmp_path / schedule, settings={"model.shortcut": "A"}, schedule=schedule)
+    assert caveats(find_runs(tmp_path / "paper")) == ""
+    told = caveats(find_runs(tmp_path / "short"))
+    assert told.startswith("The paper's schedule has 64,000 iterations, this one 4,000: ")
 
 
 def test_decay_and_batch_normalisation_are_told_of_each_network(tmp_path):

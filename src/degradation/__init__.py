@@ -20,34 +20,35 @@ def load_network(folder: Path | str) -> "keras.Model":
     Raises `UserError` for a folder without a network, and if that is damaged or would run code.
     """
     # Here, because TensorFlow takes seconds.
-    import warnings
-
     import keras
     import numpy as np
 
     import degradation.models  # noqa: F401  Keras finds the layers by it
-    from degradation.config import relative
     from degradation.data.pipeline import SCALE
     from degradation.errors import UserError
 
-    files = [Path(folder) / name for name in ("model.keras", "mean.npy")]
-    for file in files:
+    def read(name, reader, **options):
+        file = Path(folder, name)
         if not file.is_file():
-            raise UserError(f"{folder}: no {file.name}; allowed: the folder of a finished run")
-    try:
-        mean = np.load(files[1])
-        # The warnings: an error that says the same follows.
-        with warnings.catch_warnings(action="ignore"):
-            network = keras.models.load_model(files[0], compile=False, safe_mode=True)
-        images = keras.Input(mean.shape, name="pixels")
-        # What `preprocess` does: subtract the mean image, divide by a constant.
-        preprocess = keras.layers.Normalization(
-            axis=(1, 2, 3), mean=mean, variance=np.full_like(mean, SCALE**2), dtype="float32"
+            raise UserError(f"{folder}: no {name}; allowed: the folder of a finished run")
+        try:
+            return reader(file, **options)
+        except Exception as error:  # whatever it trips over, the file is not one that a run wrote
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"{folder}: {name} cannot be loaded: {reason}") from error
+
+    network = read("model.keras", keras.models.load_model, compile=False)
+    mean, takes = read("mean.npy", np.load), network.input_shape[1:]
+    if takes != mean.shape:
+        raise UserError(
+            f"{folder}: model.keras cannot be loaded: it takes {takes}, not {mean.shape}"
         )
-        return keras.Model(images, network(preprocess(images)), name=network.name)
-    except Exception as error:  # whatever Keras trips over, the files are not those of a run
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{relative(files[0])} cannot be loaded: {reason}") from error
+    images = keras.Input(mean.shape, name="pixels")
+    # What `preprocess` does: subtract the mean image, divide by a constant.
+    preprocess = keras.layers.Normalization(
+        axis=(1, 2, 3), mean=mean, variance=np.full_like(mean, SCALE**2), dtype="float32"
+    )
+    return keras.Model(images, network(preprocess(images)), name=network.name)
 
 
 def load_recorded(run: str) -> "keras.Model":

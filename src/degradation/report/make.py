@@ -121,9 +121,8 @@ def write_report(asked: Request) -> Page:
     for picture in page.pictures:
         say(f"figure    {relative(picture.png)} and {picture.svg.name}")
     say(f"report    {relative(paths[0])}, {', '.join(path.name for path in paths[1:])}")
-    whole = not suffix and asked.seeds is None and not asked.figure_overrides
-    brief = section(schedule, runs, lost)
-    if out_dir == RECORDED / schedule and whole and fill(README, schedule, brief):
+    whole = out_dir == RECORDED / schedule and not (suffix or asked.seeds or asked.figure_overrides)
+    if whole and fill(README, schedule, section(schedule, runs, lost)):
         say(f"readme    {README.name}, what it has between the markers of {schedule}")
     return page
 
@@ -175,6 +174,8 @@ def _check_nothing_missing(
         check_models("figure.panels", needed)
         told = [f"{model} seed {seed}{reasons.get((model, seed), '')}" for model, seed in absent]
         lacking = f"figure={figure['name']}: {lacking} of {', '.join(told)}"
+    elif reasons:
+        lacking += f", but {', '.join(f'{m} seed {s}{r}' for (m, s), r in reasons.items())},"
     if not figure and any(override.startswith("model.") for override in setting.overrides):
         training = _training(asked, [setting.model], seeds)  # of a figure, not all have such a key
     else:

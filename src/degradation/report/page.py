@@ -118,13 +118,14 @@ def section(schedule: str, runs: list[Run], lost: Iterable[Run] = ()) -> str:
 
 def fill(readme: Path, schedule: str, text: str) -> bool:
     """Put `text` between the markers of a schedule, if the file has them; say whether it has."""
-    start, end = (re.escape(mark.format(schedule)) for mark in (START, END))
+    start, end = START.format(schedule), END.format(schedule)
     before = readme.read_bytes().decode() if readme.is_file() else ""
-    between = re.compile(f"(?<={start}).*?(?={end})", re.DOTALL)
-    after, filled = between.subn(lambda _: text, before, count=1)
-    if after != before:
+    head, started, rest = before.partition(start)
+    _, ended, tail = rest.partition(end)
+    after = "".join([head, start, text, end, tail])
+    if started and ended and after != before:
         write_atomically(readme, after.encode())
-    return filled > 0
+    return bool(started and ended)
 
 
 def summary_text(runs: list[Run], findings: list[Finding]) -> str:

@@ -120,7 +120,7 @@ def caveats(runs: list[Run]) -> str:
     if len({run.precision for run in runs}) > 1:
         precisions = _by_name(lambda run: run.precision, runs)
         sentences.append(shared("These runs are not all in one precision", precisions))
-    known = [run for run in runs if run.in_paper]
+    known = [run for run in runs if run.model in PAPER_NETWORKS]
     if known and not runs[0].on_paper_schedule:
         sentences += [not_comparable(known[0], "errors"), *_early(known)]
     return " ".join(sentences)

@@ -3,6 +3,7 @@
 While a run trains, `Learner.evaluate` evaluates.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +40,12 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     run, for a network that is missing, damaged or would run code, and for bad data.
     """
     manifest = folder.manifest()
-    path = folder.path / "model.keras"
-    if manifest.get("status") != "complete" or not path.is_file():
+    lacking = [n for n in ("model.keras", "mean.npy") if not (folder.path / n).is_file()]
+    if manifest.get("status") != "complete" or lacking:
+        name = lacking[0] if lacking else "model.keras"
         raise UserError(
-            f"run_dir={relative(folder.path)}: needs a finished run with its model.keras; status "
-            f"here: {manifest.get('status', 'no run')}"
+            f"run_dir={relative(folder.path)}: needs a finished run with its {name}; status here: "
+            f"{manifest.get('status', 'no run')}"
         )
     config = folder.config()
     try:
@@ -70,12 +72,15 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     dataset = load_dataset(**options, root=ROOT)
 
     set_up(precision, threads_for(1, describe_machine()["cores"]), setting.seed)
-    network, classes = load_network(folder.path), values["model.classes"]
-    given, gives = network.input_shape[1:], network.output_shape[1:]
-    if gives != (classes,):
+    # The warnings: an error that says the same follows.
+    with warnings.catch_warnings(action="ignore"):
+        network = load_network(folder.path)
+    takes, gives = network.input_shape[1:], network.output_shape[1:]
+    expected = (values["model.classes"],)
+    if gives != expected:
         raise UserError(
-            f"{relative(path)} cannot be loaded: it goes from {given} to {gives}, not {given} to "
-            f"{(classes,)}"
+            f"{relative(folder.path)}: model.keras cannot be loaded: it goes from {takes} to "
+            f"{gives}, not {takes} to {expected}"
         )
     labels = dataset.test_labels
     logits = network.predict(dataset.test_images, EVALUATION_BATCH, verbose=0)
@@ -93,7 +98,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
 def errors_by_class(predictions: np.ndarray, dataset: Dataset) -> list[dict[str, Any]]:
     """Rows of classes.csv: each class, how many of the test images are of it, and their error.
 
-    `predictions` is int32 `[n]`. Errors are percent; None for a class without images.
+    `predictions` has integers `[n]`. Errors are percent; None for a class without images.
     """
     rows = []
     for number, name in enumerate(dataset.classes):

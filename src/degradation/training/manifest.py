@@ -95,9 +95,12 @@ def fault(folder: RunFolder, learner: Learner, error: BaseException) -> None:
         if isinstance(error, Stopped):
             end(folder, learner, "interrupted")
             return
-        # The messages of others have stacks, and with them paths; the terminal shows them.
-        message = str(error) if isinstance(error, UserError) else type(error).__name__
-        failure = {"failure": message.replace(str(folder.path), relative(folder.path))}
+        message = str(error).replace(str(folder.path), relative(folder.path))
+        if not isinstance(error, UserError):
+            # Messages of others have stacks, and with them paths; the terminal shows them whole.
+            line = message.partition("\n")[0]
+            message = type(error).__name__ + f": {line}" * bool(line and "/" not in line)
+        failure = {"failure": message}
         if isinstance(error, Diverged):
             end(folder, learner, "diverged", **failure, diverged_at=learner.meter.iteration)
         else:

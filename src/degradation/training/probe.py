@@ -66,7 +66,7 @@ class Probe:
         - `loss`: the mean cross-entropy.
         - `shattering` (after Balduzzi et al. 2017): the mean cosine between the gradients of the
           true logit with respect to an image and to the image with noise, where other images'
-          moments are fixed; over the images that have a gradient.
+          moments are fixed; over the images that have a gradient. Computed on the processor.
 
         What a row lacks, or is None, does not apply; what is not finite is NaN or infinite.
         """
