@@ -300,12 +300,7 @@ class Densenet(Network):
         return self
 
 
-NETWORKS = {
-    "cifar_resnet": CifarResnet,
-    "resnet": Resnet,
-    "vgg": Vgg,
-    "densenet": Densenet,
-}
+NETWORKS = {"cifar_resnet": CifarResnet, "resnet": Resnet, "vgg": Vgg, "densenet": Densenet}
 """Schema of a network's keys, by its builder."""
 
 
