@@ -44,6 +44,7 @@ ROW = {
 def run(tmp_path):
     """Give the folder of a run that has a configuration and a manifest."""
     folder = RunFolder(tmp_path / "short" / "plain20" / "seed0")
+    folder.path.mkdir(parents=True)
     folder.write_config({"model": {"name": "plain20"}, "schedule": {"drops": [1, 2]}, "seed": 0})
     folder.update_manifest(status="running", seed=0)
     return folder

@@ -71,9 +71,7 @@ class RunFolder:
         return self._read(f"{name}.csv", _parse_table, absent=[])
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Write config.yaml from plain dicts, lists, strings and numbers; makes the folder."""
-        with faults_as_user_errors(f"cannot write to {self.path}"):
-            self.path.mkdir(parents=True, exist_ok=True)
+        """Write config.yaml from plain dicts, lists, strings and numbers."""
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         write_atomically(self.path / "config.yaml", text.encode())
 
