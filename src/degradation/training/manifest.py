@@ -100,8 +100,7 @@ def fault(folder: RunFolder, learner: Learner, error: BaseException) -> None:
             # Messages of others have stacks, and with them paths; the terminal shows them whole.
             line = message.partition("\n")[0]
             message = type(error).__name__ + f": {line}" * bool(line and "/" not in line)
-        failure = {"failure": message}
         if isinstance(error, Diverged):
-            end(folder, learner, "diverged", **failure, diverged_at=learner.meter.iteration)
+            end(folder, learner, "diverged", failure=message, diverged_at=learner.meter.iteration)
         else:
-            end(folder, learner, "failed", **failure)
+            end(folder, learner, "failed", failure=message)
