@@ -11,7 +11,6 @@ from degradation.config import option_values
 from degradation.records.files import replace_file
 from degradation.setting import PAPER_NETWORKS
 
-GIB = 2**30
 # Depths of the networks of a figure; Figure 6 has them plain and residual.
 FIGURES = {"Figure 1": (20, 56), "Figure 6": (20, 32, 56, 20, 32, 56)}
 SCHEDULES = ("short", "medium", "paper")
@@ -56,7 +55,7 @@ def as_text(table: pd.DataFrame) -> str:
         "over stock Keras": spread("ratio", "{:.2f}", "×"),
         "ours over it": spread("ours_over", "{:.2f}", "×"),
         "first update, s": table.first_update_seconds.map("{:.1f}".format),
-        "peak, GiB": (table.peak_bytes / GIB).map("{:.2f}".format),
+        "peak, GiB": (table.peak_bytes / 2**30).map("{:.2f}".format),
     }
     return pd.DataFrame(columns).to_string(index=False)
 

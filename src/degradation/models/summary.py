@@ -9,8 +9,6 @@ from keras import layers
 
 from degradation.schema import SHORTCUT
 
-WEIGHTED = (layers.Conv2D, layers.Dense)
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -29,7 +27,7 @@ def summarize(model: keras.Model) -> Summary:
     `Conv2D` layers, projections included, and `Dense` ones, for one image of the model's input size
     (He et al. 2015, Table 1, calls them FLOPs); normalisation, additions and pooling are left out.
     """
-    weighted = [layer for layer in model.layers if isinstance(layer, WEIGHTED)]
+    weighted = [layer for layer in model.layers if isinstance(layer, layers.Conv2D | layers.Dense)]
     return Summary(
         layers=sum(not on_shortcut(layer) for layer in weighted),
         parameters=sum(math.prod(weight.shape) for weight in model.trainable_variables),
