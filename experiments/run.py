@@ -82,7 +82,7 @@ def start(job: Job) -> None:
     # After everything that may be refused: importing TensorFlow takes seconds.
     # A run on the processor that is half on a GPU would not be the run it says it is.
     module = import_quietly("degradation.training.run", gpus=gpu)
-    module.train(job.config, run_folder(job), devices().take_gpu() if gpu else None)
+    module.train(job.config, job.setting, run_folder(job), devices().take_gpu() if gpu else None)
 
 
 def devices() -> ModuleType:

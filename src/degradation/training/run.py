@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from degradation.config import ROOT, recorded, relative, validate
+from degradation.config import ROOT, recorded, relative
 from degradation.data import load_dataset
 from degradation.errors import Stopped, UserError
 from degradation.models.summary import convolutions
@@ -36,8 +36,8 @@ from degradation.training.protocol import parts_of
 from degradation.training.tracking import Tracker
 
 
-def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None:
-    """Train the network of a validated `config`, or continue where it stopped.
+def train(config: DictConfig, setting: Setting, folder: RunFolder, gpu: Gpu | None) -> None:
+    """Train the network of a `config`, whose `setting` this is, or continue where it stopped.
 
     It trains on `gpu`, or without one on the processor. Everything about the run goes into
     `folder`. Raises `UserError` for bad data and for a folder that holds another run (exit code
@@ -50,7 +50,6 @@ def train(config: DictConfig, folder: RunFolder, gpu: Gpu | None = None) -> None
         stop.deferred = True
 
         with folder.lock():
-            setting = Setting.of(validate(config))
             if not config.overwrite:
                 check_same_run(folder, setting, dataset.fingerprint)
                 if folder.status == "complete":
