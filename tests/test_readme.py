@@ -39,8 +39,8 @@ def add_family(tree: Path) -> None:
     (tree / "conf/model/mine16.yaml").write_text("name: mine16\nbuilder: mine\nfilters: 16\n")
     schema = tree / "src/degradation/schema.py"
     keys = 'class Mine(Network):\n    builder: Literal["mine"]\n    filters: PositiveInt\n\n\n'
-    entry = 'NETWORKS = {\n    "mine": Mine,\n'
-    schema.write_text(schema.read_text().replace("NETWORKS = {\n", keys + entry))
+    entry = 'NETWORKS = {"mine": Mine, '
+    schema.write_text(schema.read_text().replace("NETWORKS = {", keys + entry))
     (function,) = re.findall(r"```python\n(.*?)```", ADDING, re.DOTALL)
     (tree / "src/degradation/models/mine.py").write_text(function)
     networks = tree / "src/degradation/models/networks.py"
