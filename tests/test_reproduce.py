@@ -312,7 +312,10 @@ def test_strict_fails_on_a_claim_that_did_not_come_out(tree, runs):
     [
         (["figure=figure1", "seeds=[0,4]"], ["plain20 seed 4", "plain56 seed 4", "seeds=[0,4]"]),
         (["figure=figure1", OTHERS], ["no finished run of plain44 seed 0", f"{NAMED} 'seeds=[0]'"]),
-        (["runs=results/runs/short/plain20/seed0"], ["a run; allowed: a folder that holds runs"]),
+        (
+            ["runs=results/runs/short/plain20/seed0"],
+            ["seed0: is a run; allowed: a folder that holds runs"],
+        ),
     ],
 )
 def test_report_says_which_runs_it_lacks_or_that_it_was_given_one(tree, runs, overrides, words):
