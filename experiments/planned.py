@@ -95,21 +95,19 @@ def train_missing(runs: list[PlannedRun], launcher: list[str], overwrite: bool =
     if launcher and missing:
         codes = launch("experiments.run", [run.overrides for run in missing], launcher)
         faults = [_fault(run, code) for run, code in zip(missing, codes, strict=True)]
-        if overwrite:
-            _tell_old(run for run, fault in zip(missing, faults, strict=True) if fault)
+        _tell_old((r for r, fault in zip(missing, faults, strict=True) if fault), overwrite)
         return max(faults)
     for number, run in enumerate(missing, 1):
         say(f"\n{run.name}")
         if code := _fault(run, run_alone("experiments.run", run.overrides)):
-            if overwrite:
-                _tell_old(missing[number:])
+            _tell_old(missing[number:], overwrite)
             return code
     return 0
 
 
-def _tell_old(runs: Iterable[PlannedRun]) -> None:
-    """Of runs that were not trained again, name those that had ended before."""
-    if old := [run.name for run in runs if run.folder.status in ENDED]:
+def _tell_old(runs: Iterable[PlannedRun], overwrite: bool) -> None:
+    """Of runs that `overwrite` was to train again, and did not, name those that had ended."""
+    if old := [run.name for run in runs if overwrite and run.folder.status in ENDED]:
         complain(f"warning: still as they were before overwrite=true: {', '.join(old)}")
 
 

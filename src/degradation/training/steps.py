@@ -54,8 +54,8 @@ def make_learn(
     """Make what updates `model`, inside a graph, by the mean of the gradients of equal `parts`.
 
     It is given each part's preprocessed images `[n, 32, 32, 3]` and int32 labels `[n]`. A part has
-    batch normalisation's moments of its own (ghost batch normalisation, Hoffer et al. 2017; He et
-    al. 2015 trained half of each batch on each of two GPUs). The gradient is that of the mean
+    batch normalisation's moments of its own (ghost batch normalisation, Hoffer et al. 2017; so,
+    presumably, He et al. 2015 on two GPUs). The gradient is that of the mean
     cross-entropy and of the losses of the model's own layers, if they have any; what is not
     trainable, such as moving averages, stays as it is. It gives the mean cross-entropy and how many
     images were classified wrongly. With `xla`, XLA compiles what comes before the update.
