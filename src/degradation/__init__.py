@@ -1,4 +1,4 @@
-"""The degradation result of Deep Residual Learning (He et al. 2015), reproduced on CIFAR-10."""
+"""Plain and residual networks on CIFAR-10, to test the degradation result of He et al. 2015."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
