@@ -61,10 +61,7 @@ class Process:
 
 
 def start(
-    *overrides: str,
-    name: str = "run",
-    tree: Path | None = None,
-    faults: Iterable[Callable] = (),
+    *overrides: str, name: str = "run", tree: Path | None = None, faults: Iterable[Callable] = ()
 ) -> Process:
     """Start `python -m experiments.<name> <overrides>`; its process calls the `faults` first.
 

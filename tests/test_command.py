@@ -107,11 +107,7 @@ WRONG = [
     ("run", "overwrite=yes", ["overwrite=yes", "allowed: true or false"]),
     ("run", "optimizer.warmup=null", ["optimizer.warmup=null: allowed: ", "until_error"]),
     ("run", "tracking.project=team/name", ["tracking.project=team/name: allowed: 1 to 128 char"]),
-    (
-        "report",
-        "figure=figure1 figure.name=figure6",
-        ["figure.name=figure6: decided by"],
-    ),
+    ("report", "figure=figure1 figure.name=figure6", ["figure.name=figure6: decided by"]),
     ("reproduce", "seeds=range(0,3)", ["allowed: one value, or -m to run a job for each\n"]),
     ("run", "schedule.iterations=100", ["schedule.drops=[2000,3000]", "such as [50], above"]),
     ("run", "optimizer.batch=96", ["optimizer.ghost_batch=64", "optimizer.batch=96, or null"]),

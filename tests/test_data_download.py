@@ -11,14 +11,7 @@ from hashlib import md5
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from cifar10_files import (
-    BINARY,
-    NOWHERE,
-    PYTHON,
-    assert_holds,
-    write_binary,
-    write_python,
-)
+from cifar10_files import BINARY, NOWHERE, PYTHON, assert_holds, write_binary, write_python
 from command_line import files, refusal
 
 from degradation.data import cifar10, load_dataset

@@ -20,13 +20,7 @@ from report_samples import (
 from degradation.records.run_folder import RunFolder
 from degradation.report import Request, find_runs, make, select, write_report
 from degradation.report.runs import read_runs
-from degradation.report.why import (
-    build_why,
-    factor,
-    kinds_of,
-    layers_of,
-    tell,
-)
+from degradation.report.why import build_why, factor, kinds_of, layers_of, tell
 from degradation.setting import Setting
 
 PLAIN = ["plain20", "plain56"]
