@@ -34,6 +34,12 @@ CHANGES = {  # variant -> settings
 DIVERGED = {"status": "diverged", "diverged_at": 12, "failure": "the loss is not finite"}
 
 
+@pytest.fixture(autouse=True)
+def apart(tmp_path, monkeypatch):
+    """Have no recorded runs but a test's own: reports set all there are beside theirs."""
+    monkeypatch.setattr(make, "RECORDED", tmp_path / "recorded")
+
+
 def write(root, model="plain56", seed=0, variant="", schedule="short", probe=None, **options):
     """Write a finished run, with a probe if `probe` has options of `probe_rows`."""
     settings = options.pop("settings", {}) | CHANGES[variant]
@@ -203,8 +209,7 @@ class TestReport:
         (row, _) = rows(report(tmp_path, seeds=[1]), "plain-56", "near-identity kernels")
         assert row[2] == "1" and row[7] == "**no interval**"
 
-    def test_a_study_of_ones_own_is_set_beside_the_recorded_one(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(make, "RECORDED", tmp_path / "recorded")
+    def test_a_study_of_ones_own_is_set_beside_the_recorded_one(self, tmp_path):
         pages = []
         for root in ("recorded", "mine"):
             write(tmp_path / root / "why", "plain56", variant="init=dirac")
