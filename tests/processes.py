@@ -49,11 +49,15 @@ class Process:
         """Its process id."""
         return self._process.pid
 
+    def kill(self) -> None:
+        """Send it SIGKILL, unless it has ended and been waited for: its id may be another's."""
+        self._process.kill()
+
     def wait(self) -> Ended:
         """Wait for its end."""
         self._process.join(timeout=120)
         if self._process.exitcode is None:
-            self._process.kill()
+            self.kill()
             raise TimeoutError(f"{self._process} hung")
         texts = [path.read_text() for path in self._paths]
         self._outputs.cleanup()

@@ -223,8 +223,7 @@ def holder(folder, *places):
         sign.unlink()
         yield child
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGKILL)
+        child.kill()
 
 
 @pytest.fixture(params=["flock", "no flock"])
@@ -243,7 +242,7 @@ def test_the_second_writer_is_told_of_the_first_and_takes_over_when_it_is_killed
         host = re.escape(socket.gethostname())
         who = rf"process {child.pid} on {host} since \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ:"
         assert re.search(f"run is being written by {who}", message)
-        os.kill(child.pid, signal.SIGKILL)
+        child.kill()
         child.wait()
     assert (folder.path / ".lock").exists()
     with folder.lock():
