@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from command_line import wait_until
+
 # Moments
 
 
@@ -90,12 +92,9 @@ def limit_files(size: int) -> None:
 
 
 def wait_for(path: Path, sign: Path) -> None:
-    """Make the file `sign`, then hang until there is a file `path`, a minute at most."""
+    """Make the file `sign`, then hang until there is a file `path`."""
     sign.touch()
-    for _ in range(3000):
-        if path.exists():
-            break
-        time.sleep(0.02)
+    wait_until(path.exists)
 
 
 # From the beginning
