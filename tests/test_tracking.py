@@ -11,12 +11,13 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from command_line import PATH, with_path
 from wandb_files import of_kind, tracked_rows
 
 from degradation.training import tracking
 from degradation.training.tracking import Tracker, run_id
 
-SOURCE = Path(tracking.__file__).parents[2]
+IMPORTED = (Path(__file__).parent, *PATH)  # by a process that follows a run
 
 
 def rows(*iterations: int) -> list[dict[str, float]]:
@@ -61,13 +62,8 @@ def in_a_process(statements: str, *arguments, **options) -> subprocess.Completed
     script = "import os, signal, sys, test_tracking as t; from pathlib import Path\n"
     script += "from command_line import wait_until\n"
     script += f"folder = Path(sys.argv[1])\n{statements}"
-    path = os.pathsep.join([str(Path(__file__).parent), str(SOURCE)])
-    environment = {"PYTHONPATH": path, **options.pop("env", {})}
-    return subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        env=os.environ | environment,
-        **options,
-    )
+    words = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(words, **{"env": with_path(*IMPORTED)} | options)
 
 
 # What the W&B run holds.
@@ -85,12 +81,12 @@ def test_offline_run_stays_on_the_machine_and_in_its_folder(tmp_path):
         "socket.getaddrinfo = socket.create_connection = look_up\n"
         "socket.gethostname = lambda: 'telltale-host'\n"
     )
-    settings = dict.fromkeys(("USER", "LOGNAME", "WANDB_USERNAME"), "telltale-user") | {
+    settings = with_path(spy, *IMPORTED) | {
+        **dict.fromkeys(("USER", "LOGNAME", "WANDB_USERNAME"), "telltale-user"),
         "WANDB_MODE": "online",
         "WANDB_API_KEY": "0" * 40,
         "WANDB_DIR": str(tmp_path / "elsewhere"),
         "WANDB_ERROR_REPORTING": "true",
-        "PYTHONPATH": os.pathsep.join(map(str, (spy, Path(__file__).parent, SOURCE))),
     }
     done = in_a_process(
         "t.follow(folder)", "results/run", cwd=work, env=settings, capture_output=True
