@@ -7,7 +7,7 @@ from degradation.models.blocks import bn_relu, classifier, conv
 
 
 def densenet(
-    name: str, depth: int, growth: int, bottleneck: bool, compression: float, classes: int = 10
+    name: str, depth: int, growth: int, bottleneck: bool, compression: float, classes: int
 ) -> keras.Model:
     """Build three dense blocks of equally many layers, on maps of 32×32, 16×16 and 8×8.
 

@@ -23,8 +23,8 @@ def build_model(name: str, **settings) -> keras.Model:
     check_models("model", [name])
     known = option_values("model", name)
     chosen = {key.removeprefix("model."): value for key, value in known.items()} | settings
-    check({"model": chosen})
-    return BUILDERS[chosen.pop("builder")](**chosen)
+    keys = check({"model": chosen}).model.model_dump()  # the schema's defaults included
+    return BUILDERS[keys.pop("builder")](**keys)
 
 
 BUILDERS = {"cifar_resnet": cifar_resnet, "resnet": resnet, "vgg": vgg, "densenet": densenet}

@@ -16,13 +16,7 @@ from degradation.models.blocks import (
 
 
 def cifar_resnet(
-    name: str,
-    depth: int,
-    shortcut: str | None = None,
-    block: str = "basic",
-    init: str = "he",
-    norm: str = "batch",
-    classes: int = 10,
+    name: str, depth: int, shortcut: str | None, block: str, init: str, norm: str, classes: int
 ) -> keras.Model:
     """Build a network of 6n+2 layers for CIFAR-10 (section 4.2).
 
@@ -34,9 +28,8 @@ def cifar_resnet(
     the stem's; `gaussian`, N(0, 0.01²). With `norm="none"` convolutions have biases, and no batch
     normalisation follows them. Neither is the paper's.
     """
-    blocks, how = (depth - 2) // 6, {"init": init, "norm": norm}
-    widths, depths = [16, 32, 64], [blocks] * 3
-    return resnet(name, "cifar", block, widths, depths, shortcut, classes=classes, **how)
+    widths, depths, how = [16, 32, 64], [(depth - 2) // 6] * 3, {"init": init, "norm": norm}
+    return resnet(name, "cifar", block, widths, depths, shortcut, "linear", classes, **how)
 
 
 def resnet(
@@ -45,9 +38,9 @@ def resnet(
     block: str,
     widths: list[int],
     depths: list[int],
-    shortcut: str | None = None,
-    head: str = "linear",
-    classes: int = 10,
+    shortcut: str | None,
+    head: str,
+    classes: int,
     **how: str,
 ) -> keras.Model:
     """Build a network from its parts: plain without `shortcut`, residual with option A, B or C.

@@ -6,9 +6,7 @@ from keras import layers
 from degradation.models.blocks import classifier, conv_bn
 
 
-def vgg(
-    name: str, depths: list[int], widths: list[int], skip: bool, classes: int = 10
-) -> keras.Model:
+def vgg(name: str, depths: list[int], widths: list[int], skip: bool, classes: int) -> keras.Model:
     """Build stages of 3×3 convolutions, a 2×2 max-pool after each, and one dense layer.
 
     Stage i has `depths[i]` convolutions of `widths[i]` filters, each with batch normalisation and
