@@ -38,11 +38,12 @@ Keys, and what they are without being set: KEY=VALUE
 {config}"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """One composed configuration, and the overrides that it was composed from.
 
     `launcher` has those that choose and set a launcher of Hydra; without, jobs run here in turn.
+    A job equals itself alone, so that what follows from it can be cached.
     """
 
     config: DictConfig

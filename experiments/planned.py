@@ -2,11 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 from pathlib import Path
-
-from omegaconf import DictConfig, OmegaConf
 
 from degradation.config import RUNS, relative
 from degradation.errors import IN_USE, UserError
@@ -56,24 +53,18 @@ def plan_runs(
     """
     runs = []
     for seed, model in product(seeds, models):
-        words = [*overrides, f"model={model}"]
-        config = OmegaConf.merge(_composed(tuple(words)), {"seed": seed})
+        words = [*overrides, f"model={model}", f"seed={seed}"]
+        config = compose("config", words)
         if config.run_dir is not None:
             raise UserError(
                 f"run_dir={config.run_dir}: a planned run's folder follows from the plan"
             )
-        job = Job(config, [*words, f"seed={seed}"], launcher)
+        job = Job(config, words, launcher)
         check_run(job)
         folder = run_folder(job, root, remedy)
         place = [quote_path(f"run_dir={folder.path}")] if root != RUNS else []
-        runs.append(PlannedRun(job.setting, folder, [*job.overrides, *place]))
+        runs.append(PlannedRun(job.setting, folder, [*words, *place]))
     return runs
-
-
-@cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    """Compose a run but for its seed, once for all seeds: Hydra takes its time."""
-    return compose("config", [*overrides])
 
 
 def train_missing(runs: list[PlannedRun], launcher: list[str], overwrite: bool = False) -> int:

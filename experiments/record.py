@@ -6,6 +6,7 @@ of it again elsewhere, and `only=why` what the plan has in the folder of that na
 """
 
 import sys
+from functools import cache
 from pathlib import Path
 
 from degradation.config import ROOT, folder_of
@@ -27,6 +28,7 @@ def parts_of(job: Job) -> list[Part]:
     return [part for part, folder in zip(plan, folders, strict=True) if only in (None, folder)]
 
 
+@cache  # Hydra takes its time
 def planned(job: Job) -> list[tuple[tuple[str, ...], list[PlannedRun]]]:
     """Pair the arguments of each part's report with its runs; raises `UserError` as `plan_runs`."""
     runtime = [o for o in job.overrides if o.startswith("runtime")]  # handed on to the runs

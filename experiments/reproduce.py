@@ -6,6 +6,7 @@ goes to the runs.
 
 import sys
 from dataclasses import replace
+from functools import cache
 
 from degradation.config import RUNS, check_models, read_figures, recorded, relative
 from degradation.errors import UserError
@@ -30,6 +31,7 @@ def check(job: Job) -> None:
     check_alone(runs, request(job, RUNS))
 
 
+@cache  # Hydra takes its time
 def planned(job: Job) -> list[PlannedRun]:
     """List the runs that the figure needs, seed by seed; raises `UserError` as `plan_runs` does."""
     figure = job.config.figure
