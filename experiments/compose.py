@@ -196,11 +196,10 @@ def _line(error: Exception, config_name: str, overrides: list[str]) -> str:
             return " ".join(text.splitlines()[:2])
         return _unknown_key(found[1], config_name, overrides)
     if text.startswith("Error merging override"):
-        text = str(error.__cause__)
-    place = re.search(r"full_key: (\S+)", text)
-    key = place and place[1]
+        error = error.__cause__
+    key = getattr(error, "full_key", None)
     culprit = next((override for override in overrides if key_of(override) == key), key)
-    return ": ".join(filter(None, [culprit, text.partition("\n")[0]]))
+    return ": ".join(filter(None, [culprit, str(error).partition("\n")[0]]))
 
 
 def _unknown_key(key: str, config_name: str, overrides: list[str]) -> str:
