@@ -72,8 +72,8 @@ def import_quietly(module: str, gpus: bool = False) -> ModuleType:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # TensorFlow reads it once
     sys.stderr.flush()
     kept = os.dup(2)
-    command = ["grep", "-Ev", "--line-buffered", NOTICES]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=kept) as others:
+    grep = ["grep", "-Ev", "--line-buffered", NOTICES]
+    with subprocess.Popen(grep, stdin=subprocess.PIPE, stdout=kept) as others:
         os.dup2(others.stdin.fileno(), 2)
         try:
             return importlib.import_module(module)

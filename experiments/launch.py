@@ -24,11 +24,10 @@ from degradation.config import ROOT, relative
 from degradation.errors import IN_USE, Stopped, UserError
 from degradation.output import complain, say
 from degradation.records.files import faults_as_user_errors
-from degradation.training.interrupts import handling
+from degradation.training.interrupts import WARNINGS, handling
 from experiments.compose import explained, key_of, quote
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)  # of Slurm, before a time limit
 INTERRUPTED = tuple(128 + number for number in (*STOPS, *WARNINGS))
 LAUNCHED = ROOT / "results" / "launched"  # what launchers write: their jobs' output
 QUIET = (

@@ -27,7 +27,7 @@ def check(job: Job) -> None:
         raise UserError("seeds=null: allowed: a list such as [0,1,2]")
     check_models("figure.panels", drawn(job.checked.figure.model_dump()))
     runs = planned(job)  # not every network has every key
-    check_alike(runs)
+    check_one_kind(runs)
     check_alone(runs, request(job, RUNS))
 
 
@@ -41,7 +41,7 @@ def planned(job: Job) -> list[PlannedRun]:
     return plan_runs(models_of(figure), job.config.seeds, shared, job.launcher, remedy)
 
 
-def check_alike(runs: list[PlannedRun]) -> None:
+def check_one_kind(runs: list[PlannedRun]) -> None:
     """Raise `UserError` if overrides change some networks, and are what others have anyway."""
     names = {run.setting.variant: run.folder.path.parent.name for run in runs}
     if len(names) > 1:

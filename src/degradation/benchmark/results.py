@@ -13,7 +13,6 @@ from degradation.setting import PAPER_NETWORKS
 
 # Depths of the networks of a figure; Figure 6 has them plain and residual.
 FIGURES = {"Figure 1": (20, 56), "Figure 6": (20, 32, 56, 20, 32, 56)}
-SCHEDULES = ("short", "medium", "paper")
 HOURS = ["schedule", "figure", "hours", "paused_percent"]
 
 
@@ -78,7 +77,7 @@ def training_hours(table: pd.DataFrame, ours: str, batch: int) -> pd.DataFrame:
     image = fit(depth, 1 / rows.images_per_second_median, deg=1)
     pause = fit(depth, rows.evaluation_seconds + rows.checkpoint_seconds, deg=1)
     estimates = []
-    for name in SCHEDULES:
+    for name in ("short", "medium", "paper"):
         schedule = option_values("schedule", name)
         updates, every = schedule["schedule.iterations"], schedule["schedule.evaluate_every"]
         for figure, depths in FIGURES.items():

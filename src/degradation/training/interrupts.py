@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from degradation.errors import Stopped
 from degradation.output import silence
 
-# Slurm warns with the last two (`sbatch --signal`) before it kills.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)  # of Slurm (`sbatch --signal`), before it kills
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *WARNINGS)
 
 
 class StopRequest:
