@@ -198,7 +198,7 @@ def _line(error: Exception, config_name: str, overrides: list[str]) -> str:
     if text.startswith("Error merging override"):
         error = error.__cause__
     key = getattr(error, "full_key", None)
-    culprit = next((override for override in overrides if key_of(override) == key), key)
+    culprit = next((o for o in reversed(overrides) if key_of(o) == key), key)  # the last counts
     return ": ".join(filter(None, [culprit, str(error).partition("\n")[0]]))
 
 

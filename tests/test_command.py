@@ -118,7 +118,7 @@ WRONG = [
     ("reproduce", "figure.panels=[{title:a,models:[vgg]}]", ["figure.panels", "vgg", MODELS]),
     ("reproduce", "data.dir=/nonexistent", ["data.dir=/nonexistent", "allowed:", "cifar-10-batch"]),
     # interpolations and blanks
-    ("run", "seed='${foo}'", ["seed=${foo}", "'foo' not found"]),
+    ("run", "seed=1 seed='${foo}'", ["seed=${foo}", "'foo' not found"]),
     ("run", "run_dir='???'", ["run_dir=???", "allowed: a value"]),
     ("run", "-m seed=0,1 'run_dir=a/${hydra:job.num}'", ["${hydra:job.num}", "such as ${seed}"]),
     # what is no override at all
