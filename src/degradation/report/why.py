@@ -219,8 +219,8 @@ class Gap:
     """An error of plain-56 minus that of plain-20, both with one intervention, on one schedule.
 
     `change` is this gap minus another, and `outcome` as for an `Effect`: with an intervention, the
-    one without on the same schedule; without, that on the report's own schedule. None and "" for
-    that one itself, and where there is none.
+    one without on the same schedule; without, that on the report's own schedule. None for that one
+    itself, and where there is none.
     """
 
     shallow: Kind
@@ -246,19 +246,14 @@ def effects_of(kinds: list[Kind], columns: tuple[str, ...]) -> list[Effect]:
     without = _without(kinds)
     changed = {kind.model for kind in kinds if kind.intervention}
     plain, effects = [without.get(model) for model in (DEEP, SHALLOW)], []
-    bounds = {column: _bound(*plain, column) if all(plain) else np.nan for column in columns}
     for kind in kinds:
         base = without.get(DEEP if kind is without.get(SHORTCUTS) else kind.model)
         if base is None or base.model not in changed:
             continue
         words = kind.words if kind.model == base.model else "shortcuts"
+        bases = [base] if kind is not base else []
         for column in columns:
-            difference = None
-            if kind is not base and kind.finished:
-                difference = welch(kind.errors(column), base.errors(column))
-            bases = [base] if kind is not base else []
-            outcome = _outcome(difference, bounds[column], [kind], bases)
-            effects.append(Effect(kind, words, column, difference, outcome))
+            effects.append(Effect(kind, words, column, *_compare([kind], bases, column, plain)))
     return effects
 
 
@@ -277,14 +272,12 @@ def gaps_of(kinds: list[Kind], around: list[Run], columns: tuple[str, ...]) -> l
     gaps = []
     for (schedule, model, changed), deep in known.items():
         shallow = known.get((schedule, SHALLOW, changed))
-        base = [known.get((schedule if changed else own, m, "")) for m in (DEEP, SHALLOW)]
+        plain = [known.get((schedule if changed else own, m, "")) for m in (DEEP, SHALLOW)]
+        bases = plain if all(plain) and deep is not plain[0] else []
         for column in columns if model == DEEP and shallow else ():
-            pair, change, outcome = [kind.errors(column) for kind in (deep, shallow)], None, ""
-            if all(base) and deep is not base[0]:
-                without = [kind.errors(column) for kind in base]
-                change = contrast([*pair, *without], [1, -1, -1, 1])
-                outcome = _outcome(change, _bound(*base, column), [deep, shallow], base)
-            gaps.append(Gap(shallow, deep, column, welch(*pair), change, outcome))
+            difference = welch(deep.errors(column), shallow.errors(column))
+            change = _compare([deep, shallow], bases, column, plain)
+            gaps.append(Gap(shallow, deep, column, difference, *change))
     return sorted(gaps, key=lambda gap: (gap.deep.schedule["iterations"], gap.deep.intervention))
 
 
@@ -293,24 +286,25 @@ def _without(kinds: list[Kind]) -> dict[str, Kind]:
     return {kind.model: kind for kind in kinds if not kind.intervention and kind.finished}
 
 
-def _bound(deep: Kind, shallow: Kind, column: str) -> float:
-    """What an interval must not leave for errors to be *equal*: a share of the plain networks' gap.
+def _compare(
+    kinds: list[Kind], bases: list[Kind], column: str, plain: list[Kind | None]
+) -> tuple[Difference | None, str]:
+    """Give an error of one kind, or the gap of two, minus that of `bases`; and what it shows.
 
-    Both are without an intervention.
+    `bases` are without the intervention, and have errors; where there are none, or some of `kinds`
+    has none, there is no difference. In words: *equal*, *lower*, *higher* or neither, by the 95 %
+    interval, and how many runs failed. *Equal* is within a share of the gap of the `plain` networks
+    without an intervention, and needs both.
     """
-    return EQUAL * abs(deep.errors(column).mean() - shallow.errors(column).mean())
-
-
-def _outcome(
-    difference: Difference | None, bound: float, kinds: list[Kind], bases: list[Kind]
-) -> str:
-    """*Equal*, *lower*, *higher* or neither, by the 95 % interval; and how many runs failed.
-
-    `bases` are those without the intervention, which `kinds` are compared with.
-    """
-    told = []
-    if difference:
+    difference, told, groups = None, [], [*kinds, *bases]
+    if bases and all(kind.finished for kind in kinds):
+        signs = [1, -1] if len(groups) == 2 else [1, -1, -1, 1]
+        difference = contrast([kind.errors(column) for kind in groups], signs)
         low, high = difference.low, difference.high
+        bound = 0.0
+        if all(plain):
+            deep, shallow = (kind.errors(column).mean() for kind in plain)
+            bound = EQUAL * abs(deep - shallow)
         if low is None:
             told.append("no interval")
         elif -bound < low and high < bound:
@@ -321,7 +315,7 @@ def _outcome(
         runs = [run for kind in group for run in kind.runs]
         failed = sum(run.diverged or run.final("train_error") > FAILED for run in runs)
         told += [f"{failed} of {len(runs)}{which} failed"] * (failed > 0)
-    return ", ".join(told)
+    return difference, ", ".join(told)
 
 
 # ---------------------------------------------------------------- the section of a report
