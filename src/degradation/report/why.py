@@ -51,7 +51,7 @@ LINES_ARE = "one line per update, the thick one before training. Lines are media
 class Kind:
     """The runs of one network with one intervention ("": none) on one schedule, by their seeds.
 
-    `model` is the network's name in `conf/model/`, `network` that in text; `schedule` has its keys.
+    `model`, `network` and `schedule` are those of its runs, `iterations` the schedule's length.
     """
 
     intervention: str
@@ -59,7 +59,8 @@ class Kind:
 
     model = property(lambda self: self.runs[0].model)
     network = property(lambda self: self.runs[0].network)
-    schedule = property(lambda self: self.runs[0].config["schedule"])
+    schedule = property(lambda self: self.runs[0].schedule)
+    iterations = property(lambda self: self.runs[0].config["schedule"]["iterations"])
     seeds = property(lambda self: seeds_of(self.runs))
 
     @property
@@ -262,10 +263,10 @@ def gaps_of(kinds: list[Kind], around: list[Run], columns: tuple[str, ...]) -> l
 
     `kinds` are of one schedule, and `around` has runs of others; of one setting the first counts.
     """
-    own = kinds[0].runs[0].schedule
+    own = kinds[0].schedule
     others = {run.setting: run for run in reversed(around) if run.schedule != own}
     known = {
-        (kind.runs[0].schedule, kind.model, kind.intervention): kind
+        (kind.schedule, kind.model, kind.intervention): kind
         for kind in [*kinds, *kinds_of(others.values())]
         if kind.finished
     }
@@ -278,7 +279,7 @@ def gaps_of(kinds: list[Kind], around: list[Run], columns: tuple[str, ...]) -> l
             difference = welch(deep.errors(column), shallow.errors(column))
             change = _compare([deep, shallow], bases, column, plain)
             gaps.append(Gap(shallow, deep, column, difference, *change))
-    return sorted(gaps, key=lambda gap: (gap.deep.schedule["iterations"], gap.deep.intervention))
+    return sorted(gaps, key=lambda gap: (gap.deep.iterations, gap.deep.intervention))
 
 
 def _without(kinds: list[Kind]) -> dict[str, Kind]:
@@ -489,8 +490,7 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
     if gaps := [gap for gap in why.gaps if not gap.deep.intervention]:
         title += ", and length of training"
         rows = [
-            {"column": gap.column, "iterations": gap.deep.schedule["iterations"]}
-            | vars(gap.difference)
+            {"column": gap.column, "iterations": gap.deep.iterations} | vars(gap.difference)
             for gap in gaps
         ]
         table = pd.DataFrame(rows).astype({"low": float, "high": float})
@@ -499,8 +499,7 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
         several = table["low"].notna().any()
         bars = "; bars are Welch's 95 % intervals, of several seeds" if several else ""
         lengths = [
-            f"{gap.deep.schedule['name']} ({gap.deep.schedule['iterations']:,} iterations; "
-            f"seeds: {gap.seeds})"
+            f"{gap.deep.schedule} ({gap.deep.iterations:,} iterations; seeds: {gap.seeds})"
             for gap in gaps
         ]
         text.append(
