@@ -103,14 +103,14 @@ def write_report(asked: Request) -> Page:
     with faults_as_user_errors(f"cannot make the folder {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
     pictures = draw_pictures(shown, runs, out_dir, suffix)
-    for name, drawing in build_why(why, runs).items() if why else ():
+    for name, drawing in build_why(why, runs).items():
         pictures.append(write_picture(drawing, out_dir / f"{name}{suffix}"))
     page = Page(
         runs=runs,
         findings=[f for f in judge(runs, lost) if not (in_why and f.lacking)],
         pictures=pictures,
         comparisons=compare(runs, recorded),
-        commands=_commands(asked, [*runs, *lost, *(why.runs if why else []), *twins]),
+        commands=_commands(asked, [*runs, *lost, *why.runs, *twins]),
         lost=lost,
         agreements=agreements,
         left_out=left_out,

@@ -65,7 +65,7 @@ class Page:
     lost: list[Run] = field(default_factory=list)
     agreements: list[Agreement] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
-    why: Why | None = None
+    why: Why = Why()
 
 
 def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
@@ -78,8 +78,8 @@ def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
     data = {"cifar10": "CIFAR-10", "synthetic": "synthetic data"}.get(name, name)
     kind = ", ".join(filter(None, [page.runs[0].schedule, page.runs[0].variant]))
     title = f"Plain and residual networks on {data}, schedule {kind}"
-    heading = title + ": probes and interventions" * bool(page.why)
-    shown = list(dict.fromkeys([*page.runs, *(page.why.runs if page.why else [])]))
+    heading = title + ": probes and interventions" * bool(page.why.kinds)
+    shown = list(dict.fromkeys([*page.runs, *page.why.runs]))
     report = _render(
         **vars(page),
         title=heading,

@@ -4,7 +4,7 @@ An intervention is a run's override of `KEYS`. Its runs stand beside those that 
 their schedule and are the same in all else. Runs that diverged are among them, as outcomes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -324,12 +324,12 @@ def _compare(
 
 @dataclass(frozen=True)
 class Why:
-    """What a report tells of the question; `effects` and `gaps` need interventions."""
+    """What a report tells of the question, if anything; `effects`, `gaps` need interventions."""
 
-    kinds: list[Kind]
-    effects: list[Effect]
-    gaps: list[Gap]
-    measures: list[dict[str, Any]]
+    kinds: Sequence[Kind] = ()
+    effects: Sequence[Effect] = ()
+    gaps: Sequence[Gap] = ()
+    measures: Sequence[dict[str, Any]] = ()
 
     @property
     def runs(self) -> list[Run]:
@@ -338,8 +338,8 @@ class Why:
         return [run for kind in dict.fromkeys([*self.kinds, *of_gaps]) for run in kind.runs]
 
 
-def tell(runs: list[Run], known: list[Run], around: list[Run]) -> Why | None:
-    """Tell what the runs of a report show of the question; None if they show nothing.
+def tell(runs: list[Run], known: list[Run], around: list[Run]) -> Why:
+    """Tell what the runs of a report show of the question, which may be nothing.
 
     `known` are all runs that there are, those that diverged among them: of those on the same
     schedule the ones with interventions are taken, unless `runs` have one themselves. `around` has
@@ -356,7 +356,7 @@ def tell(runs: list[Run], known: list[Run], around: list[Run]) -> Why | None:
     effects = effects_of(kinds, columns)
     measures = [measures_of(kind) for kind in kinds if kind.probed]
     gaps = gaps_of(kinds, [*filter(alike, around)], columns) if effects else []
-    return Why(kinds, effects, gaps, measures) if effects or measures else None
+    return Why(kinds, effects, gaps, measures) if effects or measures else Why()
 
 
 # ---------------------------------------------------------------- figures
