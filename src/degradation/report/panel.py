@@ -79,11 +79,8 @@ def figure_curves(
     networks of a panel apart, by its network elsewhere; curves with one label have one colour in
     all panels.
     """
-    named = []
-    for panel in panels:
-        groups = [[run for run in runs if run.model == model] for model in panel_models(panel)]
-        named.append(_named(sorted(filter(None, groups), key=lambda group: group[0].depth or 0)))
-    colours = _colours({name: runs[0].depth for panel in named for name, runs in panel.items()})
+    panels = [_labelled(panel_models(panel), runs) for panel in panels]
+    colours = _colours({name: group[0].depth for panel in panels for name, group in panel.items()})
     return [
         [
             Curve(
@@ -97,7 +94,7 @@ def figure_curves(
             for name, group in panel.items()
             for column in columns
         ]
-        for panel in named
+        for panel in panels
     ]
 
 
@@ -274,8 +271,10 @@ def _values(run: Run, column: str) -> pd.Series:
     return run.responses if column in ORDERS else run.rows.set_index("iteration")[column]
 
 
-def _named(groups: list[list[Run]]) -> dict[str, list[Run]]:
-    """Name the networks of a panel, each given by its runs."""
+def _labelled(models: list[str], runs: list[Run]) -> dict[str, list[Run]]:
+    """The runs of each network of a panel, by its label."""
+    groups = [[run for run in runs if run.model == model] for model in models]
+    groups = sorted(filter(None, groups), key=lambda group: group[0].depth or 0)
     firsts = [group[0] for group in groups]
     of_a_kind = len({run.family for run in firsts}) == 1 and firsts[0].family is not None
     depth_tells = of_a_kind and len({run.depth for run in firsts}) == len(firsts)
