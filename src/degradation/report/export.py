@@ -87,24 +87,24 @@ def write_export(runs: list[Run], out_dir: Path, suffix: str = "") -> list[Path]
 
     Raises `UserError` (exit code 1) if a file cannot be written.
     """
-    named = {run.setting.folder(Path()).as_posix(): run for run in runs}
+    places = {run.setting.folder(Path()).as_posix(): run for run in runs}
     # As objects: a column of integers with a gap would become one of floats.
-    summary = pd.DataFrame([_summary(name, run) for name, run in named.items()], dtype=object)
+    summary = pd.DataFrame([_summary(name, run) for name, run in places.items()], dtype=object)
     paths = []
-    for name, table in {"curves": _long(named)[CURVES], "summary": summary}.items():
+    for name, table in {"curves": _long(places)[CURVES], "summary": summary}.items():
         paths.append(out_dir / f"{name}{suffix}.csv")
         with replace_file(paths[-1]) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
     return paths
 
 
-def _long(named: dict[str, Run]) -> pd.DataFrame:
+def _long(places: dict[str, Run]) -> pd.DataFrame:
     """Stack the rows of runs, metric by metric; the keys are what to call the runs."""
     tables = [
         run.rows.melt("iteration", var_name="metric").assign(
             run=name, **{key: getattr(run, key) for key in ABOUT}
         )
-        for name, run in named.items()
+        for name, run in places.items()
     ]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(LONG))
     return table[list(LONG)].astype(LONG)

@@ -472,7 +472,7 @@ def _interventions(why: Why, runs: list[Run]) -> Drawing:
     lines = [kind for model, kind in _without(why.kinds).items() if model in beside]
     errors = [
         {
-            "rows": [_ends(kind, column, _fate(kind), COLOURS[56]) for kind in deep],
+            "rows": [_ends(kind, column, _label(kind), COLOURS[56]) for kind in deep],
             "beside": [_ends(kind, column, kind.network, beside[kind.model]) for kind in lines],
         }
         for column in columns
@@ -522,7 +522,7 @@ def _ends(kind: Kind, column: str, label: str, colour: str) -> Curve:
     return Curve(kind.model, f"{column}-{kind.intervention or 'none'}", label, colour, errors, None)
 
 
-def _fate(kind: Kind) -> str:
+def _label(kind: Kind) -> str:
     """Name an intervention, and say how many of its runs diverged."""
     lost = len(kind.runs) - len(kind.finished)
     diverged = f"{lost} of {len(kind.runs)} diverged" if lost else ""
