@@ -169,8 +169,8 @@ class TestHeadline:
     def test_of_single_seeds_says_which_way_they_point(self):
         ends = {"plain20": [(19.0, 50.0)], "plain56": [(18.0, 55.0)]}
         told = headline(judge(ended_runs("short", ends)))
-        which = "1 of 2 point the paper's way (plain-56 − plain-20, test error)."
-        assert told.endswith(f"of the judged claims' differences, {which}")
+        which = "1 of 2 have the paper's sign (plain-56 − plain-20, test error)."
+        assert told.endswith(f"Of the undecided claims' differences, {which}")
         # A claim that lacks runs is not judged, though it has a difference.
         assert headline(judge(ended_runs("short", ends | {"resnet20": [(18.0, 40.0)]}))) == told
         ends = {model: errors * 2 for model, errors in ends.items()}

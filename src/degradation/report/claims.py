@@ -149,6 +149,6 @@ def headline(findings: list[Finding]) -> str:
     agreeing = [f"{effect.label}, {effect.error}" for effect in effects if effect.as_in_paper]
     which = f" ({'; '.join(agreeing)})" if 0 < len(agreeing) < len(effects) else ""
     return (
-        f"The paper's claims: {told}. One seed gives no interval; of the judged claims' "
-        f"differences, {len(agreeing)} of {len(effects)} point the paper's way{which}."
+        f"The paper's claims: {told}. One seed gives no interval. Of the undecided claims' "
+        f"differences, {len(agreeing)} of {len(effects)} have the paper's sign{which}."
     )

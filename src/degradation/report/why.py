@@ -41,7 +41,10 @@ SETTLED, LATE = 100, 400  # updates: after the first damage; when warm-ups have 
 EQUAL = 1 / 5  # of the gap between plain-56 and plain-20: less is not what makes the gap
 FAILED = 85.0  # percent of training error, about a guess, which has 90
 DECADES = 10  # that the axis of gradients has at most
-LINES_ARE = "one line per update, the thick one before training. Lines are medians over the seeds."
+LINES_ARE = (
+    "one line per update, the thick one before training. Lines are medians over the seeds. "
+    "Horizontal axes end with the network's last layer."
+)
 
 
 # ---------------------------------------------------------------- runs
@@ -401,11 +404,7 @@ def _gradients(kinds: list[Kind], runs: list[Run]) -> Drawing:
         "Norm of the mean loss's gradient, on fixed training images: above with respect to each "
         f"convolution's kernel, below to its output, as it flows back; {LINES_ARE}"
     ]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = {
-            kind.name: t.loc[0, 2] / t.iloc[0, -1]
-            for kind, t in zip(kinds, rows[0].tables, strict=True)
-        }
+    ratios = {kind.name: pd.Series(map(_second_to_last, kind.probed)).median() for kind in kinds}
     told = "; ".join(f"{name} {factor(ratio)}" for name, ratio in ratios.items() if ratio == ratio)
     text += [f"Kernels, second convolution ÷ last, at update 0: {told}."] * bool(told)
     if not any(table.gt(0).any(axis=None) for row in rows for table in row.tables):
@@ -413,6 +412,13 @@ def _gradients(kinds: list[Kind], runs: list[Run]) -> Drawing:
     elif any(table.lt(row.limits[0]).any(axis=None) for row in rows for table in row.tables):
         text.append("What lies below the axes, and gradients of 0, are not shown.")
     return _by_update("Norms of gradients, layer by layer", kinds, rows, text, runs)
+
+
+@np.errstate(divide="ignore", invalid="ignore")  # gradients may be 0
+def _second_to_last(run: Run) -> float:
+    """The gradient of the second kernel over that of the last, at update 0; NaN if both are 0."""
+    norms = layers_of(run, "kernel_gradient_norm").loc[0]
+    return norms[2] / norms.iloc[-1]
 
 
 def _log_limits(tables: list[pd.DataFrame]) -> tuple[float, float]:
