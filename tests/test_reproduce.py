@@ -1,6 +1,8 @@
 """Figure 1 with one command, from training to report; and reports on runs that are there."""
 
 import shlex
+import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from ended_runs import WIDTHS
 from processes import QUICK, SYNTHETIC, run
 from report_samples import SYNTHETIC as SYNTHETIC_DATA
 from report_samples import write_run, write_runs
+from sabotage import at_rename, send
 
 import degradation.config
 from degradation.processor import cpu_precision
@@ -400,6 +403,15 @@ def test_both_precisions_of_a_network_are_set_side_by_side(tree, runs):
     text = page(tree, "report,precision=float32")
     assert "'seeds=[0,1,2]' runtime.precision=float32" in text
     assert "model=plain32" not in text
+
+
+def test_a_report_that_is_stopped_leaves_no_half_file(tree, runs):
+    write_run(runs, "plain20")
+    stop = partial(at_rename, "curves.csv", partial(send, signal.SIGTERM))
+    ended = run(name="report", tree=tree, faults=[stop])
+    assert (ended.code, ended.err) == (143, "")
+    names = [path.name for path in (runs / "short").iterdir()]
+    assert "report.html" in names and not [name for name in names if "curves" in name]
 
 
 def test_a_folder_that_is_a_schedules_own_gets_its_report_in_place(tree):
