@@ -113,6 +113,7 @@ def test_docs_and_readme_quote_the_recorded_speeds():
                 row += f" ({low:.2f}–{high:.2f}) |"
             ratios.append(ratio)
             assert row in told
+    assert "](../results/recorded/benchmark/benchmark.png)" in told
     assert f"[{min(ratios):.1f} to {max(ratios):.1f} times as fast]" in README.replace("\n", " ")
 
 
