@@ -1,7 +1,7 @@
 """Report on runs that are there, figures, tables and verdict: `python -m experiments.report`.
 
-From your own runs, or with `runs=results/recorded` from the recorded ones, whose section of the
-README is filled then; nothing is trained.
+From your own runs, or with `runs=results/recorded` from the recorded ones; of those on
+`schedule=paper` the README's section is filled then. Nothing is trained.
 Overrides that the runs were trained with (`data=synthetic`) name them here too.
 """
 

@@ -64,7 +64,7 @@ def write_report(asked: Request) -> Page:
     """Write a report, print how the runs ended and what was written, return what it tells.
 
     Every figure is drawn as far as there are runs. The report lies beside the runs of the schedule;
-    one on all that is recorded on a schedule fills its section of the README. Raises `UserError`,
+    one on all that is recorded on the paper's fills the README's section on it. Raises `UserError`,
     which says what trains them, if there are no runs, or if the figure lacks some.
     """
     if asked.folder.name == asked.setting.schedule and asked.folder.parent.name == WHY:
@@ -121,9 +121,9 @@ def write_report(asked: Request) -> Page:
     for picture in page.pictures:
         say(f"figure    {relative(picture.png)} and {picture.svg.name}")
     say(f"report    {relative(paths[0])}, {', '.join(path.name for path in paths[1:])}")
-    whole = out_dir == RECORDED / schedule and not (suffix or asked.seeds or asked.figure_overrides)
-    if whole and fill(README, schedule, section(schedule, runs, lost)):
-        say(f"readme    {README.name}, what it has between the markers of {schedule}")
+    whole = out_dir == RECORDED / "paper" and not (suffix or asked.seeds or asked.figure_overrides)
+    if whole and fill(README, section(runs, lost)):
+        say(f"readme    {README.name}, what it has between its markers")
     return page
 
 

@@ -30,7 +30,7 @@ from degradation.report.why import Why, factor
 
 TEMPLATES = Path(__file__).parent / "templates"
 README = ROOT / "README.md"
-START, END = "<!-- recorded: {} -->\n", "<!-- end: {} -->"
+START, END = "<!-- recorded: paper -->\n", "<!-- end: paper -->"
 WIDTH = 100  # columns of the terminal
 HTML = """<!DOCTYPE html>
 <html lang="en">
@@ -100,29 +100,26 @@ def write_page(page: Page, out_dir: Path, suffix: str = "") -> list[Path]:
     return [out_dir / file for file in texts]
 
 
-def section(schedule: str, runs: list[Run], lost: Iterable[Run] = ()) -> str:
-    """Tell the README what is recorded on a schedule: verdicts, a figure, errors, the paper's.
+def section(runs: list[Run], lost: Iterable[Run] = ()) -> str:
+    """Tell the README what is recorded on the paper's schedule: verdicts, a figure, errors.
 
-    Of schedules other than the paper's the claims alone, and what they cannot show.
-    `runs` are all of the schedule without overrides, as `select` picks them, and `lost` those of
-    them that diverged. The report on them lies in `results/recorded/<schedule>/`, with its figures.
+    `runs` are all of that schedule without overrides, as `select` picks them, and `lost` those of
+    them that diverged. The report on them lies in `results/recorded/paper/`, with its figures.
     """
     names = {spec["name"] for spec in drawable(read_figures().values(), runs)}
     figure = next((name for name in ("figure6", "figure1") if name in names), None)
     findings = judge(runs)
     tested = [finding for finding in findings if not finding.lacking]
-    more = {"headline": headline(findings), "folder": f"results/recorded/{schedule}"}
-    more |= {"figure": figure} if schedule == "paper" else {"errors": []}
+    more = {"headline": headline(findings), "folder": "results/recorded/paper", "figure": figure}
     return _render(runs, tested, brief=True, lost=lost, **more)
 
 
-def fill(readme: Path, schedule: str, text: str) -> bool:
-    """Put `text` between the markers of a schedule, if the file has them; say whether it has."""
-    start, end = START.format(schedule), END.format(schedule)
+def fill(readme: Path, text: str) -> bool:
+    """Put `text` between the markers, if the file has them; say whether it has."""
     before = readme.read_bytes().decode() if readme.is_file() else ""
-    head, started, rest = before.partition(start)
-    _, ended, tail = rest.partition(end)
-    after = "".join([head, start, text, end, tail])
+    head, started, rest = before.partition(START)
+    _, ended, tail = rest.partition(END)
+    after = "".join([head, START, text, END, tail])
     if started and ended and after != before:
         write_atomically(readme, after.encode())
     return bool(started and ended)
