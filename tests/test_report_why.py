@@ -185,6 +185,13 @@ class TestReport:
         probed = report(tmp_path).partition("## What the probes measured")[2]
         assert "| – | – → – | – → – |" in probed.partition("| plain-56 |")[2].splitlines()[0]
 
+    def test_a_network_of_two_convolutions_has_no_thirds_to_compare(self, tmp_path):
+        folder = RunFolder(write(tmp_path, "plain20", probe={"factor": 4}))
+        two = [row for row in folder.table("probe") if row["layer"] in ("conv1", "conv2")]
+        folder.write_table("probe", two)
+        assert "What the probes measured" not in report(tmp_path)
+        assert not (tmp_path / "short" / "gradients.png").exists()
+
     def test_a_variants_own_report_has_its_own_probes_alone(self, tmp_path):
         for variant in ("", "init=dirac", "norm=none"):
             write(tmp_path, "plain56", variant=variant, probe={"factor": 4})

@@ -2,8 +2,8 @@
 
 `make` leads from a request to its page: `runs` reads and picks the runs; `claims` judges the
 paper's claims by `statistics`; `figures` draws, `panel` by panel; `paper` and `comparison` set runs
-beside the paper's numbers and beside other runs; `provenance` tells how they were made; `page` and
-`export` write it all down.
+beside the paper's numbers and beside other runs; `why` is about probes and interventions;
+`provenance` tells how runs were made; `page` and `export` write it all down.
 """
 
 from degradation.report.claims import judge

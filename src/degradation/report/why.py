@@ -6,7 +6,7 @@ their schedule and are the same in all else. Runs that diverged are among them, 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -71,10 +71,11 @@ class Kind:
         """Those that ended; of the others, which diverged, there are no errors."""
         return [run for run in self.runs if not run.diverged]
 
-    @property
+    @cached_property
     def probed(self) -> list[Run]:
-        """Those that have a probe, up to where they diverged."""
-        return [run for run in self.runs if not run.probe.empty]
+        """Those that have a probe, of a layer a third at least, up to where they diverged."""
+        probed = [run for run in self.runs if not run.probe.empty]
+        return [run for run in probed if len(layers_of(run, "cosine").columns) > 2]
 
     @property
     def words(self) -> str:
