@@ -1,8 +1,9 @@
 """Networks by name: a file of `conf/model/` says which builder makes it, and from what."""
 
 import keras
+from omegaconf import OmegaConf
 
-from degradation.config import check_models, option_values
+from degradation.config import check_models, read_option
 from degradation.models.densenet import densenet
 from degradation.models.residual import cifar_resnet, resnet
 from degradation.models.vgg import vgg
@@ -21,8 +22,7 @@ def build_model(name: str, **settings) -> keras.Model:
     Raises `UserError` for an unknown name, an unknown keyword or a value that is not allowed.
     """
     check_models("model", [name])
-    known = option_values("model", name)
-    chosen = {key.removeprefix("model."): value for key, value in known.items()} | settings
+    chosen = OmegaConf.to_container(read_option("model", name), resolve=True) | settings
     keys = check({"model": chosen}).model.model_dump()  # the schema's defaults included
     return BUILDERS[keys.pop("builder")](**keys)
 

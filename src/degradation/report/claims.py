@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from degradation.config import command_line, option_values
+from degradation.config import command_line, option_values, read_option
 from degradation.report.runs import WORDS, Run, check_alike, models_of
 from degradation.report.statistics import Difference, holds, welch
 from degradation.schema import show
@@ -123,7 +123,7 @@ def _effect(runs: list[Run], before: list[Run], column: str, sign: int) -> Effec
 def _command(figure: str, runs: list[Run]) -> str:
     """Give the command that trains what a figure lacks beside `runs`; "" if none could."""
     overrides = runs[0].setting.overrides
-    models = models_of({"panels": option_values("figure", figure)["figure.panels"]})
+    models = models_of(read_option("figure", figure))
     # Every network of the figure must have the runs' keys, and be itself with their values.
     keys = {o.partition("=")[0] for o in overrides if o.startswith("model.")}
     changed = any(run.model in models and not run.family for run in runs)
