@@ -1,12 +1,13 @@
 """Speed, side by side, in one script: `python -m experiments.benchmark`, `make benchmark`."""
 
 import sys
+from functools import cache
 
 from omegaconf import OmegaConf
 
 from degradation.benchmark import results
 from degradation.benchmark.measure import OURS, STOCK, Contender, contenders, measure
-from degradation.config import ROOT, check_models, folder_of, relative
+from degradation.config import ROOT, check_models, folder_of, shown
 from degradation.data import load_dataset
 from degradation.errors import UserError
 from degradation.output import say
@@ -14,30 +15,29 @@ from degradation.processor import cpu_precision
 from degradation.records.files import faults_as_user_errors
 from degradation.records.machine import describe_machine, git_state, package_versions
 from experiments.command import command
-from experiments.compose import Job, compose, key_of
+from experiments.compose import Job, compose
 from experiments.run import check_run
-
-MEASURED = ("benchmark", "data", "optimizer", "runtime")  # groups that a speed depends on
 
 
 def check(job: Job) -> None:
     """Check the configuration, and that there are such networks."""
-    config = job.config
-    if config.runtime.get("name") == "gpu":
+    settings = job.checked.benchmark
+    if job.config.runtime.get("name") == "gpu":
         raise UserError("runtime=gpu: the benchmark allows runtime=cpu alone")
-    check_run(job)
-    for override in job.overrides:
-        group = key_of(override).split(".")[0]
-        if group == "model":
-            raise UserError(
-                f"{override}: allowed: benchmark.networks alone, as conf/model/ has them"
-            )
-        if group not in MEASURED:
-            raise UserError(f"{override}: not measured; allowed: keys of {', '.join(MEASURED)}")
-    folder_of("benchmark.out", config.benchmark.out)
-    check_models("benchmark.networks", config.benchmark.networks)
+    folder_of("benchmark.out", settings.out)
+    check_models("benchmark.networks", settings.networks)
+    for run in runs_of(job):
+        check_run(run)
     if job.launcher:
         raise UserError(f"{job.launcher[0]}: allowed: none; jobs side by side slow each other")
+
+
+@cache  # Hydra takes its time
+def runs_of(job: Job) -> list[Job]:
+    """A run of each network, with all overrides but the benchmark's own."""
+    shared = [o for o in job.overrides if not o.startswith("benchmark")]
+    words = [[*shared, f"model={name}"] for name in job.checked.benchmark.networks]
+    return [Job(compose("config", each), each) for each in words]
 
 
 def check_together(jobs: list[Job]) -> None:
@@ -57,11 +57,10 @@ def start(job: Job) -> None:
     ours = Contender(OURS, precision).label
     out = folder_of("benchmark.out", settings.out)
     load_dataset(**OmegaConf.to_container(job.config.data), root=ROOT)  # or says what is wrong
-    with faults_as_user_errors(f"cannot make {relative(out)}"):
+    with faults_as_user_errors(f"cannot make {shown(out)}"):
         out.mkdir(parents=True, exist_ok=True)  # now, not when all is measured
 
-    shared = [o for o in job.overrides if not o.startswith("benchmark")]
-    configs = {name: compose("config", [*shared, f"model={name}"]) for name in settings.networks}
+    configs = {run.config.model.name: run.config for run in runs_of(job)}
     repeats, seconds = settings.repeats, settings.seconds
     speeds, facts = measure(configs, contenders(precision), threads, repeats, seconds)
     data, batch = job.config.data.name, job.config.optimizer.batch
@@ -88,7 +87,7 @@ def start(job: Job) -> None:
         say("\nhours of the figures: not estimated, which takes data=cifar10 and two depths")
     else:
         say(f"\none seed on this machine\n{hours.round(1).to_string(index=False)}")
-    say(f"\nwritten   {relative(out)}/{', '.join(written)}")
+    say(f"\nwritten   {shown(out)}/{', '.join(written)}")
 
 
 if __name__ == "__main__":

@@ -146,9 +146,9 @@ WRONG = [
     ("report", "runs=nowhere model.growth=24", ["experiments.run model=densenet40", "growth=24"]),
     # the other commands
     ("evaluate", "run_dir=. +data.holdout=5000", ["data.holdout=5000", "allowed: data.dir"]),
-    ("benchmark", "++model.depth=26", ["model.depth=26", "allowed: benchmark.networks"]),
+    ("benchmark", "++model.depth=26", ["model.depth=26: unknown key"]),
     ("benchmark", "benchmark.networks=[vgg]", ["benchmark.networks: vgg is no model", MODELS]),
-    ("benchmark", "probe=layers", ["probe=layers: not measured", "allowed: keys of benchmark"]),
+    ("benchmark", "probe=layers", ["probe=layers: unknown key", "allowed: benchmark"]),
     ("reproduce", "figure=relu_first model.stem=cifar", ["resnet50, resnet50_relu_first,stem"]),
     ("benchmark", "runtime=gpu", ["runtime=gpu: the benchmark allows runtime=cpu alone"]),
     ("benchmark", "-m optimizer.batch=64,128", ["one folder; allowed: one for each"]),

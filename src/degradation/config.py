@@ -139,6 +139,12 @@ def relative(path: str | Path) -> str:
     return ".../~" if path == home else f".../{path.name}"
 
 
+def shown(path: str | Path) -> str:
+    """`path` as messages name it: relative to the repository or, of one elsewhere, whole."""
+    name = relative(path)
+    return str(path) if name.startswith("...") else name
+
+
 def recorded(config: DictConfig) -> dict:
     """The resolved configuration as a run folder keeps it: no paths and hosts of this user."""
     tree = OmegaConf.to_container(config, resolve=True)
