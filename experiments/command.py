@@ -34,8 +34,10 @@ def command(
     """
     prepare_streams()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how a child ended
-    # As an exception, so that a report removes the file that it was writing.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(stop) is signal.SIG_DFL:  # what nohup ignores stays ignored
+            # As an exception, so that a report removes the file that it was writing.
+            signal.signal(stop, lambda number, frame: sys.exit(128 + number))
     try:
         jobs, sweep = compose_jobs(config_name, sys.argv[1:], imply)
         for job in jobs:

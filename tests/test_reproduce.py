@@ -14,7 +14,6 @@ from report_samples import SYNTHETIC as SYNTHETIC_DATA
 from report_samples import write_run, write_runs
 from sabotage import at_rename, send
 
-import degradation.config
 from degradation.processor import cpu_precision
 from degradation.records.run_folder import RunFolder
 from experiments import planned as planning
@@ -405,11 +404,12 @@ def test_both_precisions_of_a_network_are_set_side_by_side(tree, runs):
     assert "model=plain32" not in text
 
 
-def test_a_report_that_is_stopped_leaves_no_half_file(tree, runs):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_report_that_is_stopped_leaves_no_half_file(tree, runs, number):
     write_run(runs, "plain20")
-    stop = partial(at_rename, "curves.csv", partial(send, signal.SIGTERM))
+    stop = partial(at_rename, "curves.csv", partial(send, number))
     ended = run(name="report", tree=tree, faults=[stop])
-    assert (ended.code, ended.err) == (143, "")
+    assert (ended.code, ended.err) == (128 + number, "")
     names = [path.name for path in (runs / "short").iterdir()]
     assert "report.html" in names and not [name for name in names if "curves" in name]
 
@@ -441,6 +441,5 @@ def test_what_an_interrupted_overwriting_has_left_as_it_was_is_named(
         planning, "launch", lambda module, jobs, _: [run_alone(module, job) for job in jobs]
     )
     assert planning.train_missing(runs, launcher, overwrite) == (130 if overwrite else 0)
-    left = degradation.config.relative(folders[2].path)
-    told = f"warning: still as they were before overwrite=true: {left}\n"
+    told = f"warning: still as they were before overwrite=true: {folders[2].path}\n"
     assert capsys.readouterr().err == (told if overwrite else "")
