@@ -2,8 +2,9 @@
 
 import sys
 
-from degradation.config import folder_of, relative
+from degradation.config import folder_of, shown
 from degradation.errors import UserError
+from degradation.output import complain
 from degradation.records.run_folder import RunFolder
 from degradation.schema import show
 from experiments.command import command, import_quietly
@@ -23,10 +24,10 @@ def start(job: Job) -> None:
     folder = RunFolder(folder_of("run_dir", config.run_dir))
     module = import_quietly("degradation.training.evaluation")
     result = module.evaluate(folder, config.data.dir)
-    print(f"network   {folder.manifest()['model']}, {relative(folder.path)}")
+    print(f"network   {folder.manifest()['model']}, {shown(folder.path)}")
     print(f"data      {result.data}: {result.images:,} images")
     if not result.same_data:
-        print("warning: these are not the data that the run was trained on")
+        complain("warning: these are not the data that the run was trained on")
     print(f"loss      {result.loss:.4f}\nerror     {result.error:.2f} %\nper class")
     for row in result.classes:
         error = f"{row['error']:6.2f} %" if row["images"] else "no images"

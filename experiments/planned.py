@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from degradation.config import RUNS, relative
+from degradation.config import RUNS, shown
 from degradation.errors import IN_USE, UserError
 from degradation.output import complain, say
 from degradation.records.run_folder import RunFolder
@@ -28,7 +28,7 @@ class PlannedRun:
     @property
     def name(self) -> str:
         """Its folder, as messages name it."""
-        return relative(self.folder.path)
+        return shown(self.folder.path)
 
     @property
     def diverged(self) -> bool:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from functools import cache
 
-from degradation.config import RUNS, check_models, read_figures, recorded, relative
+from degradation.config import RUNS, check_models, read_figures, recorded, shown
 from degradation.errors import UserError
 from degradation.report import Request, drawn, find_runs, models_of, select, write_report
 from degradation.training.tracking import Tracker, run_id
@@ -60,7 +60,7 @@ def check_alone(runs: list[PlannedRun], asked: Request) -> None:
         place = places.get(run.setting, run.path)
         if run.path.resolve() != place.resolve():
             raise UserError(
-                f"{relative(run.path)} is the run whose place is {relative(place)}: allowed: one; "
+                f"{shown(run.path)} is the run whose place is {shown(place)}: allowed: one; "
                 "move it elsewhere"
             )
 

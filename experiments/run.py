@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from degradation.config import RUNS, folder_of, options, relative
+from degradation.config import RUNS, folder_of, options, shown
 from degradation.data.archives import FOLDER, find_files
 from degradation.errors import UserError
 from degradation.records.run_folder import RunFolder
@@ -70,7 +70,7 @@ def check_together(jobs: list[Job]) -> None:
         path = run_folder(job).path
         if path in taken:
             raise UserError(
-                f"{' '.join(job.overrides)}: its folder, {relative(path)}, is that of another job; "
+                f"{' '.join(job.overrides)}: its folder, {shown(path)}, is that of another job; "
                 "allowed: one for each job, as by run_dir='FOLDER/seed${seed}'"
             )
         taken.add(path)

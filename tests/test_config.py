@@ -16,6 +16,7 @@ from degradation.config import (
     read_figures,
     recorded,
     relative,
+    shown,
     validate,
 )
 from degradation.report import drawn
@@ -69,7 +70,7 @@ def test_what_the_code_has_are_options():
 
 
 @pytest.mark.parametrize(
-    ("root", "path", "shown"),
+    ("root", "path", "kept"),
     [
         ("/home/ada/code/repo", "/home/ada/code/shared/cifar10", "../shared/cifar10"),
         ("/home/ada/repo", "/home/ada", ".."),
@@ -79,11 +80,12 @@ def test_what_the_code_has_are_options():
         ("/repo", "/home/ada", ".../~"),
     ],
 )
-def test_no_users_name_is_in_a_path_that_is_shown(root, path, shown, monkeypatch):
-    """It is relative to the repository; of a place elsewhere, its last part."""
+def test_no_users_name_is_in_a_path_that_is_recorded(root, path, kept, monkeypatch):
+    """It is relative to the repository; of a place elsewhere, its last part, but whole if shown."""
     monkeypatch.setattr(configuration, "ROOT", Path(root))
     monkeypatch.setenv("HOME", "/home/ada")
-    assert relative(path) == shown
+    assert relative(path) == kept
+    assert shown(path) == (path if kept.startswith("...") else kept)
 
 
 def test_record_holds_no_place_of_this_machine(tmp_path, monkeypatch):

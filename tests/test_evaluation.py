@@ -81,5 +81,5 @@ def test_data_are_looked_for_where_they_are_now(tmp_path, parts):
     victim = now / before.name / "data_batch_3.bin"
     content = victim.read_bytes()
     victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    told = evaluate(cifar10_dir=str(now)).output()
-    assert "warning: these are not the data that the run was trained on\n" in told
+    ended = evaluate(cifar10_dir=str(now))
+    assert "warning: these are not the data that the run was trained on\n" in ended.err

@@ -48,7 +48,7 @@ class TestFindRuns:
             ({"rows": [{"iteration": 4000, "train_error": 20.0}]}, "lacks"),
             ({"rows": ROWS[:10]}, "up to iteration 4000"),
             (lambda run: (run / "manifest.json").write_text("{"), "manifest.json is damaged"),
-            (lambda run: (run / "config.yaml").unlink(), "cannot be read: KeyError('model')"),
+            (lambda run: (run / "config.yaml").unlink(), "data: missing, and needed"),
             (lambda run: (run / "metrics.csv").unlink(), "metrics.csv lacks iteration"),
         ],
     )

@@ -152,4 +152,4 @@ def test_a_checkpoint_without_its_configuration_is_refused(tmp_path):
     """Nobody can tell whose it is."""
     (tmp_path / "checkpoint").mkdir()
     message = refusal(check_same_run, RunFolder(tmp_path), make())
-    assert "config.yaml is not of this version: it lacks 'model'; choose another run_dir" in message
+    assert "its config.yaml is not of this version: data: missing, and needed; choose " in message

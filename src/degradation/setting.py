@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from degradation.config import flatten, option_values, options
+from degradation.errors import UserError
 from degradation.schema import CifarResnet, Configuration, check, show
 
 DECIDES = {
@@ -74,6 +75,8 @@ class Setting:
         `schema.check` does.
         """
         if not isinstance(configuration, Configuration):
+            if lacking := DECIDES.keys() - configuration.keys():
+                raise UserError(f"{min(lacking)}: missing, and needed")
             configuration = check({key: configuration[key] for key in DECIDES})
         parts = {"include": DECIDES, "exclude": LOCATIONS}
         values = flatten(configuration.model_dump(**parts))

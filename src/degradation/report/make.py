@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from degradation.config import RECORDED, RUNS, check_models, command_line, read_figures, relative
+from degradation.config import RECORDED, RUNS, check_models, command_line, read_figures, shown
 from degradation.errors import UserError
 from degradation.output import complain, say
 from degradation.records.files import faults_as_user_errors
@@ -85,8 +85,8 @@ def write_report(asked: Request) -> Page:
     figures = read_figures()
     if asked.figure:
         figures[asked.figure["name"]] = asked.figure
-    shown = drawable(figures.values(), runs)
-    if asked.figure and asked.figure not in shown:
+    possible = drawable(figures.values(), runs)
+    if asked.figure and asked.figure not in possible:
         name = asked.figure["name"]
         complain(f"warning: figure={name} is not drawn: not all of its runs have responses")
     # Other schedules have their runs without intervention in the folder around.
@@ -102,7 +102,7 @@ def write_report(asked: Request) -> Page:
     suffix = f",{variant}" if variant else ""
     with faults_as_user_errors(f"cannot make the folder {out_dir}"):
         out_dir.mkdir(parents=True, exist_ok=True)
-    pictures = draw_pictures(shown, runs, out_dir, suffix)
+    pictures = draw_pictures(possible, runs, out_dir, suffix)
     for name, drawing in build_why(why, runs).items():
         pictures.append(write_picture(drawing, out_dir / f"{name}{suffix}"))
     page = Page(
@@ -119,8 +119,8 @@ def write_report(asked: Request) -> Page:
     paths = [*write_page(page, out_dir, suffix), *write_export(runs, out_dir, suffix)]
     say(f"\n{summary_text(runs, page.findings)}\n")
     for picture in page.pictures:
-        say(f"figure    {relative(picture.png)} and {picture.svg.name}")
-    say(f"report    {relative(paths[0])}, {', '.join(path.name for path in paths[1:])}")
+        say(f"figure    {shown(picture.png)} and {picture.svg.name}")
+    say(f"report    {shown(paths[0])}, {', '.join(path.name for path in paths[1:])}")
     whole = out_dir == RECORDED / "paper" and not (suffix or asked.seeds or asked.figure_overrides)
     if whole and fill(README, section(runs, lost)):
         say(f"readme    {README.name}, what it has between its markers")
@@ -182,10 +182,10 @@ def _check_nothing_missing(
         words = f"figure={figure['name'] if figure else 'figure1'}", *asked.figure_overrides
         training = asked.command("reproduce", *words, seeds=f"seeds={show(sorted(seeds))}")
     kind = f"schedule={setting.schedule}" + (f" with {setting.variant}" if setting.variant else "")
-    place = "" if asked.folder == RUNS else f" in {relative(RUNS)}"
+    place = "" if asked.folder == RUNS else f" in {shown(RUNS)}"
     there_are = "" if runs else _others(found)
     raise UserError(
-        f"{lacking} on {kind} in {relative(asked.folder)}; to train{place}: {training}{there_are}"
+        f"{lacking} on {kind} in {shown(asked.folder)}; to train{place}: {training}{there_are}"
     )
 
 
@@ -212,7 +212,7 @@ def _tell_left_out(
     for path, reason, run in others:
         if run is None or (run.schedule, run.variant) == kind:
             place = path.relative_to(asked.folder).as_posix()
-            say(f"left out  {relative(asked.folder)}/{place}: {reason}")
+            say(f"left out  {shown(asked.folder)}/{place}: {reason}")
             left_out.append((place, reason))
     if asked.seeds:
         wanted = set(asked.seeds)

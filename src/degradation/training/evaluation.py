@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from degradation import load_network
-from degradation.config import ROOT, option_values, relative
+from degradation.config import ROOT, option_values, shown
 from degradation.data import Dataset, load_dataset
 from degradation.errors import UserError
 from degradation.records.machine import describe_machine
@@ -44,7 +44,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     if manifest.get("status") != "complete" or lacking:
         name = lacking[0] if lacking else "model.keras"
         raise UserError(
-            f"run_dir={relative(folder.path)}: needs a finished run with its {name}; status here: "
+            f"run_dir={shown(folder.path)}: needs a finished run with its {name}; status here: "
             f"{manifest.get('status', 'no run')}"
         )
     config = folder.config()
@@ -54,7 +54,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     except (KeyError, UserError) as error:
         reason = f"missing: {error}" if isinstance(error, KeyError) else error
         raise UserError(
-            f"run_dir={relative(folder.path)}: needs config.yaml and manifest.json as a run of "
+            f"run_dir={shown(folder.path)}: needs config.yaml and manifest.json as a run of "
             f"this version writes them; {reason}"
         ) from error
     values = setting.values
@@ -79,7 +79,7 @@ def evaluate(folder: RunFolder, data_dir: str | None = None) -> Evaluation:
     expected = (values["model.classes"],)
     if gives != expected:
         raise UserError(
-            f"{relative(folder.path)}: model.keras cannot be loaded: it goes from {takes} to "
+            f"{shown(folder.path)}: model.keras cannot be loaded: it goes from {takes} to "
             f"{gives}, not {takes} to {expected}"
         )
     labels = dataset.test_labels

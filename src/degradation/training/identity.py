@@ -1,6 +1,6 @@
 """Whether a folder holds the run that is to be trained there, or another one."""
 
-from degradation.config import relative
+from degradation.config import shown
 from degradation.errors import UserError
 from degradation.records.run_folder import EARLIER, PROTOCOL, RunFolder
 from degradation.setting import Setting
@@ -21,14 +21,13 @@ def check_same_run(
     if not manifest and not (folder.path / "checkpoint").is_dir():
         return
     if manifest and manifest.get("protocol") != PROTOCOL:
-        raise UserError(f"{relative(folder.path)} holds a run of {EARLIER}; {remedy}")
+        raise UserError(f"{shown(folder.path)} holds a run of {EARLIER}; {remedy}")
     config = folder.config()
     try:
         different = setting.differences(Setting.of(config))
-    except (KeyError, UserError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+    except UserError as error:
         raise UserError(
-            f"{relative(folder.path)}: its config.yaml is not of this version: {reason}; {remedy}"
+            f"{shown(folder.path)}: its config.yaml is not of this version: {error}; {remedy}"
         ) from error
     there = manifest.get("dataset", {}).get("fingerprint")
     if manifest and fingerprint not in (None, there):
@@ -40,6 +39,6 @@ def check_same_run(
             )
     if different:
         raise UserError(
-            f"{relative(folder.path)} holds another run, which is left as it is: "
+            f"{shown(folder.path)} holds another run, which is left as it is: "
             f"{'; '.join(different)}; {remedy}"
         )

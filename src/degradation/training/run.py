@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from degradation.config import ROOT, recorded, relative
+from degradation.config import ROOT, recorded, shown
 from degradation.data import load_dataset
 from degradation.errors import Stopped, UserError
 from degradation.models.summary import convolutions
@@ -55,7 +55,7 @@ def train(config: DictConfig, setting: Setting, folder: RunFolder, gpu: Gpu | No
                 if folder.status == "complete":
                     lacks = config.probe.name != folder.manifest().get("probe", "none") == "none"
                     but = ", without the probe" * lacks
-                    say(f"{relative(folder.path)} is complete{but}; overwrite=true trains it again")
+                    say(f"{shown(folder.path)} is complete{but}; overwrite=true trains it again")
                     return
 
             checkpoint = None if config.overwrite else folder.load_checkpoint()
@@ -94,7 +94,7 @@ def train(config: DictConfig, setting: Setting, folder: RunFolder, gpu: Gpu | No
                 # What is damaged is not read to be replaced.
                 if not config.overwrite and folder.rows():
                     what = "has rows but no checkpoint, and begins again from iteration 0"
-                    complain(f"warning: {relative(folder.path)} {what}")
+                    complain(f"warning: {shown(folder.path)} {what}")
                 folder.clear()  # not before: whatever fails until here costs nothing
             if not checkpoint or folder.status is None:
                 manifest.start(folder, learner, environment)
@@ -176,7 +176,7 @@ def _precision(config: DictConfig, folder: RunFolder, setting: Setting, gpu: Gpu
     if settled != fastest:
         reason = "as it began" if began else "as the runs beside it"
         slower = f"; {fastest} is faster here" if fastest == "bfloat16" else ""
-        complain(f"warning: {relative(folder.path)} trains in {settled}, {reason}{slower}")
+        complain(f"warning: {shown(folder.path)} trains in {settled}, {reason}{slower}")
     return settled
 
 
@@ -202,7 +202,7 @@ def _probe(config: DictConfig, folder: RunFolder, checkpoint: Checkpoint | None)
     asked = config.probe.name
     before = folder.manifest().get("probe", "none") if checkpoint else asked
     if before != asked:
-        complain(f"warning: {relative(folder.path)} goes on with probe={before}, as it began")
+        complain(f"warning: {shown(folder.path)} goes on with probe={before}, as it began")
     return before
 
 
@@ -231,7 +231,7 @@ def _announce(folder: RunFolder, learner: Learner, environment: dict[str, Any]) 
         f"{len(dataset.test_labels):,} {unseen} images",
         "precision": f"{environment['precision']} (runtime.precision={config.runtime.precision})",
         "device": f"{', '.join(devices)}, {threads} thread{'s' * (threads > 1)}",
-        "folder": relative(folder.path),
+        "folder": shown(folder.path),
     }.items():
         say(f"{name:<10}{text}")
 
