@@ -1,5 +1,9 @@
 """Reading run folders, and picking the runs of a figure."""
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 from ended_runs import ended_runs
 from report_samples import FIGURE1, FIGURE6, SCHEDULES, make_rows, write_run, write_runs
@@ -61,6 +65,21 @@ class TestFindRuns:
         runs, [(path, told, _)] = read_runs(tmp_path)
         assert ([run.model for run in runs], path) == (["plain20"], broken)
         assert reason in told and "\n" not in told
+
+    def test_a_folder_that_may_not_be_read_is_told(self, tmp_path, monkeypatch):
+        write_run(tmp_path, "plain20")
+        closed, scandir = write_run(tmp_path, "plain56").parent, os.scandir
+
+        def refuse(path):
+            if Path(path) == closed:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        runs, others = read_runs(tmp_path)
+        assert [run.model for run in runs] == ["plain20"]
+        assert others == [(closed, "cannot be read: Permission denied", None)]
+        assert read_runs(tmp_path / "nowhere") == ([], [])
 
     def test_reads_what_is_unfinished_as_far_as_it_came(self, tmp_path):
         rows = [{"iteration": 200, "train_error": 90.0, "test_error": 90.0}]

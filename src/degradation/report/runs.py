@@ -158,7 +158,12 @@ def read_runs(folder: Path) -> tuple[list[Run], list[LeftOut]]:
     here.
     """
     finished, others, seen = [], [], set()
-    for name, subfolders, files in os.walk(folder, followlinks=True):
+
+    def refused(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            others.append((Path(error.filename), f"cannot be read: {error.strerror}", None))
+
+    for name, subfolders, files in os.walk(folder, onerror=refused, followlinks=True):
         real = os.path.realpath(name)
         if real in seen:
             subfolders.clear()
