@@ -22,7 +22,7 @@ from experiments.run import check_run
 def check(job: Job) -> None:
     """Check the configuration, and that there are such networks."""
     settings = job.checked.benchmark
-    if job.config.runtime.get("name") == "gpu":
+    if job.checked.runtime.name == "gpu":
         raise UserError("runtime=gpu: the benchmark allows runtime=cpu alone")
     folder_of("benchmark.out", settings.out)
     check_models("benchmark.networks", settings.networks)
