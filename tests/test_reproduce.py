@@ -14,6 +14,7 @@ from report_samples import SYNTHETIC as SYNTHETIC_DATA
 from report_samples import write_run, write_runs
 from sabotage import at_rename, send
 
+from degradation.config import shown
 from degradation.processor import cpu_precision
 from degradation.records.run_folder import RunFolder
 from experiments import planned as planning
@@ -441,5 +442,5 @@ def test_what_an_interrupted_overwriting_has_left_as_it_was_is_named(
         planning, "launch", lambda module, jobs, _: [run_alone(module, job) for job in jobs]
     )
     assert planning.train_missing(runs, launcher, overwrite) == (130 if overwrite else 0)
-    told = f"warning: still as they were before overwrite=true: {folders[2].path}\n"
+    told = f"warning: still as they were before overwrite=true: {shown(folders[2].path)}\n"
     assert capsys.readouterr().err == (told if overwrite else "")
