@@ -21,11 +21,11 @@ from experiments.run import check_run
 
 def check(job: Job) -> None:
     """Check the configuration, and that there are such networks."""
-    settings = job.checked.benchmark
-    if job.checked.runtime.name == "gpu":
+    config = job.checked
+    if config.runtime.name == "gpu":
         raise UserError("runtime=gpu: the benchmark allows runtime=cpu alone")
-    folder_of("benchmark.out", settings.out)
-    check_models("benchmark.networks", settings.networks)
+    folder_of("benchmark.out", config.benchmark.out)
+    check_models("benchmark.networks", config.benchmark.networks)
     for run in runs_of(job):
         check_run(run)
     if job.launcher:

@@ -152,4 +152,5 @@ def test_a_checkpoint_without_its_configuration_is_refused(tmp_path):
     """Nobody can tell whose it is."""
     (tmp_path / "checkpoint").mkdir()
     message = refusal(check_same_run, RunFolder(tmp_path), make())
-    assert "its config.yaml is not of this version: data: missing, and needed; choose " in message
+    told = "config.yaml is not of this version: data: missing, and needed; choose another run_dir"
+    assert told in message
