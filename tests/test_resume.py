@@ -25,7 +25,7 @@ from sabotage import (
 )
 from same_run import differences
 
-from degradation.config import relative
+from degradation.config import shown
 from degradation.errors import IN_USE
 from degradation.records.run_folder import RunFolder
 
@@ -79,7 +79,7 @@ DEATHS = {
 def test_killed_again_and_again(whole, folder):
     """With SIGKILL at moments that could hurt; after each, the same command continues."""
     assert ([row["iteration"] for row in whole.rows()], checkpoints(whole)) == ([4, 8, 12], [8, 12])
-    said = ALONE.format(relative(folder.path))
+    said = ALONE.format(shown(folder.path))
     for moment, (death, on_disk, rows) in DEATHS.items():
         alone = folder.rows() and not checkpoints(folder)
         ended = train(folder, faults=[death])
@@ -112,7 +112,7 @@ def test_seed_and_precision_are_those_asked_for(tmp_path):
 def test_a_finished_run_is_left_alone(whole):
     before = contents(whole)
     told = train(whole).output()
-    assert told == f"{relative(whole.path)} is complete; overwrite=true trains it again\n"
+    assert told == f"{shown(whole.path)} is complete; overwrite=true trains it again\n"
     assert contents(whole) == before
 
 
@@ -224,7 +224,7 @@ def test_lost_parts(copy, whole, names, said):
         shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
     (copy.path / "probe.csv").write_text("update,layer\n0,conv1\n")
     ended = train(copy)
-    assert (ended.code, ended.err) == (0, said.format(relative(copy.path)))
+    assert (ended.code, ended.err) == (0, said.format(shown(copy.path)))
     assert differences(copy, whole) == []
     assert copy.manifest().keys() == whole.manifest().keys()
     assert (copy.path / "probe.csv").exists() is ("checkpoint" not in names)
