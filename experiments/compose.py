@@ -113,7 +113,7 @@ def explained(config_name: str, overrides: list[str]) -> Iterator[None]:
         for path in sorted(CONF.rglob("*.yaml")):
             read_yaml(path.relative_to(CONF).as_posix())  # its error names the file
         raise
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(_line(error, config_name, overrides)) from error
 
 
@@ -197,7 +197,8 @@ def _line(error: Exception, config_name: str, overrides: list[str]) -> str:
         return _unknown_key(found[1], config_name, overrides)
     if text.startswith("Error merging override"):
         error = error.__cause__
-    key = getattr(error, "full_key", None)
+    # A bare ValueError, as for a list's element that is no number, names no key.
+    key = getattr(error, "full_key", None) or " ".join(overrides)
     culprit = next((o for o in reversed(overrides) if key_of(o) == key), key)  # the last counts
     return ": ".join(filter(None, [culprit, str(error).partition("\n")[0]]))
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -116,8 +115,7 @@ def _stops() -> list[int]:
 
 def check_launcher(chosen: list[str]) -> None:
     """Raise `UserError` if the overrides in `chosen` do not make a launcher."""
-    with _launcher(Task("experiments.run", [], LAUNCHED), chosen):
-        pass
+    _launcher(Task("experiments.run", [], LAUNCHED), chosen)
 
 
 def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
@@ -148,7 +146,8 @@ def launch(module: str, jobs: list[list[str]], chosen: list[str]) -> list[int]:
 
     say(f"{len(jobs)} jobs by {' '.join(chosen)}; what a cluster's jobs print goes below {place}")
     try:
-        with handling(_stops(), end), _launcher(Task(module, jobs, folder), chosen) as launcher:
+        with handling(_stops(), end):
+            launcher = _launcher(Task(module, jobs, folder), chosen)
             results = launcher.launch([[f"+job={number}"] for number in range(len(jobs))], 0)
         with contextlib.suppress(OSError):  # of a cluster, whose jobs print there
             folder.rmdir()
@@ -191,9 +190,8 @@ class Task:
         return code
 
 
-@contextlib.contextmanager
-def _launcher(task: Task, chosen: list[str]) -> Iterator[Launcher]:
-    """Give a launcher of a task; Hydra is initialised while the body runs."""
+def _launcher(task: Task, chosen: list[str]) -> Launcher:
+    """Return a launcher of a task; raises `UserError` if the overrides in `chosen` make none."""
     logging.getLogger("hydra").setLevel(logging.WARNING)
     name = task.module.rpartition(".")[2]
     own = [f"hydra.sweep.dir={quote(str(task.folder))}", f"hydra.job.name={name}", *QUIET]
@@ -216,7 +214,7 @@ def _launcher(task: Task, chosen: list[str]) -> Iterator[Launcher]:
             if override not in engines and key not in keys:
                 allowed = ", ".join(keys) or "none without hydra/launcher=NAME"
                 raise UserError(f"{override}: unknown key; allowed: {allowed}")
-        yield Plugins.instance().instantiate_launcher(
+        return Plugins.instance().instantiate_launcher(
             hydra_context=HydraContext(engine.config_loader, Callbacks()),
             task_function=task,
             config=compose([*own, *chosen]),

@@ -129,6 +129,8 @@ WRONG = [
     # sweeps
     ("run", "-m seed=0,-1", ["seed=-1: allowed: greater than or equal to 0"]),
     ("run", "-m seed=range(3,0)", ["no job"]),
+    ("run", "-m seed=range(0,4,0)", ["seed=range(0,4,0): range() arg 3 must not be zero"]),
+    ("run", "schedule.drops.a=3", ["schedule.drops.a=3: invalid literal for int()"]),
     ("run", "-m seed=0,1 run_dir=out", ["run_dir='out': its folder, ", "out, is that of another"]),
     # what a figure decides
     ("reproduce", "-m figure=figure1 seed=0,1", ["seed=0", "decided by the figure", "seeds="]),
