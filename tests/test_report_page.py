@@ -239,6 +239,7 @@ def test_a_run_row_names_all_code_that_trained_it_and_what_is_not_known(tmp_path
     rows = [row["resumed"] for row in (known, unknown, continued)]
     assert rows == [elsewhere, "–", "after 1,234; after 1,234"]
     assert machines(runs[:1]).endswith(", begun on A 286.")
+    assert machines(runs) == "Machines: A 286; AMD EPYC; not recorded."
     assert {unknown[key] for key in ("commit", "started", "time", "speed")} == {"not recorded"}
 
 

@@ -94,8 +94,15 @@ def how_made(runs: list[Run], beside: Iterable[Run] = ()) -> str:
 
 
 def machines(runs: list[Run]) -> str:
-    """Name the machines that runs were trained on."""
-    return shared("Machine", _by_name(_machine, runs))
+    """Name the machine that runs were trained on or, of several, their processors and GPUs.
+
+    Which run had which is one of the `facts`.
+    """
+    whole = {_machine(run) for run in runs}
+    if len(whole) == 1:
+        return f"Machine: {whole.pop()}."
+    names = dict.fromkeys(name for run in runs for name in [*_begun_on(run), *_processors(run)])
+    return f"Machines: {'; '.join(names)}."
 
 
 def shared(what: str, values: Mapping[str, str], joint: str = ", ") -> str:
@@ -222,15 +229,24 @@ def _precision(run: Run) -> str:
 def _machine(run: Run) -> str:
     about = run.manifest
     units = {"cores": "cores", "threads": "threads", "memory_gib": "GiB of memory"}
-    names = [*filter(None, [about.get("gpu"), about.get("cpu")])] or [UNKNOWN]
     sizes = [
         f"{about[key]:g} {unit.removesuffix('s') if about[key] == 1 else unit}"
         for key, unit in units.items()
         if about.get(key)
     ]
-    changes = re.findall(r"\bcpu: (.+?) → ", "; ".join(map(_elsewhere, about.get("resumes") or [])))
-    begun = f", begun on {', then '.join(changes)}" if changes else ""
-    return ", ".join([*names, *sizes]) + begun
+    begun = f", begun on {', then '.join(changes)}" if (changes := _begun_on(run)) else ""
+    return ", ".join([*_processors(run), *sizes]) + begun
+
+
+def _processors(run: Run) -> list[str]:
+    """The GPU, if any, and the processor of the machine that a run ended on."""
+    return [*filter(None, map(run.manifest.get, ("gpu", "cpu")))] or [UNKNOWN]
+
+
+def _begun_on(run: Run) -> list[str]:
+    """The processors that a run had before, in turn."""
+    notes = "; ".join(map(_elsewhere, run.manifest.get("resumes") or []))
+    return re.findall(r"\bcpu: (.+?) → ", notes)
 
 
 def _elsewhere(resume: Mapping[str, Any]) -> str:
