@@ -167,6 +167,15 @@ def test_random_layers_are_refused():
     assert told == "model=dropped: allowed: no random layers, such as Dropout"
 
 
+def test_batch_normalisation_within_a_model_is_refused():
+    """Averaging would pass it by, and the network be tested with averages that were never set."""
+    norm = keras.layers.BatchNormalization()
+    inner = keras.Sequential([norm, keras.layers.Flatten()])
+    features = inner(images := keras.Input((32, 32, 3)))
+    model = keras.Model(images, keras.layers.Dense(10)(features), name="nested")
+    assert "model=nested: allowed: batch norm" in refusal(make_learn, model, SGD())
+
+
 @families
 def test_saves_and_loads(family, tmp_path, set_policy):
     """In Keras' safe mode and under another policy: the same outputs to the last bit."""

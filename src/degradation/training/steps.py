@@ -60,10 +60,17 @@ def make_learn(
     trainable, such as moving averages, stays as it is. It gives the mean cross-entropy and how many
     images were classified wrongly. With `xla`, XLA compiles what comes before the update.
 
-    Raises `UserError` for a model with random layers: they would draw the same at every update.
+    Raises `UserError` for a model with random layers: they would draw the same at every update;
+    and with a batch normalisation within another layer: nothing would set its moving averages.
     """
-    if any("seed_generator" in v.path for v in model.non_trainable_variables):
+    paths = [v.path for v in model.non_trainable_variables]
+    if any("seed_generator" in path for path in paths):
         raise UserError(f"model={model.name}: allowed: no random layers, such as Dropout")
+    if sum("moving_mean" in path for path in paths) > len(normalizations(model)):
+        raise UserError(
+            f"model={model.name}: allowed: batch normalisations in model.layers alone, none within "
+            "another layer or model"
+        )
     weights = model.trainable_variables
     optimizer.build(weights)
 
@@ -130,7 +137,7 @@ def make_moments(model: keras.Model) -> tuple[list[keras.Variable], Callable[...
     the averages, in order, it gives the mean or biased variance `[channels]` by which its batch
     normalisation normalises these images in training.
     """
-    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    norms = normalizations(model)
     averages = [average for x in norms for average in (x.moving_mean, x.moving_variance)]
     shares = [1.0 - x.momentum for x in norms for _ in range(2)]
     places = {id(v): place for place, v in enumerate(model.non_trainable_variables)}
@@ -142,6 +149,11 @@ def make_moments(model: keras.Model) -> tuple[list[keras.Variable], Callable[...
         return [x / share for x, share in zip(moved, shares, strict=True)]
 
     return averages, moments
+
+
+def normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """List the batch normalisations among the model's own layers."""
+    return [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
 
 
 def make_evaluation(
