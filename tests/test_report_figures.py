@@ -404,6 +404,11 @@ class TestFiles:
         (part,) = drawable([read_figures()["skip"]], write_runs(tmp_path, ["vgg13"]))
         assert part["title"] == "VGG-13"
 
+    def test_a_figure_of_ones_own_needs_no_source(self, tmp_path):
+        runs = sample(tmp_path / "runs", ["plain20", "plain56"])
+        *_, picture = draw_pictures([FIGURE1 | {"source": None}], runs, tmp_path)
+        assert picture.caption.startswith("Thin dashed lines: training error")
+
     def test_figures_in_part_say_so(self, tmp_path):
         runs = sample(tmp_path / "runs", ["plain20", "resnet20"], schedule="paper")
         pictures = draw_pictures(drawable([FIGURE1, FIGURE7], runs), runs, tmp_path, ",rate=1")

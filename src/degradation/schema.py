@@ -191,7 +191,7 @@ class Figure(Values):
 
     name: Text
     title: Text
-    source: Text
+    source: Text | None = None
     draws: Literal["errors", "responses"] = "errors"
     panels: SomeOf[Panel]
 

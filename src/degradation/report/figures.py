@@ -108,7 +108,7 @@ def _part(spec: dict[str, Any], known: set[str]) -> dict[str, Any]:
     # A panel by itself has no title but the figure's.
     first = panels[0]["title"]
     title = first[0].upper() + first[1:] if len(panels) == 1 else spec["title"]
-    source = f"{spec['source']}, of networks that have runs"
+    source = spec["source"] and f"{spec['source']}, of networks that have runs"
     return spec | {"title": title, "source": source, "panels": panels}
 
 
@@ -337,7 +337,8 @@ def caption(spec: dict[str, Any], runs: list[Run]) -> str:
         known = {name: response_distance(group) for name, group in named(runs).items()}
         distances = ", ".join(f"{n} {value:.2f}" for n, value in known.items() if value is not None)
         limits = "" if runs[0].on_paper_schedule else not_comparable(runs[0], "responses")
-    told = [f"After {spec['source']}.", lines.format(unseen=unseen), shared("Seeds", seeds)]
+    source = [f"After {spec['source']}."] if spec["source"] else []
+    told = [*source, lines.format(unseen=unseen), shared("Seeds", seeds)]
     if len(runs) > len(seeds):
         told.append(several)
     if _beside(spec, runs):
