@@ -68,8 +68,8 @@ def test_files_and_names_that_the_section_points_to_are_there():
         placeholder = path.endswith(("/NAME.yaml", "/plain26.yaml", "/mine16.yaml", "/mine.py"))
         assert (REPOSITORY / path).exists() or placeholder
     named = dict(re.findall(r"`(\w+)` in\s+`src/([\w/]+)\.py`", ADDING))
-    tables = {"BUILDERS", "NETWORKS", "BLOCKS", "BLOCK_LAYERS", "LearningRate"}
-    assert named.keys() == tables | {"load_dataset", "DATA"}
+    tables = {"BUILDERS", "NETWORKS", "BLOCKS", "BLOCK_LAYERS", "INITIALIZERS", "INTERVENTIONS"}
+    assert named.keys() == tables | {"load_dataset", "DATA", "SGD", "Learner", "Optimizer"}
     for name, module in named.items():
         assert getattr(importlib.import_module(module.replace("/", ".")), name)
 
