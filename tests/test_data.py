@@ -87,6 +87,13 @@ def test_other_copies_say_so(parts, tmp_path):
     assert load(folder).label == "CIFAR-10, 4 of 120 images from JPEG"
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"train": [1]}'])
+def test_a_list_of_images_that_cannot_be_read_is_refused(text, parts, tmp_path):
+    folder = write_binary(tmp_path / "cifar-10-batches-bin", parts)
+    (tmp_path / "jpeg_indices.json").write_text(text)
+    assert refusal(load, folder).startswith(f"{tmp_path}/jpeg_indices.json: cannot be read: ")
+
+
 # ---------------------------------------------------------------- what is refused
 
 
@@ -97,8 +104,11 @@ def damage(path, change):
 
 @pytest.mark.parametrize(
     ("index", "change"),
-    [(0, lambda raw: b""), (5, lambda raw: raw[:-1]), (5, lambda raw: raw + b"\0")],
-    ids=["empty", "truncated", "a byte too many"],
+    [
+        *((0, lambda raw: b""), (5, lambda raw: raw[:-1]), (5, lambda raw: raw + b"\0")),
+        (1, lambda raw: b"\x0a" + raw[1:]),
+    ],
+    ids=["empty", "truncated", "a byte too many", "an eleventh class"],
 )
 def test_damaged_file_is_refused_by_name(change, index, parts, tmp_path, monkeypatch):
     binary = write_binary(tmp_path / "bin", parts)

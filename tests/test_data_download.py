@@ -155,6 +155,16 @@ def test_download_into_a_full_disk(mirror, root):
     assert files(root) == {}
 
 
+def test_download_into_a_folder_of_something_else(mirror, root):
+    """Its place is taken, and what is there is not CIFAR-10."""
+    other = root / "data/cifar10" / PYTHON.folder / "batches.meta"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"")
+    message = refusal(load_dataset, "cifar10", root=root, url=mirror.url(), code=1)
+    assert "data/cifar10: cannot be written (" in message
+    assert list(files(root)) == [other.relative_to(root).as_posix()]
+
+
 def test_download_beside_another_one(mirror, parts, tmp_path, root):
     """Where another process has put the data into place in the meantime, that is used."""
     target = root / "data/cifar10" / PYTHON.folder

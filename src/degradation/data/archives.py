@@ -10,6 +10,7 @@ import numpy as np
 
 from degradation.data.dataset import RECORD_BYTES
 from degradation.errors import UserError
+from degradation.schema import CLASSES
 
 IMAGES_PER_FILE = 10_000
 FOLDER = "a folder that is or contains cifar-10-batches-bin or cifar-10-batches-py"
@@ -116,7 +117,10 @@ def _split(raw: bytes, path: Path) -> np.ndarray:
         raise UserError(
             f"{path}: has {len(raw):,} bytes, not {expected:,}: truncated or not CIFAR-10"
         )
-    return np.frombuffer(raw, np.uint8).reshape(-1, RECORD_BYTES)
+    records = np.frombuffer(raw, np.uint8).reshape(-1, RECORD_BYTES)
+    if (largest := records[:, 0].max()) >= CLASSES:
+        raise UserError(f"{path}: has the label {largest}, not 0 to {CLASSES - 1}: not CIFAR-10")
+    return records
 
 
 def _unpickle(raw: bytes) -> np.ndarray:

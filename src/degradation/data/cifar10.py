@@ -91,7 +91,7 @@ def _download(url: str, places: list[Path]) -> tuple[Path, Archive]:
             try:
                 os.rename(Path(temporary, archive.folder), target / archive.folder)
             except OSError:
-                if not (target / archive.folder).is_dir():  # another process was faster
+                if not find_files(target):  # another process was faster
                     raise
     except (requests.RequestException, ValueError) as error:
         reason = getattr(error.args[0], "reason", error)
@@ -122,7 +122,10 @@ def _label_of_copy(folder: Path, images: int) -> str:
     """Name a copy that is not official; `jpeg_indices.json` in or above its folder says why."""
     for place in (folder, folder.resolve().parent):
         if (place / "jpeg_indices.json").is_file():
-            listed = json.loads((place / "jpeg_indices.json").read_bytes())
-            count = len(set(listed["train"])) + len(set(listed["test"]))
+            try:
+                listed = json.loads((place / "jpeg_indices.json").read_bytes())
+                count = len(set(listed["train"])) + len(set(listed["test"]))
+            except (OSError, ValueError, TypeError, LookupError) as error:
+                raise UserError(f"{place}/jpeg_indices.json: cannot be read: {error!r}") from error
             return f"CIFAR-10, {count} of {images:,} images from JPEG"
     return "CIFAR-10, not the canonical archive"
