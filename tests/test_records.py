@@ -397,6 +397,15 @@ def test_a_folder_that_cannot_be_read_is_not_one_without_checkpoints(run, monkey
     assert "checkpoint: Input/output error" in refusal(run.load_checkpoint, code=1)
 
 
+def test_a_checkpoint_that_cannot_be_read_is_not_a_damaged_one(run, monkeypatch):
+    """Passed over, it would be deleted by the next."""
+    run.save_checkpoint(1, {}, {})
+    run.save_checkpoint(2, {}, {})
+    fail = Mock(side_effect=PermissionError(errno.EACCES, "Permission denied"))
+    monkeypatch.setattr("pathlib.Path.read_bytes", fail)
+    assert "00000002.npz: Permission denied" in refusal(run.load_checkpoint, code=1)
+
+
 def test_a_checkpoint_with_code_in_it_is_refused(run):
     """Whoever wrote that can compute a digest; unpickling it would run the code."""
     run.save_checkpoint(1, {"w": np.array([print], object)}, {})

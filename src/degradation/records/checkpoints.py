@@ -65,14 +65,15 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     """Return the newest checkpoint that is intact, or None if there is not one file.
 
     A damaged one is passed over with a line on standard error, which the checkpoint's `note` keeps.
-    If all are damaged, `UserError`: starting from scratch in silence would hide the loss.
+    If all are damaged, `UserError`: starting from scratch in silence would hide the loss. One that
+    cannot be read is not damaged: a `UserError` with exit code 1.
     """
     problems = []
     for path in _newest_first(folder):
         try:
             checkpoint = _load(path)
-        except (OSError, ValueError) as error:
-            problems.append(f"{path.name} {getattr(error, 'strerror', None) or error}")
+        except ValueError as error:
+            problems.append(f"{path.name} {error}")
             continue
         if not problems:
             return checkpoint
@@ -95,7 +96,8 @@ def _newest_first(folder: Path) -> list[Path]:
 
 
 def _load(path: Path) -> Checkpoint:
-    content = path.read_bytes()
+    with faults_as_user_errors(f"cannot read {path}"):
+        content = path.read_bytes()
     if content[-_SEAL_BYTES:] != _seal(memoryview(content)[:-_SEAL_BYTES]):
         raise ValueError("does not match its digest")
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
