@@ -240,6 +240,13 @@ def test_summary_of_a_network_with_every_kind_of_layer():
     assert size.multiply_adds == 6 * 9 * 4 * 6 + 6 * 3 * 3 * 6 + 36 * 5
 
 
+def test_summary_of_a_model_within_a_model_is_its_own():
+    inner = build_model("resnet20", depth=8)
+    outer = keras.Sequential([keras.Input((32, 32, 3)), layers.Rescaling(1 / 64), inner])
+    assert summarize(outer) == summarize(inner)
+    assert convolutions(outer) == convolutions(inner)
+
+
 # ---------------------------------------------------------------- the layers of a trained network
 
 

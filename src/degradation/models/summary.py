@@ -1,6 +1,7 @@
 """What a network consists of, counted: layers, parameters, multiply-adds."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
@@ -27,7 +28,7 @@ def summarize(model: keras.Model) -> Summary:
     `Conv2D` layers, projections included, and `Dense` ones, for one image of the model's input size
     (He et al. 2015, Table 1, calls them FLOPs); normalisation, additions and pooling are left out.
     """
-    weighted = [layer for layer in model.layers if isinstance(layer, layers.Conv2D | layers.Dense)]
+    weighted = [x for x in _layers(model) if isinstance(x, layers.Conv2D | layers.Dense)]
     return Summary(
         layers=sum(not on_shortcut(layer) for layer in weighted),
         parameters=sum(math.prod(weight.shape) for weight in model.trainable_variables),
@@ -46,10 +47,10 @@ def convolutions(model: keras.Model) -> list[dict]:
     the batch normalisation that directly follows it: √(mean γ² + Var β), but for epsilon; None
     where none does.
     """
-    found = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    found = [layer for layer in _layers(model) if isinstance(layer, layers.Conv2D)]
     norms = {
         id(layer.input): layer
-        for layer in model.layers
+        for layer in _layers(model)
         if isinstance(layer, layers.BatchNormalization)
     }
     return [
@@ -60,6 +61,12 @@ def convolutions(model: keras.Model) -> list[dict]:
         }
         for layer in sorted(found, key=on_shortcut)
     ]
+
+
+def _layers(model: keras.Model) -> Iterator[layers.Layer]:
+    """The layers of a model, and of models within it in their place."""
+    for layer in model.layers:
+        yield from _layers(layer) if isinstance(layer, keras.Model) else (layer,)
 
 
 def on_shortcut(layer: keras.layers.Layer) -> bool:
