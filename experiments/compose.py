@@ -26,7 +26,8 @@ from degradation.setting import Setting
 PATHS = ("run_dir", "data.dir", "runs", "out", "benchmark.out")  # keys whose value is a path
 HELP = """python -m experiments.{name} [-m] [KEY=VALUE ...]
 
-  -m, --multirun  a job for each combination of values: -m KEY=A,B KEY=C,D
+  -m, --multirun  a job for each combination of values: -m KEY=A,B KEY=C,D;
+                  of paths: -m "KEY='A','B'"
   --cfg job       print the configuration, and do nothing else
   --help          this
 
@@ -173,6 +174,9 @@ def _check(override: Override) -> None:
         )
     if "${hydra:" in text:
         raise UserError(f"{text}: allowed: keys of this command, such as ${{seed}}")
+    group, _, last = key.rpartition(".")
+    if group and last == "name" and (CONF / group).is_dir():
+        raise UserError(f"{text}: allowed: {group}=NAME, which brings what is in that file")
     if override.is_delete():
         raise UserError(f"{key}: missing, and needed; allowed: {key}=value")
     if override.is_sweep_override():

@@ -15,7 +15,7 @@ from degradation.report import Request, check_claims, models_of, write_report
 from experiments.command import command
 from experiments.compose import Job, compose, key_of
 
-DECIDED = ("model", "model.name", "model.depth", "seed", "run_dir", "figure.name")
+DECIDED = ("model", "model.depth", "seed", "run_dir")
 
 
 def request(job: Job, folder: Path) -> Request:

@@ -81,16 +81,11 @@ def read_figures() -> dict[str, dict[str, Any]]:
 
 
 def validate(config: DictConfig) -> Configuration:
-    """Check any command's `config`: there are such options, and values are as allowed.
+    """Check that the values of any command's `config` are as allowed.
 
     Raises `UserError`, one line with key, value and what is allowed, for the first thing wrong.
     """
     checked = check(OmegaConf.to_container(config, resolve=True))
-    for group in ("model", "schedule", "optimizer", "figure"):
-        chosen = getattr(checked, group)
-        if chosen and chosen.name not in options(group):
-            allowed = ", ".join(options(group))
-            raise UserError(f"{group}.name={chosen.name}: unknown; allowed: {allowed}")
     if checked.model and checked.model.classes < CLASSES:
         raise UserError(
             f"model.classes={checked.model.classes}: allowed: an integer of {CLASSES} or more"

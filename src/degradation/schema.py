@@ -92,7 +92,7 @@ class Optimizer(Values):
 
     name: Text = "sgd"
     batch: PositiveInt = 128
-    ghost_batch: PositiveInt | None = 64
+    ghost_batch: int | None = 64
     rate: PositiveFloat = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegativeFloat = 1e-4
@@ -101,7 +101,8 @@ class Optimizer(Values):
 
     @model_validator(mode="after")
     def _parts(self):
-        if self.ghost_batch and self.batch % self.ghost_batch:
+        ghost = self.ghost_batch
+        if ghost is not None and (ghost < 1 or self.batch % ghost):
             raise self.refuse("ghost_batch", f"a divisor of optimizer.batch={self.batch}, or null")
         return self
 
@@ -296,7 +297,9 @@ class Densenet(Network):
     def _whole_layers(self):
         step = 6 if self.bottleneck else 3
         if self.depth <= 4 or self.depth % step != 4 % step:
-            raise self.refuse("depth", f"{step}n+4 with model.bottleneck={show(self.bottleneck)}")
+            raise self.refuse(
+                "depth", f"{step}n+4, n from 1, with model.bottleneck={show(self.bottleneck)}"
+            )
         return self
 
 
