@@ -20,7 +20,7 @@ def check(job: Job) -> None:
 def start(job: Job) -> None:
     """Count, and print a row as soon as it is known."""
     names = job.config.models or sorted(options("model"), key=_by_number)
-    width = max(map(len, names))
+    width = max(map(len, ["network", *names]))
     print(f"{'network':<{width}}  layers  parameters  multiply-adds", flush=True)
     models, summary = map(import_quietly, ("degradation.models", "degradation.models.summary"))
     for name in names:

@@ -1,6 +1,7 @@
 """Trained networks as anyone uses them: images in, the recorded error out."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def test_what_is_not_recorded_is_refused_in_one_line(monkeypatch, tmp_path):
     message = refusal(degradation.load_recorded, "paper/vgg16/seed0")
     assert message.startswith("paper/vgg16/seed0: no recorded network; allowed: ")
     monkeypatch.setattr(config, "RECORDED", tmp_path)
-    message = refusal(degradation.load_recorded, RUN)
+    message = refusal(degradation.load_recorded, Path(RUN))
     assert message == f"{RUN}: no recorded networks here; allowed: those of a clone"
 
 

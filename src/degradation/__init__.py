@@ -51,7 +51,7 @@ def load_network(folder: Path | str) -> "keras.Model":
     return keras.Model(images, network(preprocess(images)), name=network.name)
 
 
-def load_recorded(run: str) -> "keras.Model":
+def load_recorded(run: Path | str) -> "keras.Model":
     """Load the network of a recorded run, such as `paper/resnet20/seed0`, as `load_network` does.
 
     Raises `UserError` for a run whose network is not recorded, and where no results are: they are
@@ -60,6 +60,7 @@ def load_recorded(run: str) -> "keras.Model":
     from degradation.config import RECORDED
     from degradation.errors import UserError
 
+    run = Path(run).as_posix()
     known = sorted(p.parent.relative_to(RECORDED).as_posix() for p in RECORDED.rglob("model.keras"))
     if not known:
         raise UserError(f"{run}: no recorded networks here; allowed: those of a clone")
