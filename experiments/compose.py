@@ -24,6 +24,7 @@ from degradation.schema import Configuration
 from degradation.setting import Setting
 
 PATHS = ("run_dir", "data.dir", "runs", "out", "benchmark.out")  # keys whose value is a path
+NAMES = {f"{path.name}.name" for path in CONF.iterdir() if path.is_dir()}  # keys of files alone
 HELP = """python -m experiments.{name} [-m] [KEY=VALUE ...]
 
   -m, --multirun  a job for each combination of values: -m KEY=A,B KEY=C,D;
@@ -174,8 +175,8 @@ def _check(override: Override) -> None:
         )
     if "${hydra:" in text:
         raise UserError(f"{text}: allowed: keys of this command, such as ${{seed}}")
-    group, _, last = key.rpartition(".")
-    if group and last == "name" and (CONF / group).is_dir():
+    if key in NAMES:
+        group = key.removesuffix(".name")
         raise UserError(f"{text}: allowed: {group}=NAME, which brings what is in that file")
     if override.is_delete():
         raise UserError(f"{key}: missing, and needed; allowed: {key}=value")
@@ -213,7 +214,7 @@ def _unknown_key(key: str, config_name: str, overrides: list[str]) -> str:
     chosen = [o for o in overrides if (CONF / key_of(o)).is_dir() and key_of(o) != key]
     config = compose(config_name, chosen)
     groups = {name for name, node in config.items() if isinstance(node, DictConfig)}
-    keys = sorted({*flatten(OmegaConf.to_container(config)), *groups})
+    keys = sorted({*flatten(OmegaConf.to_container(config)), *groups} - NAMES)
     allowed = [known for known in keys if known.startswith(f"{key.split('.')[0]}.")] or keys
     # As a whole, or else by its name alone: `rate` means optimizer.rate.
     asked, near = key.lower().replace("/", "."), difflib.get_close_matches
