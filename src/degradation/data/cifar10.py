@@ -121,11 +121,12 @@ def _read(folder: Path, archive: Archive) -> Dataset:
 def _label_of_copy(folder: Path, images: int) -> str:
     """Name a copy that is not official; `jpeg_indices.json` in or above its folder says why."""
     for place in (folder, folder.resolve().parent):
-        if (place / "jpeg_indices.json").is_file():
+        path = place / "jpeg_indices.json"
+        if path.is_file():
             try:
-                listed = json.loads((place / "jpeg_indices.json").read_bytes())
+                listed = json.loads(path.read_bytes())
                 count = len(set(listed["train"])) + len(set(listed["test"]))
             except (OSError, ValueError, TypeError, LookupError) as error:
-                raise UserError(f"{place}/jpeg_indices.json: cannot be read: {error!r}") from error
+                raise UserError(f"{path}: cannot be read: {error!r}") from error
             return f"CIFAR-10, {count} of {images:,} images from JPEG"
     return "CIFAR-10, not the canonical archive"
